@@ -1,0 +1,29 @@
+//! Figures of Farcall beside the raw reference and its peers, measured in the same run.
+//!
+//! ```text
+//!  tasks ── one scene after the other; in each round raw, ours and the peers take turns
+//!    ├─ raw     two processes and a socket: the limit
+//!    ├─ ours    Farcall, through its public library
+//!    └─ peers   other people's systems, built on demand
+//!  record ── what came out, against the floors of `figure`
+//!  report ── the same for people and for programs
+//! ```
+//!
+//! What makes a ratio fair: same bytes, same encryption, two unpinned processes, warm, the median
+//! of five rounds (of fifty short ones for latency), and a machine that drifts in one round drifts
+//! for all of them.
+
+#![forbid(unsafe_code)]
+
+pub mod tasks;
+pub mod report;
+pub mod record;
+pub mod figure;
+pub mod ours;
+pub mod peers;
+pub mod raw;
+mod reaped;
+pub mod setting;
+pub mod error;
+
+pub use error::Error;

@@ -1,0 +1,90 @@
+//! The `farcall-bench` command: `cargo run --release -p farcall-bench -- tasks`.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use farcall_bench::figure::Scene;
+use farcall_bench::raw::{self, Transport, Work};
+use farcall_bench::report::{self, Machine};
+use farcall_bench::setting::{Effort, Setting};
+use farcall_bench::tasks::{self, Peers};
+
+/// Figures of Farcall beside the raw reference and its peers, in one run
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One task's way: ours, tonic, raw TCP, raw TLS
+    Tasks(Tasks),
+    /// The other end of a raw reference, on its standard input
+    #[command(hide = true)]
+    Child { transport: Transport, work: Work, bytes: usize },
+}
+
+#[derive(Args)]
+struct Tasks {
+    /// Print every round's values as JSON
+    #[arg(long)]
+    json: bool,
+    /// Fewer rounds and smaller counts: shows that everything runs, judges nothing
+    #[arg(long)]
+    quick: bool,
+    /// Measure this scene alone (may be given several times)
+    #[arg(long, value_name = "NAME")]
+    only: Vec<Scene>,
+    /// Leave the peers out, which are built on their first use
+    #[arg(long)]
+    no_peers: bool,
+    /// Exit with status 1 if a floor is missed or could not be measured
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let executable = std::env::current_exe().context("cannot find this executable")?;
+    match Cli::parse().command {
+        Command::Child { transport, work, bytes } => {
+            raw::child(&executable, transport, work, bytes)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Tasks(options) => run_tasks(executable, &options),
+    }
+}
+
+fn run_tasks(executable: PathBuf, options: &Tasks) -> anyhow::Result<ExitCode> {
+    let profile_dir = executable.parent().context("this executable is in no folder")?;
+    let setting = Setting {
+        // `target/release/farcall-bench` builds its peers in `target/peers`.
+        peers_dir: profile_dir.parent().unwrap_or(profile_dir).join("peers"),
+        cargo: std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from),
+        effort: if options.quick { Effort::QUICK } else { Effort::FULL },
+        executable,
+    };
+    let peers = if options.no_peers { Peers::LeftOut } else { Peers::Measured };
+    let scenes = match options.only.as_slice() {
+        [] => Scene::value_variants(),
+        some => some,
+    };
+    if cfg!(debug_assertions) {
+        eprintln!("warning: not a release build; these figures say nothing (use --release)");
+    }
+    let machine = Machine::observe();
+    let record = tasks::run(&setting, scenes, peers, &|line| eprintln!("{line}"));
+    let text = match options.json {
+        true => report::json(&record, setting.effort, &machine),
+        false => report::table(&record, setting.effort, &machine),
+    };
+    writeln!(std::io::stdout(), "{}", text.trim_end())?;
+    let failed = record.has_failures() || options.check && !record.floors_hold();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,243 @@
+//! The raw references: two processes, a socket, blocking reads and writes, nothing else.
+//!
+//! ```text
+//!  this process ══ TCP, TLS or Unix ══ child              echo, records
+//!  this process ══ TCP or TLS ══ child ══ Unix ══ child   relay: two bare hops
+//! ```
+//!
+//! The child is this benchmark's own executable; its end of the socket is its standard input, so
+//! it ends when we close ours.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::reaped::Reaped;
+use crate::setting::Setting;
+
+mod tls;
+
+/// Bytes of a small message, the same as in every peer.
+pub const SMALL: usize = 64;
+/// Small messages on the way at a time, when they are pipelined. So many fit into the buffers of
+/// one socket: neither end can block the other while both write.
+const IN_FLIGHT: usize = 1024;
+
+/// What carries the first hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    Tcp,
+    Tls,
+    Unix,
+}
+
+/// What the child does with what it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Work {
+    /// Reads a whole message, then writes it back.
+    Echo,
+    /// Passes a whole message on to a process of its own, then the answer back.
+    Relay,
+    /// Writes back what it has read, one message a write.
+    Records,
+}
+
+/// A socket with a child at its other end.
+pub struct Pair {
+    stream: Box<dyn Stream>,
+    _child: Reaped,
+}
+
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+impl Pair {
+    /// Starts the child, connects and, with TLS, shakes hands. `bytes` is a message.
+    pub fn start(
+        setting: &Setting,
+        transport: Transport,
+        work: Work,
+        bytes: usize,
+    ) -> Result<Self, Error> {
+        let program = &setting.executable;
+        match transport {
+            Transport::Unix => {
+                let (near, far) = UnixStream::pair().map_err(Error::kernel("pair sockets"))?;
+                let child = spawn(program, transport, work, bytes, far.into())?;
+                Ok(Self { stream: Box::new(near), _child: child })
+            }
+            Transport::Tcp => {
+                let (near, far) = loopback().map_err(Error::kernel("connect on loopback"))?;
+                let child = spawn(program, transport, work, bytes, far.into())?;
+                Ok(Self { stream: Box::new(near), _child: child })
+            }
+            Transport::Tls => {
+                let (near, far) = loopback().map_err(Error::kernel("connect on loopback"))?;
+                let child = spawn(program, transport, work, bytes, far.into())?;
+                Ok(Self { stream: Box::new(tls::accept(near)?), _child: child })
+            }
+        }
+    }
+
+    /// Nanoseconds of each of `count` messages, sent and received whole, one after the other.
+    pub fn ping_pong(&mut self, bytes: usize, count: usize) -> Result<Vec<u64>, Error> {
+        let mut message = vec![7; bytes];
+        let mut nanoseconds = Vec::with_capacity(count);
+        for _ in 0..count {
+            let start = Instant::now();
+            self.round_trip(&mut message).map_err(Error::kernel("echo a message"))?;
+            nanoseconds.push(start.elapsed().as_nanos() as u64);
+        }
+        Ok(nanoseconds)
+    }
+
+    fn round_trip(&mut self, message: &mut [u8]) -> io::Result<()> {
+        self.stream.write_all(message)?;
+        self.stream.flush()?;
+        self.stream.read_exact(message)
+    }
+
+    /// Time of `count` small messages, `per_write` in a write, `IN_FLIGHT` on the way.
+    pub fn pipelined(&mut self, count: usize, per_write: usize) -> Result<Duration, Error> {
+        let start = Instant::now();
+        self.pump(count.next_multiple_of(per_write) * SMALL, per_write * SMALL)
+            .map_err(Error::kernel("pipeline messages"))?;
+        Ok(start.elapsed())
+    }
+
+    fn pump(&mut self, total: usize, unit: usize) -> io::Result<()> {
+        let output = vec![3; unit];
+        let mut input = vec![0; IN_FLIGHT * SMALL];
+        let (mut sent, mut received) = (0, 0);
+        while received < total {
+            while sent < total && sent + unit <= received + IN_FLIGHT * SMALL {
+                self.stream.write_all(&output)?;
+                self.stream.flush()?;
+                sent += unit;
+            }
+            received += match self.stream.read(&mut input)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => count,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Both ends of a fresh TCP connection on loopback.
+fn loopback() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let far = TcpStream::connect(listener.local_addr()?)?;
+    let (near, _) = listener.accept()?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    Ok((near, far))
+}
+
+fn spawn(
+    program: &Path,
+    transport: Transport,
+    work: Work,
+    bytes: usize,
+    socket: OwnedFd,
+) -> Result<Reaped, Error> {
+    let transport = match transport {
+        Transport::Tcp => "tcp",
+        Transport::Tls => "tls",
+        Transport::Unix => "unix",
+    };
+    let work = match work {
+        Work::Echo => "echo",
+        Work::Relay => "relay",
+        Work::Records => "records",
+    };
+    Command::new(program)
+        .args(["child", transport, work, &bytes.to_string()])
+        .stdin(Stdio::from(socket))
+        .spawn()
+        .map(Reaped)
+        .map_err(Error::kernel("start the other end of a reference"))
+}
+
+/// The child's whole life: serves its standard input until the other end closes it.
+pub fn child(program: &Path, transport: Transport, work: Work, bytes: usize) -> Result<(), Error> {
+    let socket = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(Error::kernel("take the socket from standard input"))?;
+    match transport {
+        Transport::Unix => serve(UnixStream::from(socket), program, work, bytes),
+        Transport::Tcp => serve(TcpStream::from(socket), program, work, bytes),
+        Transport::Tls => serve(tls::connect(socket.into())?, program, work, bytes),
+    }
+}
+
+fn serve<S: Read + Write>(
+    mut stream: S,
+    program: &Path,
+    work: Work,
+    bytes: usize,
+) -> Result<(), Error> {
+    let served = match work {
+        Work::Echo => echo(&mut stream, bytes),
+        Work::Records => records(&mut stream, bytes),
+        Work::Relay => {
+            let (mut near, far) = UnixStream::pair().map_err(Error::kernel("pair sockets"))?;
+            let _worker = spawn(program, Transport::Unix, Work::Echo, bytes, far.into())?;
+            relay(&mut stream, &mut near, bytes)
+        }
+    };
+    match served {
+        Err(error) if is_end(&error) => Ok(()),
+        other => other.map_err(Error::kernel("serve a reference")),
+    }
+}
+
+/// The other end closed, with or without a farewell.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+fn echo<S: Read + Write>(stream: &mut S, bytes: usize) -> io::Result<()> {
+    let mut message = vec![0; bytes];
+    loop {
+        stream.read_exact(&mut message)?;
+        stream.write_all(&message)?;
+        stream.flush()?;
+    }
+}
+
+fn relay<S: Read + Write>(client: &mut S, worker: &mut UnixStream, bytes: usize) -> io::Result<()> {
+    let mut message = vec![0; bytes];
+    loop {
+        client.read_exact(&mut message)?;
+        worker.write_all(&message)?;
+        worker.read_exact(&mut message)?;
+        client.write_all(&message)?;
+        client.flush()?;
+    }
+}
+
+fn records<S: Read + Write>(stream: &mut S, bytes: usize) -> io::Result<()> {
+    let mut buffer = vec![0; IN_FLIGHT * SMALL];
+    let mut filled = 0;
+    loop {
+        filled += match stream.read(&mut buffer[filled..])? {
+            0 => return Ok(()),
+            count => count,
+        };
+        let whole = filled - filled % bytes;
+        for record in buffer[..whole].chunks(bytes) {
+            stream.write_all(record)?;
+            stream.flush()?;
+        }
+        buffer.copy_within(whole..filled, 0);
+        filled -= whole;
+    }
+}

@@ -1,0 +1,354 @@
+//! Who drives the sockets: whoever waits.
+//!
+//! ```text
+//!  caller A: submit --write--> socket          (no thread in between)
+//!  caller A: join ---poll---> read, decide, write ---> its result: hands over
+//!  caller B: join ---waits--> is woken, drives on
+//!  nobody waits: the background thread takes over after a while
+//! ```
+//!
+//! One thread at a time is the *leader*: it polls, reads, lets the dispatcher decide and writes.
+//! Another caller who waits sleeps until his result is there or the lead is free. A hand-over between
+//! threads costs more than a task, so the background thread stays away while callers wait; it leads
+//! when somebody awaits a future, when results come that nobody waits for, and for heartbeats.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use logic::dispatch::{Dispatch, Effect, Event};
+use mio::{Events, Poll, Token};
+use sys::clock::monotonic_nanoseconds;
+use transport::DialTls;
+use wire::name::Name;
+use wire::units::Time;
+
+use crate::Error;
+use crate::local::Local;
+use crate::nodes::{Nodes, Target};
+use crate::outcome::settle;
+use crate::tickets::{GroupId, TicketId, Tickets};
+
+const EVENTS: usize = 64;
+/// No poll of a leader lasts longer, so that a time-out another thread brought in is not missed.
+const POLL_MAX: Duration = Duration::from_millis(100);
+/// The background thread looks this often whether results come that nobody waits for.
+const LOOK: Duration = Duration::from_millis(10);
+/// The same while no task is under way: heartbeats only.
+const LOOK_IDLE: Duration = Duration::from_millis(1500);
+const WAKER: Token = Token(usize::MAX >> 1);
+
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// The leader's; nobody else touches it.
+    poll: Mutex<(Poll, Events)>,
+    waker: mio::Waker,
+    /// The lead is free, or results have come.
+    turn: Condvar,
+    /// The background thread has something to do.
+    background: Condvar,
+}
+
+pub(crate) struct State {
+    pub(crate) dispatch: Dispatch,
+    pub(crate) tickets: Tickets,
+    pub(crate) nodes: Nodes,
+    leading: bool,
+    /// Callers who sleep until the lead is free.
+    followers: u32,
+    /// Futures that are awaited somewhere.
+    awaited: u32,
+    /// When somebody last led.
+    led: Time,
+    closed: bool,
+    names: Vec<Arc<Name>>,
+    /// Nodes on this machine that end with the cluster.
+    _local: Option<Local>,
+}
+
+pub(crate) fn now() -> Time {
+    Time(monotonic_nanoseconds())
+}
+
+impl Shared {
+    /// Begins to dial the targets.
+    pub(crate) fn new(
+        targets: Vec<Target>,
+        tls: Option<DialTls>,
+        me: Name,
+        local: Option<Local>,
+    ) -> Result<Arc<Self>, Error> {
+        let kernel = |source| Error::Kernel { action: "make an event queue", source };
+        let poll = Poll::new().map_err(kernel)?;
+        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(kernel)?;
+        let registry = poll.registry().try_clone().map_err(kernel)?;
+        let mut nodes = Nodes::new(registry, tls, me);
+        for target in targets {
+            nodes.add(now(), target);
+        }
+        let state = State {
+            dispatch: Dispatch::new(now()),
+            tickets: Tickets::default(),
+            nodes,
+            leading: false,
+            followers: 0,
+            awaited: 0,
+            led: Time(0),
+            closed: false,
+            names: Vec::new(),
+            _local: local,
+        };
+        let shared = Arc::new(Self {
+            state: Mutex::new(state),
+            poll: Mutex::new((poll, Events::with_capacity(EVENTS))),
+            waker,
+            turn: Condvar::new(),
+            background: Condvar::new(),
+        });
+        let weak = Arc::downgrade(&shared);
+        let spawn = std::thread::Builder::new().name("farcall".into()).spawn(move || {
+            while let Some(shared) = weak.upgrade() {
+                if !shared.watch() {
+                    return;
+                }
+            }
+        });
+        spawn.map_err(|source| Error::Kernel { action: "start a thread", source })?;
+        Ok(shared)
+    }
+
+    /// The state, whatever became of a thread that held it.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and sends what follows from it, on this thread.
+    pub(crate) fn submit<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+        state.settle(now(), &mut Vec::new());
+        result
+    }
+
+    /// Drives, or waits, until `done` finds something or it is too late.
+    pub(crate) fn wait<R>(
+        &self,
+        until: Option<Instant>,
+        mut done: impl FnMut(&mut Tickets) -> Option<R>,
+    ) -> Option<R> {
+        self.wait_for(until, |state| done(&mut state.tickets))
+    }
+
+    pub(crate) fn wait_for<R>(
+        &self,
+        until: Option<Instant>,
+        mut done: impl FnMut(&mut State) -> Option<R>,
+    ) -> Option<R> {
+        let mut state = self.state();
+        loop {
+            if let Some(result) = done(&mut state) {
+                if state.followers > 0 && !state.leading {
+                    self.turn.notify_one();
+                }
+                return Some(result);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            state = if state.leading {
+                self.follow(state, left)
+            } else {
+                self.lead(state, left.unwrap_or(POLL_MAX))
+            };
+        }
+    }
+
+    fn follow<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        left: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        state.followers += 1;
+        if state.followers == 1 {
+            // The background thread gives up the lead to one who waits.
+            let _ = self.waker.wake();
+        }
+        let left = left.unwrap_or(POLL_MAX).min(POLL_MAX);
+        let waited = self.turn.wait_timeout(state, left);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.followers -= 1;
+        state
+    }
+
+    /// One turn as the leader.
+    fn lead<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        left: Duration,
+    ) -> MutexGuard<'a, State> {
+        state.leading = true;
+        let wait = left.min(POLL_MAX).min(state.timeout(now()));
+        drop(state);
+        let mut poll = self.poll.lock().unwrap_or_else(PoisonError::into_inner);
+        let (poll, events) = &mut *poll;
+        let polled = poll.poll(events, Some(wait));
+        let mut state = self.state();
+        let now = now();
+        let mut woken = Vec::new();
+        if polled.is_ok() {
+            state.turn(now, events, &mut woken);
+        }
+        state.leading = false;
+        state.led = now;
+        if state.followers > 0 {
+            self.turn.notify_all();
+        }
+        if !woken.is_empty() {
+            state.awaited = state.awaited.saturating_sub(woken.len() as u32);
+            drop(state);
+            woken.into_iter().for_each(Waker::wake);
+            state = self.state();
+        }
+        state
+    }
+
+    /// The background thread's round. `false`: the cluster is closed.
+    fn watch(&self) -> bool {
+        let mut state = self.state();
+        if state.closed {
+            return false;
+        }
+        let idle = state.dispatch.is_empty() && state.awaited == 0;
+        if state.awaited == 0 || state.leading {
+            let look = if idle { LOOK_IDLE } else { LOOK };
+            let waited = self.background.wait_timeout(state, look);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        while !state.closed && !state.leading && state.followers == 0 {
+            let neglected = now().since(state.led) >= LOOK.into();
+            if state.awaited == 0 && !neglected {
+                break;
+            }
+            let wait = if state.awaited > 0 { POLL_MAX } else { Duration::ZERO };
+            state = self.lead(state, wait);
+            if state.awaited == 0 {
+                break;
+            }
+        }
+        !state.closed
+    }
+
+    /// The result, or the promise to wake.
+    pub(crate) fn redeem_or_wake(
+        &self,
+        ticket: TicketId,
+        waker: &Waker,
+    ) -> Option<crate::tickets::Result> {
+        let mut state = self.state();
+        if let Some(result) = state.tickets.redeem(ticket) {
+            return Some(result);
+        }
+        if state.tickets.wake(ticket, waker.clone()) {
+            state.awaited += 1;
+        }
+        self.background.notify_one();
+        None
+    }
+
+    pub(crate) fn cancel(&self, ticket: TicketId) {
+        self.submit(|state| {
+            if let Some(task) = state.tickets.task(ticket) {
+                state.dispatch.handle(now(), Event::Cancel { task });
+            }
+        });
+    }
+
+    /// Nobody waits for these any more: they are cancelled.
+    pub(crate) fn abandon(&self, tickets: &[TicketId]) {
+        self.submit(|state| {
+            for &ticket in tickets {
+                if let Some(task) = state.tickets.drop_claim(ticket) {
+                    state.dispatch.handle(now(), Event::Cancel { task });
+                }
+            }
+        });
+    }
+
+    pub(crate) fn close_group(&self, group: GroupId) {
+        self.submit(|state| {
+            for task in state.tickets.close_group(group) {
+                state.dispatch.handle(now(), Event::Cancel { task });
+            }
+        });
+    }
+
+    /// The last handle is gone.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.background.notify_all();
+        let _ = self.waker.wake();
+    }
+}
+
+impl State {
+    fn timeout(&self, now: Time) -> Duration {
+        if self.nodes.has_unread() {
+            return Duration::ZERO;
+        }
+        self.nodes.poll_timeout().min(self.dispatch.poll_timeout()).since(now).into()
+    }
+
+    /// Reads what is ready, decides, writes.
+    fn turn(&mut self, now: Time, events: &Events, woken: &mut Vec<Waker>) {
+        self.nodes.read_unread(now, &mut self.dispatch);
+        for event in events {
+            if event.token() != WAKER {
+                self.nodes.ready(now, event, &mut self.dispatch);
+            }
+        }
+        if self.nodes.poll_timeout() <= now {
+            self.nodes.tick(now, &mut self.dispatch);
+        }
+        if self.dispatch.poll_timeout() <= now {
+            self.dispatch.handle(now, Event::Tick);
+        }
+        self.settle(now, woken);
+    }
+
+    /// Carries out what the dispatcher wants, then sends.
+    fn settle(&mut self, now: Time, woken: &mut Vec<Waker>) {
+        loop {
+            while let Some(effect) = self.dispatch.poll_effect() {
+                match effect {
+                    Effect::Ended { task, outcome } => {
+                        let node = outcome.node.as_ref().map(|name| self.names.share(name));
+                        woken.extend(self.tickets.ended(task, settle(outcome, node)));
+                    }
+                    effect => self.nodes.carry_out(effect),
+                }
+            }
+            // A link that fails at writing gives its tasks back, which has effects of its own.
+            self.nodes.flush(now, &mut self.dispatch);
+            if self.dispatch.is_settled() {
+                return;
+            }
+        }
+    }
+}
+
+/// Names of nodes, each kept once however many results bear it.
+trait Names {
+    fn share(&mut self, name: &Name) -> Arc<Name>;
+}
+
+impl Names for Vec<Arc<Name>> {
+    fn share(&mut self, name: &Name) -> Arc<Name> {
+        if let Some(known) = self.iter().find(|known| ***known == *name) {
+            return known.clone();
+        }
+        let shared = Arc::new(name.clone());
+        self.push(shared.clone());
+        shared
+    }
+}

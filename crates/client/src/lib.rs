@@ -1,0 +1,43 @@
+//! Runs the code you have on the machines you have.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = farcall::Cluster::local()?; // or connect(["host-a", "host-b"]), or from_env()
+//! let core = cluster.core("./libsum.so")?;
+//! for result in core.map(["1 2 3", "4 5 6"]) {
+//!     println!("{}", String::from_utf8_lossy(&result?));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Cluster`] holds links to nodes. A [`Core`] is a compute core made ready to run on it: a
+//! shared library that is shipped once to each node. Running it gives an [`Output`], or a
+//! [`Failure`] that says [`Why`].
+//!
+//! No thread stands between a caller who waits and the socket: whoever waits drives it (`driver`).
+//! One background thread takes over while nobody does.
+//!
+//! Elsewhere: every decision (`logic`), the daemon (`node`).
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod cluster;
+mod local;
+mod core;
+mod map;
+mod handle;
+mod driver;
+mod nodes;
+mod tickets;
+mod outcome;
+mod error;
+
+pub use cluster::Cluster;
+pub use core::Core;
+pub use error::Error;
+pub use handle::Handle;
+pub use local::Local;
+pub use map::{Map, MapUnordered};
+pub use outcome::{Failure, Output, Why};

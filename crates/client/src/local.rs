@@ -1,0 +1,160 @@
+//! Nodes on this machine that end with the program that started them.
+//!
+//! No daemon runs in the caller's process: the `farcall` program is started, and told by the end of
+//! its standard input that its owner is gone.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::SystemTime;
+
+use transport::{Credentials, Role};
+
+use crate::nodes::Target;
+use crate::{Cluster, Error};
+
+/// A cluster on this machine, to be started. The `farcall` program is `FARCALL_BIN`, or stands
+/// beside the running program, or in `PATH`.
+#[derive(Debug)]
+pub struct Local {
+    nodes: u32,
+    slots: Option<u32>,
+    tcp: bool,
+    jail: Option<&'static str>,
+    running: Vec<Running>,
+    /// Removed with the cluster.
+    folder: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Local {
+    /// One node with a slot for each core, over a Unix socket.
+    pub fn new() -> Self {
+        Self { nodes: 1, slots: None, tcp: false, jail: None, running: Vec::new(), folder: None }
+    }
+
+    /// So many nodes.
+    #[must_use]
+    pub fn nodes(mut self, nodes: u32) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// So many slots for each node.
+    #[must_use]
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// Over TCP and TLS on loopback, with an authority made for the occasion, as between hosts.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tcp = true;
+        self
+    }
+
+    /// Starts the nodes and links to them.
+    pub fn start(mut self) -> Result<Cluster, Error> {
+        let binary = binary()?;
+        let folder = private_folder()?;
+        self.folder = Some(folder.clone());
+        let credentials = if self.tcp { Some(credentials(&folder)?) } else { None };
+        let mut targets = Vec::new();
+        for number in 1..=self.nodes {
+            targets.push(self.start_node(&binary, &folder, number)?);
+        }
+        let count = targets.len();
+        let cluster = Cluster::link(targets, credentials.as_ref(), Some(self))?;
+        cluster.wait_for_nodes(count, std::time::Duration::from_secs(10));
+        Ok(cluster)
+    }
+
+    fn start_node(&mut self, binary: &Path, folder: &Path, number: u32) -> Result<Target, Error> {
+        let mut command = Command::new(binary);
+        let name = format!("local-{number}");
+        command.arg("node").arg("--embedded").args(["--name", &name]);
+        command.arg("--data").arg(folder.join(&name));
+        command.arg("--home").arg(folder.join("keys"));
+        if let Some(slots) = self.slots {
+            command.args(["--slots", &slots.to_string()]);
+        }
+        if let Some(jail) = self.jail {
+            command.args(["--jail", jail]);
+        }
+        let socket = folder.join(format!("{name}.sock"));
+        if self.tcp {
+            command.args(["--listen", "127.0.0.1:0"]);
+        } else {
+            command.arg("--socket").arg(&socket);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let failed = |reason: String| Error::LocalNode { reason };
+        let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let stdout = child.stdout.take();
+        self.running.push(Running { child });
+        let mut line = String::new();
+        let mut stdout = BufReader::new(stdout.ok_or_else(|| failed("no output".to_owned()))?);
+        stdout.read_line(&mut line).map_err(|error| failed(error.to_string()))?;
+        let ready = line.trim().strip_prefix("ready");
+        let address = ready.ok_or_else(|| failed(format!("it said {:?}", line.trim())))?.trim();
+        if !self.tcp {
+            return Ok(Target::Unix(socket));
+        }
+        let address = address.parse().map_err(|_| failed(format!("it listens at {address:?}")))?;
+        Ok(Target::Tcp(address))
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        for Running { child } in &mut self.running {
+            drop(child.stdin.take());
+        }
+        for Running { child } in &mut self.running {
+            let _ = child.wait();
+        }
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+fn credentials(folder: &Path) -> Result<Credentials, Error> {
+    let Ok(name) = "local".parse() else { unreachable!("a constant name") };
+    Credentials::load_or_create(&folder.join("keys"), Role::Client, &name, SystemTime::now())
+        .map_err(|source| Error::Credentials { source })
+}
+
+/// A new folder that only this user can enter.
+fn private_folder() -> Result<PathBuf, Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let base = std::env::temp_dir();
+    let folder = base.join(format!("farcall-{:016x}", transport::random_u64()));
+    let made = std::fs::DirBuilder::new().mode(0o711).create(&folder);
+    made.map_err(|source| Error::File { path: folder.clone(), source })?;
+    Ok(folder)
+}
+
+/// The `farcall` program.
+fn binary() -> Result<PathBuf, Error> {
+    if let Some(named) = std::env::var_os("FARCALL_BIN") {
+        return Ok(named.into());
+    }
+    let own = std::env::current_exe().ok();
+    // Tests and examples are built into folders below the one of the programs.
+    let beside = own.iter().flat_map(|own| own.ancestors().skip(1).take(3));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = beside.map(Path::to_owned).chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join("farcall")).find(|file| file.is_file()).ok_or(Error::NoBinary)
+}

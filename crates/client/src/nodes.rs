@@ -1,0 +1,414 @@
+//! The client's links: dialling nodes, reading into the dispatcher, dialling again.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use logic::dispatch::{Dispatch, Effect, Event};
+use logic::link::{self, Link, Pass};
+use logic::{LinkId, Payload};
+use mio::{Interest, Registry, Token};
+use transport::{Connection, DialTls, ReadOutcome};
+use wire::Message;
+use wire::blob::Put;
+use wire::hello::{Goodbye, Hello, Purpose};
+use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX};
+use wire::member::{Member, State as MemberState};
+use wire::name::{Hash, Name};
+use wire::task::{Input, Output, Run, RunHead};
+use wire::units::{Span, Time};
+
+/// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
+const PAUSE: Span = Span::from_millis(50);
+const PAUSE_MAX: Span = Span::from_secs(5);
+
+/// Where a node listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+struct Node {
+    target: Target,
+    name: Option<Name>,
+    life: Life,
+    pause: Span,
+    /// Why it is not up, in words.
+    trouble: Option<String>,
+}
+
+enum Life {
+    /// Nothing, until it is time to dial.
+    Away {
+        until: Time,
+    },
+    /// TLS, then the greeting.
+    Dialling(Box<Connection>),
+    Linked(Box<Connection>, Link),
+    /// It said goodbye for good.
+    Gone,
+}
+
+/// All nodes of a client; a node's position is its `LinkId`.
+pub(crate) struct Nodes {
+    registry: Registry,
+    tls: Option<DialTls>,
+    me: Name,
+    nodes: Vec<Node>,
+    libraries: HashMap<Hash, Bytes>,
+    dirty: Vec<usize>,
+    unread: VecDeque<usize>,
+}
+
+impl Nodes {
+    pub(crate) fn new(registry: Registry, tls: Option<DialTls>, me: Name) -> Self {
+        Self {
+            registry,
+            tls,
+            me,
+            nodes: Vec::new(),
+            libraries: HashMap::new(),
+            dirty: Vec::new(),
+            unread: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, now: Time, target: Target) {
+        if self.nodes.iter().any(|node| node.target == target) {
+            return;
+        }
+        let life = Life::Away { until: now };
+        self.nodes.push(Node { target, name: None, life, pause: PAUSE, trouble: None });
+    }
+
+    pub(crate) fn keep_library(&mut self, hash: Hash, bytes: Bytes) {
+        self.libraries.insert(hash, bytes);
+    }
+
+    /// Nodes that are up.
+    pub(crate) fn up(&self) -> usize {
+        let up = |node: &&Node| matches!(&node.life, Life::Linked(_, link) if link.is_up());
+        self.nodes.iter().filter(up).count()
+    }
+
+    /// What went wrong where.
+    pub(crate) fn troubles(&self) -> String {
+        let trouble = |node: &Node| {
+            let trouble = node.trouble.as_deref().unwrap_or("no answer");
+            format!("{} ({trouble})", node.target)
+        };
+        self.nodes.iter().map(trouble).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Time {
+        let due = |node: &Node| match &node.life {
+            Life::Away { until } => *until,
+            Life::Linked(_, link) => link.poll_timeout(),
+            Life::Dialling(_) | Life::Gone => Time::NEVER,
+        };
+        self.nodes.iter().map(due).min().unwrap_or(Time::NEVER)
+    }
+
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Dials whom it is time to dial, and lets links notice silence.
+    pub(crate) fn tick(&mut self, now: Time, dispatch: &mut Dispatch) {
+        for at in 0..self.nodes.len() {
+            match &mut self.nodes[at].life {
+                Life::Away { until } if *until <= now => self.dial(now, at),
+                Life::Linked(_, link) if link.poll_timeout() <= now => {
+                    link.tick(now);
+                    self.manners(now, at, dispatch);
+                }
+                Life::Away { .. } | Life::Linked(..) | Life::Dialling(_) | Life::Gone => {}
+            }
+        }
+    }
+
+    fn dial(&mut self, now: Time, at: usize) {
+        let connection = match &self.nodes[at].target {
+            Target::Tcp(address) => match &self.tls {
+                Some(tls) => Connection::dial(*address, tls).map_err(|error| error.to_string()),
+                None => Err("this user has no credentials; run `farcall auth init`".to_owned()),
+            },
+            Target::Unix(path) => mio::net::UnixStream::connect(path)
+                .map(Connection::plain)
+                .map_err(|error| error.to_string()),
+        };
+        let registered = connection.and_then(|mut connection| {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            let registered = self.registry.register(&mut connection, Token(at), both);
+            registered.map(|()| connection).map_err(|error| error.to_string())
+        });
+        match registered {
+            Ok(connection) => {
+                self.nodes[at].life = Life::Dialling(Box::new(connection));
+                self.open(now, at);
+            }
+            Err(trouble) => self.away(now, at, trouble),
+        }
+    }
+
+    /// Once TLS is over, the greeting goes out.
+    fn open(&mut self, now: Time, at: usize) {
+        let node = &mut self.nodes[at];
+        if !matches!(&node.life, Life::Dialling(connection) if connection.is_ready()) {
+            return;
+        }
+        let life = std::mem::replace(&mut node.life, Life::Gone);
+        let Life::Dialling(connection) = life else { return };
+        let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
+        let hello = Hello { agent, name: self.me.clone(), purpose: Purpose::Client };
+        node.life = Life::Linked(connection, Link::dial(now, hello));
+        self.greet(at);
+    }
+
+    fn greet(&mut self, at: usize) {
+        let Life::Linked(connection, link) = &mut self.nodes[at].life else { return };
+        while let Some(effect) = link.poll_effect() {
+            if let link::Effect::Send(message) = effect {
+                message.encode(0, connection.output());
+            }
+        }
+        self.dirty.push(at);
+    }
+
+    fn away(&mut self, now: Time, at: usize, trouble: String) {
+        let node = &mut self.nodes[at];
+        node.trouble = Some(trouble);
+        node.life = Life::Away { until: now + node.pause };
+        node.pause = Span((node.pause.0 * 2).min(PAUSE_MAX.0));
+    }
+
+    fn lost(&mut self, now: Time, at: usize, dispatch: &mut Dispatch, trouble: String) {
+        match &mut self.nodes[at].life {
+            Life::Linked(connection, _) | Life::Dialling(connection) => {
+                let _ = self.registry.deregister(&mut **connection);
+            }
+            Life::Away { .. } | Life::Gone => return,
+        }
+        dispatch.handle(now, Event::NodeDown { link: LinkId(at as u32) });
+        self.away(now, at, trouble);
+    }
+
+    /// A connection may be read or written.
+    pub(crate) fn ready(&mut self, now: Time, event: &mio::event::Event, dispatch: &mut Dispatch) {
+        let at = event.token().0;
+        let Some(node) = self.nodes.get_mut(at) else { return };
+        if let Life::Linked(connection, _) | Life::Dialling(connection) = &mut node.life {
+            connection.observe(event);
+        }
+        if event.is_writable() {
+            self.dirty.push(at);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(now, at, dispatch);
+        }
+    }
+
+    /// Reads on where the last read left something.
+    pub(crate) fn read_unread(&mut self, now: Time, dispatch: &mut Dispatch) {
+        for _ in 0..self.unread.len() {
+            if let Some(at) = self.unread.pop_front() {
+                self.read(now, at, dispatch);
+            }
+        }
+    }
+
+    fn read(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) {
+        let connection = match &mut self.nodes[at].life {
+            Life::Linked(connection, _) | Life::Dialling(connection) => connection,
+            Life::Away { .. } | Life::Gone => return,
+        };
+        let outcome = match connection.read() {
+            Ok(outcome) => outcome,
+            Err(error) => return self.lost(now, at, dispatch, chain(&error)),
+        };
+        self.open(now, at);
+        if let Err(trouble) = self.listen(now, at, dispatch) {
+            return self.lost(now, at, dispatch, trouble);
+        }
+        match outcome {
+            ReadOutcome::Drained => {}
+            ReadOutcome::More => self.unread.push_back(at),
+            ReadOutcome::Closed => {
+                let trouble = "it closed the connection".to_owned();
+                self.lost(now, at, dispatch, trouble);
+            }
+        }
+        self.dirty.push(at);
+    }
+
+    /// Takes the frames that have arrived.
+    fn listen(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) -> Result<(), String> {
+        let link_id = LinkId(at as u32);
+        let Life::Linked(connection, link) = &mut self.nodes[at].life else { return Ok(()) };
+        link.heard(now);
+        let mut input = std::mem::take(connection.input());
+        let result = loop {
+            let frame = match wire::frame::take(&mut input, CONTROL_BODY_MAX) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.to_string()),
+            };
+            let (channel, message) = match wire::decode(frame) {
+                Ok(message) => message,
+                Err(error) => break Err(error.to_string()),
+            };
+            let Life::Linked(_, link) = &mut self.nodes[at].life else { return Ok(()) };
+            if let Message::Done(done) = message {
+                if !link.is_up() {
+                    break Err("a result before the greeting".to_owned());
+                }
+                let output = match done.head.output {
+                    Output::Inline => Payload::Inline(done.inline),
+                    Output::Bulk(_) | Output::Stream(_) => {
+                        break Err("a result over a bulk connection that was never made".to_owned());
+                    }
+                };
+                let (status, ran) = (done.head.status, done.head.ran);
+                let done = Event::Done { link: link_id, channel, status, ran, output };
+                dispatch.handle(now, done);
+            } else if link.message(now, &message) == Pass::Taken {
+                self.manners(now, at, dispatch);
+            } else {
+                self.message(now, at, channel, message, dispatch);
+            }
+        };
+        if let Life::Linked(connection, _) | Life::Dialling(connection) = &mut self.nodes[at].life {
+            *connection.input() = input;
+        }
+        result
+    }
+
+    fn message(
+        &mut self,
+        now: Time,
+        at: usize,
+        channel: u64,
+        message: Message,
+        dispatch: &mut Dispatch,
+    ) {
+        let link = LinkId(at as u32);
+        match message {
+            Message::Members(news) => self.learn(now, news.members),
+            Message::Goodbye(Goodbye::Leaving) => {
+                dispatch.handle(now, Event::NodeLeaving { link });
+            }
+            message => dispatch.handle(now, Event::Message { link, channel, message }),
+        }
+    }
+
+    /// Other nodes of the cluster are dialled too.
+    fn learn(&mut self, now: Time, members: Vec<Member>) {
+        for member in members.into_iter().filter(|member| member.state == MemberState::Here) {
+            let known = self.nodes.iter().any(|node| node.name.as_ref() == Some(&member.name));
+            let addresses = member.addresses.iter().filter_map(|a| a.parse().ok());
+            let targets: Vec<Target> = addresses.map(Target::Tcp).collect();
+            let dialled = |target: &Target| self.nodes.iter().any(|node| node.target == *target);
+            if known || self.tls.is_none() || targets.iter().any(dialled) {
+                continue;
+            }
+            if let Some(target) = targets.into_iter().next() {
+                self.add(now, target);
+            }
+        }
+    }
+
+    /// Carries out what a link's manners ask for.
+    fn manners(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) {
+        loop {
+            let Life::Linked(connection, link) = &mut self.nodes[at].life else { return };
+            let Some(effect) = link.poll_effect() else { return };
+            match effect {
+                link::Effect::Send(message) => {
+                    message.encode(0, connection.output());
+                    self.dirty.push(at);
+                }
+                link::Effect::Up(welcome) => {
+                    let node = &mut self.nodes[at];
+                    node.pause = PAUSE;
+                    node.trouble = None;
+                    node.name = Some(welcome.node.clone());
+                    let link = LinkId(at as u32);
+                    let (name, slots) = (welcome.node, welcome.slots);
+                    dispatch.handle(now, Event::NodeUp { link, name, slots });
+                }
+                link::Effect::Down(why) => {
+                    let trouble = why.to_string();
+                    connection.close();
+                    return self.lost(now, at, dispatch, trouble);
+                }
+                link::Effect::Greeted(_) => {}
+            }
+        }
+    }
+
+    /// Carries out one effect of the dispatcher (`Ended` is the tickets').
+    pub(crate) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Run { link, channel, program, attempt, deadline, input } => {
+                let Payload::Inline(inline) = input else { return };
+                let input = Input::Inline;
+                let head = RunHead { program, attempt, deadline, input };
+                self.send(link, channel, &Message::Run(Run { head, inline }));
+            }
+            Effect::Send { link, channel, message } => self.send(link, channel, &message),
+            Effect::Upload { link, channel, hash } => {
+                let bytes = self.libraries.get(&hash).cloned().unwrap_or_default();
+                let length = bytes.len() as u64;
+                let inline = if bytes.len() <= INLINE_MAX { bytes } else { Bytes::new() };
+                self.send(link, channel, &Message::Put(Put { hash, length }, inline));
+            }
+            Effect::Ended { .. } => unreachable!("the driver keeps these"),
+        }
+    }
+
+    fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
+        let at = link.0 as usize;
+        if let Some(Node { life: Life::Linked(connection, _), .. }) = self.nodes.get_mut(at) {
+            message.encode(channel, connection.output());
+            if self.dirty.last() != Some(&at) {
+                self.dirty.push(at);
+            }
+        }
+    }
+
+    /// Sends what is queued.
+    pub(crate) fn flush(&mut self, now: Time, dispatch: &mut Dispatch) {
+        for at in std::mem::take(&mut self.dirty) {
+            let connection = match &mut self.nodes[at].life {
+                Life::Linked(connection, _) | Life::Dialling(connection) => connection,
+                Life::Away { .. } | Life::Gone => continue,
+            };
+            if let Err(error) = connection.flush() {
+                self.lost(now, at, dispatch, chain(&error));
+            }
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,231 @@
+//! What comes of a task: an output, or a failure that says why.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use logic::Payload;
+use logic::dispatch::{End, Outcome};
+use wire::name::Name;
+use wire::task::Status;
+
+/// What a task returned. Derefs to its bytes.
+#[derive(Clone, Debug)]
+pub struct Output {
+    bytes: Bytes,
+    node: Option<Arc<Name>>,
+    attempt: u32,
+    ran: Duration,
+}
+
+impl Output {
+    /// The bytes, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// The node that it ran on.
+    pub fn node(&self) -> &str {
+        self.node.as_ref().map_or("", |name| name.as_str())
+    }
+
+    /// Which attempt succeeded; 1 is the first.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Time in the worker.
+    pub fn ran(&self) -> Duration {
+        self.ran
+    }
+}
+
+impl Deref for Output {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AsRef<[u8]> for Output {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A task that did not succeed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The reason, as the node saw it; never a guess.
+    pub why: Why,
+    /// The node that it ran on last.
+    pub node: Option<String>,
+    /// The last attempt; 1 is the first.
+    pub attempt: u32,
+    /// Time in the worker.
+    pub ran: Duration,
+}
+
+/// Why a task failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// The program returned a code other than 0, with this output.
+    ExitCode {
+        /// The code.
+        code: i32,
+        /// What it returned all the same.
+        output: Bytes,
+    },
+    /// A signal ended it.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+        /// The last lines of its standard error.
+        stderr: String,
+    },
+    /// It ended its process by itself.
+    Exited {
+        /// The exit status.
+        code: i32,
+        /// The last lines of its standard error.
+        stderr: String,
+    },
+    /// It used more memory than it was allowed.
+    OutOfMemory {
+        /// Bytes at its peak.
+        peak: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// It ran longer than it was allowed.
+    TimeLimit {
+        /// Time allowed.
+        limit: Duration,
+    },
+    /// Its node was lost, and it could not be tried again.
+    NodeLost,
+    /// Its worker was lost through no fault of its own, and it could not be tried again.
+    WorkerLost {
+        /// What happened.
+        reason: String,
+    },
+    /// No node was there for 30 seconds.
+    NoNode,
+    /// The caller cancelled it.
+    Cancelled,
+    /// The program cannot be used.
+    Refused {
+        /// Why not.
+        reason: String,
+    },
+    /// The program broke the contract of a compute core.
+    Broken {
+        /// How.
+        reason: String,
+    },
+}
+
+impl Why {
+    /// One or two words, the same for all failures of a kind: to group by.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ExitCode { .. } => "exit code",
+            Self::Signal { .. } => "signal",
+            Self::Exited { .. } => "exited",
+            Self::OutOfMemory { .. } => "out of memory",
+            Self::TimeLimit { .. } => "time limit",
+            Self::NodeLost => "node lost",
+            Self::WorkerLost { .. } => "worker lost",
+            Self::NoNode => "no node",
+            Self::Cancelled => "cancelled",
+            Self::Refused { .. } => "refused",
+            Self::Broken { .. } => "broken contract",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ExitCode { code, .. } => write!(f, "it returned {code}"),
+            Self::Signal { signal, stderr } => {
+                write!(f, "signal {signal} ended it{}", Lines(stderr))
+            }
+            Self::Exited { code, stderr } => {
+                write!(f, "it called exit({code}){}", Lines(stderr))
+            }
+            Self::OutOfMemory { peak, limit } => {
+                write!(f, "out of memory: it used {peak} of {limit} bytes")
+            }
+            Self::TimeLimit { limit } => write!(f, "it ran longer than {limit:?}"),
+            Self::NodeLost => f.write_str("its node was lost"),
+            Self::WorkerLost { reason } => write!(f, "its worker was lost: {reason}"),
+            Self::NoNode => f.write_str("no node was there for 30 seconds"),
+            Self::Cancelled => f.write_str("it was cancelled"),
+            Self::Refused { reason } => write!(f, "refused: {reason}"),
+            Self::Broken { reason } => write!(f, "it broke its contract: {reason}"),
+        }
+    }
+}
+
+/// The last lines of a program's standard error, if there are any.
+struct Lines<'a>(&'a str);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.trim_end() {
+            "" => Ok(()),
+            text => write!(f, "; its last words: {text}"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the task failed")?;
+        if let Some(node) = &self.node {
+            write!(f, " on {node}")?;
+        }
+        if self.attempt > 1 {
+            write!(f, " at attempt {}", self.attempt)?;
+        }
+        write!(f, ": {}", self.why)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Puts an outcome in the caller's terms. `bytes` is the output's, wherever it lay.
+pub(crate) fn settle(outcome: Outcome, node: Option<Arc<Name>>) -> Result<Output, Box<Failure>> {
+    let Outcome { end, attempt, node: name, ran } = outcome;
+    let ran = Duration::from(ran);
+    let why = match end {
+        End::Status { status: Status::Finished { code: 0 }, output: Payload::Inline(bytes) } => {
+            return Ok(Output { bytes, node, attempt, ran });
+        }
+        End::Status { status, output } => why(status, output),
+        End::NodeLost => Why::NodeLost,
+        End::NoNode => Why::NoNode,
+    };
+    Err(Box::new(Failure { why, node: name.map(String::from), attempt, ran }))
+}
+
+fn why(status: Status, output: Payload) -> Why {
+    match status {
+        Status::Finished { code } => match output {
+            Payload::Inline(output) => Why::ExitCode { code, output },
+            Payload::Buffer { .. } => unreachable!("a client has no shared buffers"),
+        },
+        Status::Crashed { signal, stderr } => Why::Signal { signal, stderr },
+        Status::Exited { code, stderr } => Why::Exited { code, stderr },
+        Status::OutOfMemory { peak, limit } => Why::OutOfMemory { peak, limit },
+        Status::TimeLimit { limit } => Why::TimeLimit { limit: limit.into() },
+        Status::Cancelled => Why::Cancelled,
+        Status::Refused { reason } => Why::Refused { reason },
+        Status::Broken { reason } => Why::Broken { reason },
+        Status::WorkerLost { reason } => Why::WorkerLost { reason },
+    }
+}

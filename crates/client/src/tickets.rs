@@ -1,0 +1,171 @@
+//! Who waits for which task: one ticket for each task that a caller still cares for.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use logic::dispatch::TaskId;
+use slab::Slab;
+
+use crate::{Failure, Output};
+
+pub(crate) type Result = std::result::Result<Output, Box<Failure>>;
+
+/// A caller's claim to one result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TicketId(pub(crate) u32);
+
+/// A queue of results in the order in which they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupId(pub(crate) u32);
+
+#[derive(Debug)]
+enum Ticket {
+    Waiting { task: TaskId, interest: Interest },
+    Done(Result),
+}
+
+#[derive(Debug)]
+enum Interest {
+    /// Somebody will ask.
+    Asked,
+    Waker(Waker),
+    Group(GroupId),
+    /// Nobody will: the result is dropped when it comes.
+    Dropped,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tickets {
+    tickets: Slab<Ticket>,
+    /// By task.
+    of_task: Vec<u32>,
+    groups: Slab<VecDeque<(u64, Result)>>,
+    /// What the members of a group are called by their caller.
+    labels: Vec<u64>,
+}
+
+impl Tickets {
+    pub(crate) fn issue(&mut self, task: TaskId) -> TicketId {
+        self.insert(task, Interest::Asked)
+    }
+
+    /// A ticket whose result goes to a group, under a label.
+    pub(crate) fn issue_in(&mut self, task: TaskId, group: GroupId, label: u64) -> TicketId {
+        let ticket = self.insert(task, Interest::Group(group));
+        let at = ticket.0 as usize;
+        if self.labels.len() <= at {
+            self.labels.resize(at + 1, 0);
+        }
+        self.labels[at] = label;
+        ticket
+    }
+
+    fn insert(&mut self, task: TaskId, interest: Interest) -> TicketId {
+        let ticket = self.tickets.insert(Ticket::Waiting { task, interest }) as u32;
+        let at = task.0 as usize;
+        if self.of_task.len() <= at {
+            self.of_task.resize(at + 1, u32::MAX);
+        }
+        self.of_task[at] = ticket;
+        TicketId(ticket)
+    }
+
+    pub(crate) fn open_group(&mut self) -> GroupId {
+        GroupId(self.groups.insert(VecDeque::new()) as u32)
+    }
+
+    pub(crate) fn next_of(&mut self, group: GroupId) -> Option<(u64, Result)> {
+        self.groups.get_mut(group.0 as usize)?.pop_front()
+    }
+
+    pub(crate) fn close_group(&mut self, group: GroupId) -> Vec<TaskId> {
+        self.groups.try_remove(group.0 as usize);
+        let mut open = Vec::new();
+        for (_, ticket) in &mut self.tickets {
+            if let Ticket::Waiting { task, interest } = ticket
+                && matches!(interest, Interest::Group(of) if *of == group)
+            {
+                *interest = Interest::Dropped;
+                open.push(*task);
+            }
+        }
+        open
+    }
+
+    /// A task has ended. Returns whom to wake.
+    pub(crate) fn ended(&mut self, task: TaskId, result: Result) -> Option<Waker> {
+        let at = *self.of_task.get(task.0 as usize)? as usize;
+        let Some(Ticket::Waiting { interest, .. }) = self.tickets.get_mut(at) else { return None };
+        match std::mem::replace(interest, Interest::Asked) {
+            Interest::Asked => {
+                self.tickets[at] = Ticket::Done(result);
+                None
+            }
+            Interest::Waker(waker) => {
+                self.tickets[at] = Ticket::Done(result);
+                Some(waker)
+            }
+            Interest::Group(group) => {
+                self.tickets.remove(at);
+                if let Some(group) = self.groups.get_mut(group.0 as usize) {
+                    group.push_back((self.labels[at], result));
+                }
+                None
+            }
+            Interest::Dropped => {
+                self.tickets.remove(at);
+                None
+            }
+        }
+    }
+
+    /// The result, if it has come; the ticket is used up then.
+    pub(crate) fn redeem(&mut self, ticket: TicketId) -> Option<Result> {
+        let at = ticket.0 as usize;
+        match self.tickets.get(at) {
+            Some(Ticket::Done(_)) => match self.tickets.remove(at) {
+                Ticket::Done(result) => Some(result),
+                Ticket::Waiting { .. } => None,
+            },
+            Some(Ticket::Waiting { .. }) | None => None,
+        }
+    }
+
+    pub(crate) fn is_done(&self, ticket: TicketId) -> bool {
+        matches!(self.tickets.get(ticket.0 as usize), Some(Ticket::Done(_)))
+    }
+
+    /// Asks to be woken when the result comes. Returns whether nobody had asked before.
+    pub(crate) fn wake(&mut self, ticket: TicketId, waker: Waker) -> bool {
+        match self.tickets.get_mut(ticket.0 as usize) {
+            Some(Ticket::Waiting { interest, .. }) => {
+                let before = std::mem::replace(interest, Interest::Waker(waker));
+                !matches!(before, Interest::Waker(_))
+            }
+            Some(Ticket::Done(_)) | None => false,
+        }
+    }
+
+    /// Nobody will ask any more. Returns the task if it still runs.
+    pub(crate) fn drop_claim(&mut self, ticket: TicketId) -> Option<TaskId> {
+        let at = ticket.0 as usize;
+        match self.tickets.get_mut(at) {
+            Some(Ticket::Waiting { task, interest }) => {
+                *interest = Interest::Dropped;
+                Some(*task)
+            }
+            Some(Ticket::Done(_)) => {
+                self.tickets.remove(at);
+                None
+            }
+            None => None,
+        }
+    }
+
+    pub(crate) fn task(&self, ticket: TicketId) -> Option<TaskId> {
+        match self.tickets.get(ticket.0 as usize) {
+            Some(Ticket::Waiting { task, .. }) => Some(*task),
+            Some(Ticket::Done(_)) | None => None,
+        }
+    }
+}

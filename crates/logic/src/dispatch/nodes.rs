@@ -1,0 +1,88 @@
+//! One node as a client sees it: its credits, its backlog, and which programs are ready there.
+
+use wire::name::{Hash, Name};
+use wire::units::Span;
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: Name,
+    pub(super) slots: u32,
+    /// Tasks that may have been sent in all.
+    pub(super) limit: u64,
+    /// Tasks sent in all.
+    pub(super) sent: u64,
+    /// Tasks there now.
+    pub(super) busy: u32,
+    pub(super) leaving: bool,
+    /// It stands in the list of offers.
+    pub(super) offering: bool,
+    /// A `TakeBack` is not answered yet.
+    pub(super) asked_back: bool,
+    /// Programs defined so far: the next number.
+    pub(super) defined: u32,
+    /// Whose turn it is among the programs.
+    pub(super) next_program: usize,
+    stages: Vec<Stage>,
+    run: Option<Span>,
+}
+
+/// How far a program is at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Unknown,
+    Asked,
+    Uploading,
+    Ready(u32),
+    Refused,
+}
+
+pub(super) enum Offer {
+    Run { program: usize, number: u32 },
+    Prepare { program: usize, hash: Hash },
+    Nothing,
+}
+
+impl Node {
+    pub(super) fn new(name: Name, slots: u32) -> Self {
+        Self {
+            name,
+            slots,
+            limit: 0,
+            sent: 0,
+            busy: 0,
+            leaving: false,
+            offering: false,
+            asked_back: false,
+            defined: 0,
+            next_program: 0,
+            stages: Vec::new(),
+            run: None,
+        }
+    }
+
+    pub(super) fn has_credit(&self) -> bool {
+        self.sent < self.limit && !self.leaving
+    }
+
+    pub(super) fn stage(&self, program: usize) -> Stage {
+        self.stages.get(program).copied().unwrap_or(Stage::Unknown)
+    }
+
+    pub(super) fn set_stage(&mut self, program: usize, stage: Stage) {
+        if self.stages.len() <= program {
+            self.stages.resize(program + 1, Stage::Unknown);
+        }
+        self.stages[program] = stage;
+    }
+
+    pub(super) fn learn(&mut self, ran: Span) {
+        self.run = Some(self.run.map_or(ran, |old| Span((old.0 * 7 + ran.0) / 8)));
+    }
+
+    /// How long it will take to begin the last of its tasks. Without experience, a task is long.
+    pub(super) fn backlog(&self) -> Span {
+        let run = self.run.unwrap_or(Span::from_secs(1));
+        let rounds = u64::from(self.busy.saturating_sub(self.slots).div_ceil(self.slots.max(1)));
+        Span(run.0.saturating_mul(rounds))
+    }
+}

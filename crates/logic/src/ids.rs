@@ -1,0 +1,35 @@
+//! Names of things that drivers hold and machines only speak of.
+
+use bytes::Bytes;
+
+/// A link of this process: an index in its driver's table, reused after the link is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u32);
+
+/// A worker of this node: given by `slots`, reused after the worker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u32);
+
+/// A shared buffer of this node's driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub u32);
+
+/// The bytes of an input or an output, wherever they lie. Machines pass them on unseen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    Inline(Bytes),
+    Buffer { buffer: BufferId, length: u64 },
+}
+
+impl Payload {
+    pub fn empty() -> Self {
+        Self::Inline(Bytes::new())
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}

@@ -1,0 +1,28 @@
+//! The machines of Farcall: they decide and touch nothing.
+//!
+//! Each is a value: `handle(now, event)`, then `poll_effect` until it is empty, then sleep until
+//! `poll_timeout`. There is no socket, file, clock, thread or random number in this crate, so
+//! whole clusters of these machines run in `sim` from a printed seed.
+//!
+//! ```text
+//!   client                                  node
+//!   dispatch: which task to which node      node: the sum of
+//!                                             slots: which task to which worker, credits
+//!                                             blobs: what is here, and for whom
+//!                                             members: who is in the cluster
+//!   link: hello and heartbeat of one connection, on both sides
+//! ```
+//!
+//! Elsewhere: bytes (`wire`), the loops that carry out effects (`node`, `client`).
+
+#![forbid(unsafe_code)]
+
+pub mod node;
+pub mod dispatch;
+pub mod slots;
+pub mod blobs;
+pub mod members;
+pub mod link;
+mod ids;
+
+pub use ids::{BufferId, Exit, LinkId, Payload, WorkerId};

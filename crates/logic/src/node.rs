@@ -1,0 +1,591 @@
+//! The sum: everything that a node decides.
+//!
+//! The driver brings in what happened (bytes decoded, processes ended, time passed) and carries out
+//! the effects. A node's state changes here and nowhere else.
+//!
+//! Elsewhere: the parts (`link`, `slots`, `blobs`, `members`), the loop (crate `node`).
+
+mod tasks;
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use wire::Message;
+use wire::blob::{Known, Put, Stored};
+use wire::hello::{Goodbye, Hello, Purpose, Welcome};
+use wire::join::{Join, Joined};
+use wire::limits::{BLOBS_KEPT, LINKS_MAX, PAYLOAD_MAX};
+use wire::member::{Member, Members as News, State};
+use wire::name::{Hash, Name};
+use wire::status::Report;
+use wire::units::{Span, Time};
+
+use crate::blobs::Blobs;
+use crate::link::{self, Link, Pass};
+use crate::members::Members;
+use crate::slots::{self, Finished, Slots};
+use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
+use tasks::Arrivals;
+
+/// Who is at the other end, as far as the transport could prove it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// No certificate: may join with a token, and nothing else.
+    Stranger,
+    Client(Name),
+    Node(Name),
+    Admin(Name),
+}
+
+#[derive(Debug)]
+pub enum Event {
+    /// Somebody connected, and the transport knows who. `token` is random.
+    Accepted {
+        link: LinkId,
+        peer: Peer,
+        token: u64,
+    },
+    /// We connected to another node.
+    Dialled {
+        link: LinkId,
+    },
+    /// Bytes came: the other side lives. Once per read.
+    Heard {
+        link: LinkId,
+    },
+    Message {
+        link: LinkId,
+        channel: u64,
+        message: Message,
+    },
+    Closed {
+        link: LinkId,
+    },
+    /// A whole payload came over a bulk connection of this link.
+    Payload {
+        link: LinkId,
+        channel: u64,
+        buffer: BufferId,
+        length: u64,
+    },
+    BlobStored {
+        link: LinkId,
+        channel: u64,
+        hash: Hash,
+        length: u64,
+        refused: Option<String>,
+    },
+    Redeemed {
+        link: LinkId,
+        channel: u64,
+        joined: Joined,
+    },
+    WorkerReady {
+        worker: WorkerId,
+        result: Result<(), String>,
+    },
+    WorkerDone {
+        worker: WorkerId,
+        sequence: u64,
+        finished: Finished,
+    },
+    WorkerExited {
+        worker: WorkerId,
+        exit: Exit,
+        started: u64,
+        stderr: String,
+    },
+    WorkerPeeked {
+        worker: WorkerId,
+        started: u64,
+        since: Time,
+    },
+    WorkerMeasured {
+        worker: WorkerId,
+        peak: u64,
+    },
+    /// The node is asked to stop: it finishes what it has begun.
+    Leave,
+    Tick,
+}
+
+#[derive(Debug)]
+pub enum Effect {
+    Send {
+        link: LinkId,
+        channel: u64,
+        message: Message,
+    },
+    /// Send a buffer over a bulk connection of the link, then release it.
+    SendPayload {
+        link: LinkId,
+        channel: u64,
+        buffer: BufferId,
+        length: u64,
+    },
+    /// Send what is queued, then close.
+    Close {
+        link: LinkId,
+    },
+    /// This connection carries payloads of another link from now on; as a link it is forgotten.
+    Attach {
+        connection: LinkId,
+        to: LinkId,
+    },
+    StoreBlob {
+        link: LinkId,
+        channel: u64,
+        hash: Hash,
+        bytes: Payload,
+    },
+    DeleteBlob {
+        hash: Hash,
+    },
+    Redeem {
+        link: LinkId,
+        channel: u64,
+        join: Join,
+    },
+    Worker(slots::Effect),
+    /// Everything is done after `Leave`.
+    Left,
+}
+
+#[derive(Debug)]
+struct Connection {
+    manners: Link,
+    peer: Peer,
+    token: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Greeting,
+    Client,
+    Neighbour(Name),
+    Joining,
+}
+
+/// What a node is, apart from what happens to it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub agent: String,
+    pub me: Member,
+    /// How long `Leave` waits for running tasks.
+    pub grace: Span,
+}
+
+/// A node. After each batch of `handle`, call `settle` and drain `poll_effect`, then sleep until
+/// `poll_timeout`.
+#[derive(Debug)]
+pub struct Node {
+    options: Options,
+    since: Time,
+    links: Vec<Option<Connection>>,
+    /// Links that are up, by the token that bulk connections name them with.
+    tokens: HashMap<u64, LinkId>,
+    slots: Slots,
+    blobs: Blobs,
+    members: Members,
+    arrivals: Arrivals,
+    leaving: Option<Time>,
+    left: bool,
+    effects: VecDeque<Effect>,
+}
+
+impl Node {
+    pub fn new(now: Time, options: Options) -> Self {
+        Self {
+            since: now,
+            links: Vec::new(),
+            tokens: HashMap::new(),
+            slots: Slots::new(options.me.slots),
+            blobs: Blobs::new(BLOBS_KEPT),
+            members: Members::new(options.me.clone()),
+            arrivals: Arrivals::default(),
+            leaving: None,
+            left: false,
+            effects: VecDeque::new(),
+            options,
+        }
+    }
+
+    pub fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Message { link, channel, message } => self.message(now, link, channel, message),
+            Event::WorkerDone { worker, sequence, finished } => {
+                self.slots.done(now, worker, sequence, finished);
+            }
+            Event::Heard { link } => {
+                if let Some(connection) = self.connection(link) {
+                    connection.manners.heard(now);
+                }
+            }
+            Event::Accepted { link, peer, token } => {
+                self.open(link, Link::listen(now), peer, token);
+            }
+            Event::Dialled { link } => {
+                let name = self.members.me().name.clone();
+                let purpose = Purpose::Node { member: self.members.me().clone() };
+                let hello =
+                    Hello { agent: self.options.agent.clone(), name: name.clone(), purpose };
+                self.open(link, Link::dial(now, hello), Peer::Node(name), 0);
+                self.manners(now, link);
+            }
+            Event::Closed { link } => self.closed(link),
+            Event::Payload { link, channel, buffer, length } => {
+                self.payload(now, link, channel, buffer, length);
+            }
+            Event::BlobStored { link, channel, hash, length, refused } => {
+                if let (None, Some(owner)) = (&refused, self.owner(link)) {
+                    for hash in self.blobs.stored(now, hash, length, owner) {
+                        self.effects.push_back(Effect::DeleteBlob { hash });
+                    }
+                }
+                self.send(link, channel, Message::Stored(Stored { hash, refused }));
+            }
+            Event::Redeemed { link, channel, joined } => {
+                self.send(link, channel, Message::Joined(joined));
+            }
+            Event::WorkerReady { worker, result } => self.slots.ready(now, worker, result),
+            Event::WorkerExited { worker, exit, started, stderr } => {
+                self.slots.exited(worker, exit, started, &stderr);
+            }
+            Event::WorkerPeeked { worker, started, since } => {
+                self.slots.peeked(now, worker, started, since);
+            }
+            Event::WorkerMeasured { worker, peak } => self.slots.measured(now, worker, peak),
+            Event::Leave => self.leave(now),
+            Event::Tick => self.tick(now),
+        }
+    }
+
+    /// Ends a batch: feeds workers, renews credits.
+    pub fn settle(&mut self, now: Time) {
+        self.slots.settle(now);
+        self.drain_slots();
+        if let Some(until) = self.leaving
+            && !self.left
+            && (self.slots.is_empty() || now >= until)
+        {
+            self.left = true;
+            let news = self.members.become_state(State::Gone);
+            self.tell(news, None);
+            self.effects.push_back(Effect::Left);
+        }
+    }
+
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Time {
+        let links = self.links.iter().flatten().map(|link| link.manners.poll_timeout());
+        let links = links.min().unwrap_or(Time::NEVER);
+        let leaving = self.leaving.filter(|_| !self.left).unwrap_or(Time::NEVER);
+        links.min(self.slots.poll_timeout()).min(leaving)
+    }
+
+    /// The addresses are known only once the driver listens.
+    pub fn listen_at(&mut self, addresses: Vec<String>) {
+        self.members.listen_at(addresses);
+    }
+
+    // Connections.
+
+    fn connection(&mut self, link: LinkId) -> Option<&mut Connection> {
+        self.links.get_mut(link.0 as usize)?.as_mut()
+    }
+
+    fn open(&mut self, link: LinkId, manners: Link, peer: Peer, token: u64) {
+        let at = link.0 as usize;
+        if at >= LINKS_MAX {
+            self.effects.push_back(Effect::Close { link });
+            return;
+        }
+        if self.links.len() <= at {
+            self.links.resize_with(at + 1, || None);
+        }
+        self.links[at] = Some(Connection { manners, peer, token, kind: Kind::Greeting });
+    }
+
+    fn message(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
+        let Some(connection) = self.connection(link) else { return };
+        if connection.manners.message(now, &message) == Pass::Taken {
+            return self.manners(now, link);
+        }
+        match connection.kind.clone() {
+            Kind::Client => self.client(now, link, channel, message),
+            Kind::Neighbour(_) => self.neighbour(link, message),
+            Kind::Joining => match message {
+                Message::Join(join) => {
+                    self.effects.push_back(Effect::Redeem { link, channel, join });
+                }
+                _ => self.breach(now, link, "a stranger may only join".to_owned()),
+            },
+            Kind::Greeting => self.breach(now, link, "a message before the greeting".to_owned()),
+        }
+    }
+
+    /// Carries out what a link's manners ask for.
+    fn manners(&mut self, now: Time, link: LinkId) {
+        while let Some(effect) = self.connection(link).and_then(|c| c.manners.poll_effect()) {
+            match effect {
+                link::Effect::Send(message) => self.send(link, 0, message),
+                link::Effect::Greeted(hello) => self.greeted(now, link, hello),
+                link::Effect::Up(welcome) => {
+                    if let Some(connection) = self.connection(link) {
+                        connection.kind = Kind::Neighbour(welcome.node);
+                    }
+                    let members = self.members.all();
+                    self.send(link, 0, Message::Members(News { members }));
+                }
+                link::Effect::Down(_) => {
+                    self.effects.push_back(Effect::Close { link });
+                    self.closed(link);
+                }
+            }
+        }
+    }
+
+    /// Lets a peer in for what its certificate allows.
+    fn greeted(&mut self, now: Time, link: LinkId, hello: Hello) {
+        let Some(connection) = self.connection(link) else { return };
+        let (peer, token) = (connection.peer.clone(), connection.token);
+        let kind = match (&hello.purpose, &peer) {
+            (Purpose::Join, _) => Kind::Joining,
+            (Purpose::Client, Peer::Client(_) | Peer::Admin(_)) => Kind::Client,
+            (Purpose::Node { member }, Peer::Node(name)) if member.name == *name => {
+                Kind::Neighbour(name.clone())
+            }
+            (Purpose::Bulk { link: token }, _) => {
+                return self.greeted_bulk(now, link, *token, &peer);
+            }
+            (Purpose::Client | Purpose::Node { .. }, _) => {
+                let reason = match peer {
+                    Peer::Stranger => "no certificate was shown; join with a token first",
+                    Peer::Client(_) => "a client's certificate does not make a node",
+                    Peer::Node(_) => "a node's certificate is for its own name, and runs no tasks",
+                    Peer::Admin(_) => "an admin's certificate does not make a node",
+                };
+                return self.refuse(now, link, Goodbye::Forbidden { reason: reason.to_owned() });
+            }
+        };
+        self.welcome(now, link, token);
+        if let Some(connection) = self.connection(link) {
+            connection.kind = kind.clone();
+        }
+        match (kind, hello.purpose) {
+            (Kind::Client, _) => {
+                self.tokens.insert(token, link);
+                if let Some(owner) = self.owner(link) {
+                    self.slots.link_up(link, owner);
+                }
+                let members = self.members.all();
+                self.send(link, 0, Message::Members(News { members }));
+                if self.leaving.is_some() {
+                    self.send(link, 0, Message::Goodbye(Goodbye::Leaving));
+                }
+            }
+            (Kind::Neighbour(_), Purpose::Node { member }) => {
+                let members = self.members.all();
+                self.send(link, 0, Message::Members(News { members }));
+                let news = self.members.learn(vec![member]);
+                self.tell(news, Some(link));
+            }
+            _ => {}
+        }
+    }
+
+    /// One more connection for a link of the same peer.
+    fn greeted_bulk(&mut self, now: Time, link: LinkId, token: u64, peer: &Peer) {
+        let to = self.tokens.get(&token).copied();
+        let same =
+            |to: &LinkId| self.links[to.0 as usize].as_ref().is_some_and(|c| c.peer == *peer);
+        match to.filter(same) {
+            Some(to) => {
+                self.welcome(now, link, token);
+                self.links[link.0 as usize] = None;
+                self.effects.push_back(Effect::Attach { connection: link, to });
+            }
+            None => {
+                let reason = "no such link of this certificate".to_owned();
+                self.refuse(now, link, Goodbye::Forbidden { reason });
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Time, link: LinkId, token: u64) {
+        let welcome = Welcome {
+            agent: self.options.agent.clone(),
+            node: self.members.me().name.clone(),
+            link: token,
+            slots: self.slots.size(),
+        };
+        if let Some(connection) = self.connection(link) {
+            connection.manners.welcome(now, welcome);
+        }
+        self.manners(now, link);
+    }
+
+    fn refuse(&mut self, now: Time, link: LinkId, goodbye: Goodbye) {
+        if let Some(connection) = self.connection(link) {
+            connection.manners.refuse(goodbye);
+        }
+        self.manners(now, link);
+    }
+
+    fn breach(&mut self, now: Time, link: LinkId, reason: String) {
+        self.refuse(now, link, Goodbye::Protocol { reason });
+    }
+
+    fn closed(&mut self, link: LinkId) {
+        let Some(connection) = self.links.get_mut(link.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        match connection.kind {
+            Kind::Client => {
+                self.tokens.remove(&connection.token);
+                self.slots.link_down(link);
+                for buffer in self.arrivals.forget(link) {
+                    self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
+                }
+            }
+            Kind::Neighbour(name) => {
+                let news = self.members.lost(&name);
+                self.tell(news, None);
+            }
+            Kind::Greeting | Kind::Joining => {}
+        }
+    }
+
+    fn send(&mut self, link: LinkId, channel: u64, message: Message) {
+        self.effects.push_back(Effect::Send { link, channel, message });
+    }
+
+    // Clients.
+
+    /// Under whose name a link's programs run and its blobs are kept.
+    fn owner(&self, link: LinkId) -> Option<Name> {
+        match &self.links.get(link.0 as usize)?.as_ref()?.peer {
+            Peer::Client(name) | Peer::Admin(name) => Some(name.clone()),
+            Peer::Node(_) | Peer::Stranger => None,
+        }
+    }
+
+    fn client(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
+        match message {
+            Message::Run(run) => self.run(now, link, channel, run),
+            Message::Cancel => {
+                if self.arrivals.cancel(link, channel) {
+                    self.slots.pass(link);
+                    self.finished(link, channel, Finished::cancelled());
+                } else {
+                    self.slots.cancel(link, channel);
+                }
+            }
+            Message::TakeBack(take_back) => {
+                let channels = self.slots.take_back(link, take_back.count);
+                self.send(link, channel, Message::Returned(wire::task::Returned { channels }));
+            }
+            Message::Define(define) => self.define(now, link, define),
+            Message::Have(have) => {
+                let here =
+                    self.owner(link).is_some_and(|me| self.blobs.known(now, &have.hash, &me));
+                self.send(link, channel, Message::Known(Known { hash: have.hash, here }));
+            }
+            Message::Put(put, bytes) => self.put(now, link, channel, put, bytes),
+            Message::StatusAsk => {
+                let report = self.report(now);
+                self.send(link, channel, Message::Status(report));
+            }
+            // A client that leaves closes its connection; there is nothing to do before.
+            Message::Goodbye(_) | Message::Members(_) => {}
+            _ => self.breach(now, link, "a message that no client sends".to_owned()),
+        }
+    }
+
+    fn put(&mut self, now: Time, link: LinkId, channel: u64, put: Put, bytes: Bytes) {
+        let Put { hash, length } = put;
+        if length > PAYLOAD_MAX {
+            let refused = Some(format!("{length} bytes are more than {PAYLOAD_MAX}"));
+            self.send(link, channel, Message::Stored(Stored { hash, refused }));
+        } else if bytes.len() as u64 == length {
+            let bytes = Payload::Inline(bytes);
+            self.effects.push_back(Effect::StoreBlob { link, channel, hash, bytes });
+        } else {
+            self.put_bulk(now, link, channel, put);
+        }
+    }
+
+    fn report(&self, now: Time) -> Report {
+        let (blobs, blob_bytes) = self.blobs.sum();
+        Report {
+            node: self.members.me().name.clone(),
+            agent: self.options.agent.clone(),
+            up: now.since(self.since),
+            slots: self.slots.size(),
+            users: self.slots.users(),
+            workers: self.slots.workers().into_iter().map(|(_, worker)| worker).collect(),
+            blobs,
+            blob_bytes,
+            members: self.members.all(),
+        }
+    }
+
+    // Neighbours.
+
+    fn neighbour(&mut self, link: LinkId, message: Message) {
+        if let Message::Members(news) = message {
+            let fresh = self.members.learn(news.members);
+            self.tell(fresh, Some(link));
+        }
+    }
+
+    /// Tells news to everyone but the one it came from.
+    fn tell(&mut self, members: Vec<Member>, except: Option<LinkId>) {
+        if members.is_empty() {
+            return;
+        }
+        for at in 0..self.links.len() {
+            let link = LinkId(at as u32);
+            let Some(connection) = &self.links[at] else { continue };
+            let told = matches!(connection.kind, Kind::Client | Kind::Neighbour(_));
+            if told && Some(link) != except {
+                let members = members.clone();
+                self.send(link, 0, Message::Members(News { members }));
+            }
+        }
+    }
+
+    fn leave(&mut self, now: Time) {
+        if self.leaving.is_some() {
+            return;
+        }
+        self.leaving = Some(now + self.options.grace);
+        self.slots.close();
+        let news = self.members.become_state(State::Leaving);
+        self.tell(news, None);
+        for at in 0..self.links.len() {
+            if self.links[at].as_ref().is_some_and(|c| c.kind == Kind::Client) {
+                self.send(LinkId(at as u32), 0, Message::Goodbye(Goodbye::Leaving));
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Time) {
+        for at in 0..self.links.len() {
+            let link = LinkId(at as u32);
+            let due = |c: &&mut Connection| c.manners.poll_timeout() <= now;
+            if let Some(connection) = self.links[at].as_mut().filter(due) {
+                connection.manners.tick(now);
+                self.manners(now, link);
+            }
+        }
+        self.slots.tick(now);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! A node's part of a task's way: inputs that come before or after their task, and results.
+
+use std::collections::HashMap;
+
+use wire::Message;
+use wire::blob::Put;
+use wire::limits::{CREDITS_MAX, PAYLOAD_MAX};
+use wire::task::{Define, Done, DoneHead, Input, Output, Run, RunHead};
+use wire::units::Time;
+
+use super::{Effect, Node};
+use crate::slots::{self, Finished};
+use crate::{BufferId, LinkId, Payload};
+
+/// What control says of a channel and what bulk brought for it; whichever comes first waits here.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    halves: HashMap<(LinkId, u64), Half>,
+    counts: HashMap<LinkId, u32>,
+}
+
+#[derive(Debug)]
+enum Half {
+    Task(RunHead, u64),
+    Blob(Put),
+    Bytes { buffer: BufferId, length: u64 },
+}
+
+impl Arrivals {
+    /// Keeps one half, or leaves both for `take` if the other one is here.
+    fn add(&mut self, link: LinkId, channel: u64, half: Half) -> Result<(), String> {
+        let count = self.counts.entry(link).or_default();
+        if *count > CREDITS_MAX * 2 {
+            return Err("more announced payloads than credits".to_owned());
+        }
+        *count += 1;
+        if self.halves.insert((link, channel), half).is_some() {
+            return Err(format!("channel {channel} was used twice"));
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, link: LinkId, channel: u64) -> Option<Half> {
+        let half = self.halves.remove(&(link, channel))?;
+        if let Some(count) = self.counts.get_mut(&link) {
+            *count -= 1;
+        }
+        Some(half)
+    }
+
+    /// Whether a task was waiting here for its bytes; they are dropped when they arrive.
+    pub(super) fn cancel(&mut self, link: LinkId, channel: u64) -> bool {
+        let waits = matches!(self.halves.get(&(link, channel)), Some(Half::Task(..)));
+        waits && self.remove(link, channel).is_some()
+    }
+
+    /// The link is down: buffers to release.
+    pub(super) fn forget(&mut self, link: LinkId) -> Vec<BufferId> {
+        self.counts.remove(&link);
+        let gone = self.halves.extract_if(|(of, _), _| *of == link);
+        let buffer = |(_, half)| match half {
+            Half::Bytes { buffer, .. } => Some(buffer),
+            Half::Task(..) | Half::Blob(_) => None,
+        };
+        gone.filter_map(buffer).collect()
+    }
+}
+
+impl Node {
+    pub(super) fn define(&mut self, now: Time, link: LinkId, define: Define) {
+        if let Err(breach) = self.slots.define(link, define.program, define.memory) {
+            self.breach(now, link, breach.to_string());
+        }
+    }
+
+    pub(super) fn run(&mut self, now: Time, link: LinkId, channel: u64, run: Run) {
+        let taken = match run.head.input {
+            Input::Inline => {
+                let input = Payload::Inline(run.inline);
+                self.slots.run(link, channel, run.head, input).map_err(|breach| breach.to_string())
+            }
+            Input::Bulk(length) if length > PAYLOAD_MAX => {
+                Err(format!("an input of {length} bytes; at most {PAYLOAD_MAX} are taken"))
+            }
+            Input::Bulk(length) => match self.arrivals.remove(link, channel) {
+                Some(Half::Bytes { buffer, length: got }) if got == length => {
+                    let input = Payload::Buffer { buffer, length };
+                    let taken = self.slots.run(link, channel, run.head, input);
+                    taken.map_err(|breach| breach.to_string())
+                }
+                Some(_) => Err(format!("channel {channel}: its payload is not as announced")),
+                None => self.arrivals.add(link, channel, Half::Task(run.head, length)),
+            },
+            Input::Stream => Err("streams are not served by this node yet".to_owned()),
+        };
+        if let Err(reason) = taken {
+            self.breach(now, link, reason);
+        }
+    }
+
+    /// A whole payload came over a bulk connection.
+    pub(super) fn payload(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        channel: u64,
+        buffer: BufferId,
+        length: u64,
+    ) {
+        if self.owner(link).is_none() {
+            return self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
+        }
+        let bytes = Payload::Buffer { buffer, length };
+        let taken = match self.arrivals.remove(link, channel) {
+            None => self.arrivals.add(link, channel, Half::Bytes { buffer, length }),
+            Some(Half::Task(head, want)) if want == length => {
+                let taken = self.slots.run(link, channel, head, bytes);
+                taken.map_err(|breach| breach.to_string())
+            }
+            Some(Half::Blob(put)) if put.length == length => {
+                let hash = put.hash;
+                self.effects.push_back(Effect::StoreBlob { link, channel, hash, bytes });
+                Ok(())
+            }
+            Some(_) => {
+                self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
+                Err(format!("channel {channel}: its payload is not as announced"))
+            }
+        };
+        if let Err(reason) = taken {
+            self.breach(now, link, reason);
+        }
+    }
+
+    /// A blob was announced whose bytes come, or came, over a bulk connection.
+    pub(super) fn put_bulk(&mut self, now: Time, link: LinkId, channel: u64, put: Put) {
+        let taken = match self.arrivals.remove(link, channel) {
+            None => self.arrivals.add(link, channel, Half::Blob(put)),
+            Some(Half::Bytes { buffer, length }) if length == put.length => {
+                let (hash, bytes) = (put.hash, Payload::Buffer { buffer, length });
+                self.effects.push_back(Effect::StoreBlob { link, channel, hash, bytes });
+                Ok(())
+            }
+            Some(_) => Err(format!("channel {channel}: its payload is not as announced")),
+        };
+        if let Err(reason) = taken {
+            self.breach(now, link, reason);
+        }
+    }
+
+    /// Turns what `slots` decided into messages and work for the driver.
+    pub(super) fn drain_slots(&mut self) {
+        while let Some(effect) = self.slots.poll_effect() {
+            match effect {
+                slots::Effect::Done { link, channel, finished } => {
+                    self.finished(link, channel, finished);
+                }
+                slots::Effect::Credit { link, limit } => {
+                    self.send(link, 0, Message::Credit(wire::task::Credit { limit }));
+                }
+                other => self.effects.push_back(Effect::Worker(other)),
+            }
+        }
+    }
+
+    pub(super) fn finished(&mut self, link: LinkId, channel: u64, finished: Finished) {
+        let Finished { status, ran, output } = finished;
+        let (output, inline) = match output {
+            Payload::Inline(bytes) => (Output::Inline, bytes),
+            Payload::Buffer { buffer, length } => {
+                self.effects.push_back(Effect::SendPayload { link, channel, buffer, length });
+                (Output::Bulk(length), bytes::Bytes::new())
+            }
+        };
+        let head = DoneHead { status, ran, output };
+        self.send(link, channel, Message::Done(Done { head, inline }));
+    }
+}

@@ -1,0 +1,759 @@
+//! Shares a node's slots between its users, and decides which task goes to which worker.
+//!
+//! ```text
+//!  user's tasks -> lane (one per user and program) -> worker (of one program) -> done
+//!       ^                                                                          |
+//!       +------------------ credits: how many tasks a user may have here <---------+
+//! ```
+//!
+//! - *Fair*: the lane goes first whose user has had least worker time (start-time fair queueing).
+//! - *Short tasks in batches*: a worker gets as many tasks ahead as it does in `AHEAD`, by the
+//!   measured time of its program; a long one gets none ahead.
+//! - *Late binding*: users get credits for what the node does in `PREFETCH`, not more.
+//! - *Known culprit*: of a dead worker's tasks only the one that it was at is blamed; those it never
+//!   started go to another worker, as if nothing had been.
+//!
+//! Elsewhere: workers as processes (`node` the crate), who may connect (`node` the module).
+
+mod user;
+mod worker;
+
+use std::collections::{HashMap, VecDeque};
+
+use slab::Slab;
+use wire::limits::{CREDITS_MAX, POISON_KILLS, PROGRAMS_MAX};
+use wire::name::Name;
+use wire::status;
+use wire::task::{Program, RunHead, Status};
+use wire::units::{Span, Time};
+
+use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
+use user::User;
+use worker::{Life, Worker};
+
+/// Work that a worker is given ahead of time, so that a batch outlasts a wake-up.
+const AHEAD: Span = Span::from_micros(200);
+/// Work that a user may have waiting at the node, so that a slot never waits for the network.
+const PREFETCH: Span = Span::from_millis(4);
+/// After this silence a worker with results held back is looked at.
+const PEEK: Span = Span::from_millis(5);
+/// How often the memory of a limited worker is measured.
+const MEASURE: Span = Span::from_millis(20);
+/// How long an idle worker is kept for its next task.
+const IDLE: Span = Span::from_secs(30);
+
+/// What workers have in common: programs are never shared between owners.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Class {
+    pub owner: Name,
+    pub program: Program,
+    /// Bytes; 0 is no limit.
+    pub memory: u64,
+}
+
+/// How a task ended at its worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    pub status: Status,
+    pub ran: Span,
+    pub output: Payload,
+}
+
+impl Finished {
+    pub(crate) fn cancelled() -> Self {
+        Self { status: Status::Cancelled, ran: Span(0), output: Payload::empty() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Done {
+        link: LinkId,
+        channel: u64,
+        finished: Finished,
+    },
+    Credit {
+        link: LinkId,
+        limit: u64,
+    },
+    Start {
+        worker: WorkerId,
+        class: Class,
+    },
+    Execute {
+        worker: WorkerId,
+        sequence: u64,
+        attempt: u32,
+        input: Payload,
+    },
+    /// End the process; `exited` follows.
+    Kill {
+        worker: WorkerId,
+    },
+    /// Read the progress page; results found there come as `done`, then `peeked`.
+    Peek {
+        worker: WorkerId,
+    },
+    /// Read the worker's peak memory; `measured` follows.
+    Measure {
+        worker: WorkerId,
+    },
+    /// Nobody needs the input any more.
+    Release {
+        buffer: BufferId,
+    },
+}
+
+/// A task that was sent without a credit, or for a program that was not defined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Breach {
+    #[error("a task without a credit")]
+    NoCredit,
+    #[error("a task of program {0}, which this link has not defined")]
+    NoProgram(u32),
+    #[error("more than {PROGRAMS_MAX} programs on one link")]
+    TooManyPrograms,
+}
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    lane: usize,
+    /// Whose it is: links are numbered anew when a client has left, accounts are not.
+    user: u64,
+    link: LinkId,
+    channel: u64,
+    attempt: u32,
+    deadline: Span,
+    input: Payload,
+    wanted: bool,
+}
+
+/// One user's queue for one program.
+#[derive(Debug)]
+struct Lane {
+    link: LinkId,
+    class: usize,
+    queue: VecDeque<Task>,
+}
+
+/// A class with what was learnt of it.
+#[derive(Debug)]
+struct Known {
+    class: Class,
+    /// Smoothed time of a task; `None` until the first has ended.
+    run: Option<Span>,
+    workers: Vec<usize>,
+    lanes: u32,
+    /// Workers in a row that died before they were ready.
+    stillborn: u32,
+}
+
+impl Known {
+    /// Tasks that fill `span` for one worker, at least one.
+    fn fill(&self, span: Span, max: u32) -> u32 {
+        let Some(run) = self.run else { return 1 };
+        u32::try_from(span.0 / run.0.max(200)).unwrap_or(max).clamp(1, max)
+    }
+}
+
+/// A node's slots. After each batch of calls call `settle`, then drain `poll_effect`.
+#[derive(Debug)]
+pub struct Slots {
+    size: u32,
+    ahead_max: u32,
+    users: Vec<Option<User>>,
+    lanes: Slab<Lane>,
+    classes: Slab<Known>,
+    class_index: HashMap<Class, usize>,
+    workers: Slab<Worker>,
+    /// Lanes with tasks waiting.
+    hungry: Vec<usize>,
+    /// Users with tasks here.
+    active: u32,
+    /// Accounts opened so far.
+    opened: u64,
+    /// Users whose credits may have to be renewed.
+    touched: Vec<LinkId>,
+    /// Virtual time: worker time that the least served active user has had.
+    served: u64,
+    closed: bool,
+    effects: VecDeque<Effect>,
+}
+
+impl Slots {
+    pub fn new(size: u32) -> Self {
+        Self {
+            size: size.max(1),
+            ahead_max: wire::limits::AHEAD_MAX,
+            users: Vec::new(),
+            lanes: Slab::new(),
+            classes: Slab::new(),
+            class_index: HashMap::new(),
+            workers: Slab::new(),
+            hungry: Vec::new(),
+            active: 0,
+            opened: 0,
+            touched: Vec::new(),
+            served: 0,
+            closed: false,
+            effects: VecDeque::new(),
+        }
+    }
+
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    // What users do.
+
+    pub fn link_up(&mut self, link: LinkId, owner: Name) {
+        let at = link.0 as usize;
+        if self.users.len() <= at {
+            self.users.resize_with(at + 1, || None);
+        }
+        self.opened += 1;
+        self.users[at] = Some(User::new(self.opened, owner, self.served));
+        // Everyone's share has changed.
+        let everyone = self.users.iter().enumerate();
+        let everyone = everyone.filter(|(_, user)| user.is_some());
+        self.touched = everyone.map(|(link, _)| LinkId(link as u32)).collect();
+    }
+
+    pub fn link_down(&mut self, link: LinkId) {
+        let Some(user) = self.users.get_mut(link.0 as usize).and_then(Option::take) else { return };
+        self.active -= u32::from(user.active > 0);
+        for lane in user.lanes {
+            let Lane { queue, class, .. } = self.lanes.remove(lane);
+            self.hungry.retain(|&other| other != lane);
+            for task in queue {
+                self.release(&task.input);
+            }
+            for worker in self.classes[class].workers.clone() {
+                self.unwant(worker, |task| task.lane == lane);
+            }
+            self.classes[class].lanes -= 1;
+            self.retire_class(class);
+        }
+    }
+
+    /// Gives a program its number on the link.
+    pub fn define(&mut self, link: LinkId, program: Program, memory: u64) -> Result<(), Breach> {
+        let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return Ok(()) };
+        if user.lanes.len() >= PROGRAMS_MAX as usize {
+            return Err(Breach::TooManyPrograms);
+        }
+        let class = Class { owner: user.owner.clone(), program, memory };
+        let class = *self.class_index.entry(class.clone()).or_insert_with(|| {
+            let workers = Vec::new();
+            self.classes.insert(Known { class, run: None, workers, lanes: 0, stillborn: 0 })
+        });
+        self.classes[class].lanes += 1;
+        user.lanes.push(self.lanes.insert(Lane { link, class, queue: VecDeque::new() }));
+        Ok(())
+    }
+
+    /// Takes a task whose input is here.
+    pub fn run(
+        &mut self,
+        link: LinkId,
+        channel: u64,
+        head: RunHead,
+        input: Payload,
+    ) -> Result<(), Breach> {
+        let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return Ok(()) };
+        if user.accepted == user.limit {
+            return Err(Breach::NoCredit);
+        }
+        let lane = user.lanes.get(head.program as usize);
+        let lane = *lane.ok_or(Breach::NoProgram(head.program))?;
+        user.accepted += 1;
+        user.active += 1;
+        if user.active == 1 {
+            user.served = user.served.max(self.served);
+            self.active += 1;
+        }
+        let user = user.id;
+        let RunHead { attempt, deadline, .. } = head;
+        let wanted = true;
+        let task = Task { lane, user, link, channel, attempt, deadline, input, wanted };
+        let queue = &mut self.lanes[lane].queue;
+        if queue.is_empty() {
+            self.hungry.push(lane);
+        }
+        queue.push_back(task);
+        Ok(())
+    }
+
+    /// A task used up its credit but was cancelled before its input had arrived.
+    pub fn pass(&mut self, link: LinkId) {
+        if let Some(Some(user)) = self.users.get_mut(link.0 as usize) {
+            user.accepted += 1;
+            self.touched.push(link);
+        }
+    }
+
+    pub fn cancel(&mut self, link: LinkId, channel: u64) {
+        let Some(Some(user)) = self.users.get(link.0 as usize) else { return };
+        for lane in user.lanes.clone() {
+            let queue = &mut self.lanes[lane].queue;
+            if let Some(at) = queue.iter().position(|task| task.channel == channel) {
+                if let Some(task) = queue.remove(at) {
+                    self.end(task, Status::Cancelled, Span(0), Payload::empty());
+                }
+                return;
+            }
+            for worker in self.classes[self.lanes[lane].class].workers.clone() {
+                self.unwant(worker, |task| task.link == link && task.channel == channel);
+            }
+        }
+    }
+
+    /// Gives back unstarted tasks, those that would start last first.
+    pub fn take_back(&mut self, link: LinkId, count: u32) -> Vec<u64> {
+        let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return Vec::new() };
+        let mut channels = Vec::new();
+        let mut inputs = Vec::new();
+        for &lane in &user.lanes {
+            let queue = &mut self.lanes[lane].queue;
+            while channels.len() < count as usize {
+                let Some(task) = queue.pop_back() else { break };
+                channels.push(task.channel);
+                inputs.push(task.input);
+            }
+        }
+        user.active -= channels.len() as u32;
+        self.active -= u32::from(user.active == 0 && !channels.is_empty());
+        self.touched.push(link);
+        inputs.iter().for_each(|input| self.release(input));
+        channels
+    }
+
+    // What workers do.
+
+    /// A worker has loaded its program, or says why it cannot.
+    pub fn ready(&mut self, now: Time, worker: WorkerId, result: Result<(), String>) {
+        let Some(known) = self.workers.get_mut(worker.0 as usize) else { return };
+        if known.life != Life::Starting {
+            return;
+        }
+        let class = known.class;
+        match result {
+            Ok(()) => {
+                known.life = Life::Ready;
+                known.heard = now;
+                self.classes[class].stillborn = 0;
+            }
+            Err(reason) => {
+                self.kill(worker.0 as usize, None);
+                self.refuse(class, &reason);
+            }
+        }
+    }
+
+    /// A worker ended a task. Results that were seen before are passed over.
+    pub fn done(&mut self, now: Time, worker: WorkerId, sequence: u64, finished: Finished) {
+        let Some(known) = self.workers.get_mut(worker.0 as usize) else { return };
+        if sequence != known.finished || known.life == Life::Starting {
+            // Peeked at before it was sent, or nonsense from a worker gone mad.
+            if let Payload::Buffer { buffer, .. } = finished.output {
+                self.effects.push_back(Effect::Release { buffer });
+            }
+            return;
+        }
+        let Some(task) = known.tasks.pop_front() else { return };
+        known.finished += 1;
+        known.heard = now;
+        known.front_since = now;
+        let front_unwanted = known.tasks.front().is_some_and(|front| !front.wanted);
+        let class = &mut self.classes[known.class];
+        class.run = Some(match class.run {
+            None => finished.ran,
+            Some(old) => Span((old.0 * 7 + finished.ran.0) / 8),
+        });
+        let Finished { status, ran, output } = finished;
+        if task.wanted {
+            self.end(task, status, ran, output);
+        } else {
+            if let Payload::Buffer { buffer, .. } = output {
+                self.effects.push_back(Effect::Release { buffer });
+            }
+            self.end(task, Status::Cancelled, ran, Payload::empty());
+        }
+        if front_unwanted {
+            self.kill(worker.0 as usize, Some(Status::Cancelled));
+        }
+    }
+
+    /// The process is gone. `started`: how many tasks its progress page says it has begun.
+    pub fn exited(&mut self, worker: WorkerId, exit: Exit, started: u64, stderr: &str) {
+        let at = worker.0 as usize;
+        if !self.workers.contains(at) {
+            return;
+        }
+        let Worker { life, class, tasks, finished, doom, .. } = self.workers.remove(at);
+        self.classes[class].workers.retain(|&other| other != at);
+        for (index, task) in tasks.into_iter().enumerate().rev() {
+            let sequence = finished + index as u64;
+            if !task.wanted {
+                self.end(task, Status::Cancelled, Span(0), Payload::empty());
+            } else if sequence + 1 == started {
+                let status = doom.clone().unwrap_or_else(|| blame(exit, stderr));
+                self.end(task, status, Span(0), Payload::empty());
+            } else if sequence >= started {
+                let lane = task.lane;
+                let queue = &mut self.lanes[lane].queue;
+                if queue.is_empty() {
+                    self.hungry.push(lane);
+                }
+                queue.push_front(task);
+            } else {
+                let reason = format!("its result was lost when the worker died ({exit:?})");
+                self.end(task, Status::WorkerLost { reason }, Span(0), Payload::empty());
+            }
+        }
+        if life == Life::Starting {
+            self.classes[class].stillborn += 1;
+            if self.classes[class].stillborn >= POISON_KILLS {
+                let reason = format!("{POISON_KILLS} workers died while loading it ({exit:?})");
+                self.refuse(class, &reason);
+            }
+        }
+        self.retire_class(class);
+    }
+
+    /// What the progress page said, after its results came as `done`.
+    pub fn peeked(&mut self, now: Time, worker: WorkerId, started: u64, since: Time) {
+        let at = worker.0 as usize;
+        let Some(known) = self.workers.get_mut(at) else { return };
+        known.heard = now;
+        let Some(front) = known.tasks.front() else { return };
+        let running = started > known.finished && since != Time(0);
+        known.front_since = if running { since.min(now) } else { now };
+        let limit = front.deadline;
+        if limit.0 > 0 && now.since(known.front_since) >= limit {
+            self.kill(at, Some(Status::TimeLimit { limit }));
+        }
+    }
+
+    /// The most memory that a worker has had.
+    pub fn measured(&mut self, now: Time, worker: WorkerId, peak: u64) {
+        let at = worker.0 as usize;
+        let Some(known) = self.workers.get_mut(at) else { return };
+        known.measure = now + MEASURE;
+        let limit = self.classes[known.class].class.memory;
+        if limit > 0 && peak > limit {
+            self.kill(at, Some(Status::OutOfMemory { peak, limit }));
+        }
+    }
+
+    // What time does.
+
+    pub fn tick(&mut self, now: Time) {
+        let due: Vec<usize> =
+            self.workers.iter().filter(|(_, w)| self.due(w) <= now).map(|(at, _)| at).collect();
+        for at in due {
+            let worker = WorkerId(at as u32);
+            let known = &mut self.workers[at];
+            if known.tasks.is_empty() {
+                self.kill(at, None);
+                continue;
+            }
+            if known.measure <= now && self.classes[known.class].class.memory > 0 {
+                known.measure = now + MEASURE;
+                self.effects.push_back(Effect::Measure { worker });
+            }
+            if known.watch() <= now {
+                known.heard = now;
+                self.effects.push_back(Effect::Peek { worker });
+            }
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Time {
+        self.workers.iter().map(|(_, worker)| self.due(worker)).min().unwrap_or(Time::NEVER)
+    }
+
+    fn due(&self, worker: &Worker) -> Time {
+        match worker.life {
+            Life::Starting | Life::Doomed => Time::NEVER,
+            Life::Ready if worker.tasks.is_empty() => worker.heard + IDLE,
+            Life::Ready if self.classes[worker.class].class.memory > 0 => {
+                worker.watch().min(worker.measure)
+            }
+            Life::Ready => worker.watch(),
+        }
+    }
+
+    // What follows from it.
+
+    /// Takes no new users' tasks: credits are not renewed any more.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Ends a batch of calls: feeds the workers and renews the credits.
+    pub fn settle(&mut self, now: Time) {
+        self.feed(now);
+        if self.closed {
+            return;
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        for link in touched.drain(..) {
+            let target = self.credit_target(link);
+            let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { continue };
+            if let Some(limit) = user.renew(target) {
+                self.effects.push_back(Effect::Credit { link, limit });
+            }
+        }
+        self.touched = touched;
+    }
+
+    fn credit_target(&self, link: LinkId) -> u32 {
+        let Some(Some(user)) = self.users.get(link.0 as usize) else { return 0 };
+        let share = self.size.div_ceil(self.active.max(1));
+        let fill = user.recent.map(|class| self.classes[class].fill(PREFETCH, CREDITS_MAX));
+        share.saturating_mul(1 + fill.unwrap_or(1)).min(CREDITS_MAX)
+    }
+
+    /// Gives tasks to workers until no lane can be helped.
+    fn feed(&mut self, now: Time) {
+        let mut hungry = std::mem::take(&mut self.hungry);
+        let mut helpless = Vec::new();
+        while let Some(next) = self.least_served(&hungry) {
+            let lane = hungry[next];
+            let helped = self.serve(now, lane);
+            if self.lanes[lane].queue.is_empty() {
+                hungry.swap_remove(next);
+            } else if !helped {
+                helpless.push(hungry.swap_remove(next));
+            }
+        }
+        self.hungry = helpless;
+    }
+
+    fn least_served(&mut self, hungry: &[usize]) -> Option<usize> {
+        let served = |&lane: &usize| {
+            let user = &self.users[self.lanes[lane].link.0 as usize];
+            user.as_ref().map_or(0, |user| user.served)
+        };
+        let (next, least) = hungry.iter().map(served).enumerate().min_by_key(|&(_, s)| s)?;
+        self.served = self.served.max(least);
+        Some(next)
+    }
+
+    /// One step for one lane: tasks for a worker, or a worker for its tasks. `false`: nothing helps.
+    fn serve(&mut self, now: Time, lane: usize) -> bool {
+        let class = self.lanes[lane].class;
+        let known = &self.classes[class];
+        let fleet = known.workers.len();
+        let depth = known.fill(AHEAD, self.ahead_max) as usize;
+        let waiting = self.lanes[lane].queue.len();
+
+        // 1. The worker of this program that has least to do.
+        let mut starting = 0;
+        let mut busy = 0;
+        let mut best: Option<(usize, usize)> = None;
+        for &at in &known.workers {
+            match self.workers[at].life {
+                Life::Starting => starting += 1,
+                Life::Doomed => {}
+                Life::Ready => {
+                    let load = self.workers[at].tasks.len();
+                    busy += load;
+                    if best.is_none_or(|(least, _)| load < least) {
+                        best = Some((load, at));
+                    }
+                }
+            }
+        }
+        if let Some((0, at)) = best {
+            let even = waiting.div_ceil(fleet.max(1));
+            self.assign(now, lane, at, even.clamp(1, depth));
+            return true;
+        }
+
+        // 2. A new worker, in a free slot or in one that somebody has left idle.
+        if starting < waiting && self.slot_free() {
+            let at = self.workers.insert(Worker::new(class, now));
+            self.classes[class].workers.push(at);
+            let class = self.classes[class].class.clone();
+            self.effects.push_back(Effect::Start { worker: WorkerId(at as u32), class });
+            return true;
+        }
+
+        // 3. More for a worker that is busy with short ones, so that all have alike.
+        if let Some((load, at)) = best {
+            let even = (busy + waiting).div_ceil(fleet.max(1));
+            let room = even.min(depth).saturating_sub(load);
+            if room > 0 && (room >= depth / 4 || load <= 1) {
+                self.assign(now, lane, at, room);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether one more worker may be started; an idle one of another program makes room.
+    fn slot_free(&mut self) -> bool {
+        let alive = |(_, worker): &(usize, &Worker)| worker.life != Life::Doomed;
+        if self.workers.iter().filter(alive).count() < self.size as usize {
+            return true;
+        }
+        let idle = self.workers.iter().filter(|(_, w)| w.life == Life::Ready && w.tasks.is_empty());
+        let Some((at, _)) = idle.min_by_key(|(_, worker)| worker.heard) else { return false };
+        self.kill(at, None);
+        true
+    }
+
+    fn assign(&mut self, now: Time, lane: usize, at: usize, count: usize) {
+        let queue = &mut self.lanes[lane];
+        let worker = &mut self.workers[at];
+        if worker.tasks.is_empty() {
+            worker.front_since = now;
+            worker.heard = now;
+            worker.measure = now + MEASURE;
+        }
+        let estimate = self.classes[queue.class].run.unwrap_or(Span(1)).0;
+        for task in queue.queue.drain(..count.min(queue.queue.len())) {
+            self.effects.push_back(Effect::Execute {
+                worker: WorkerId(at as u32),
+                sequence: worker.next(),
+                attempt: task.attempt,
+                input: task.input.clone(),
+            });
+            if let Some(user) = &mut self.users[queue.link.0 as usize] {
+                user.served += estimate;
+            }
+            worker.tasks.push_back(task);
+        }
+    }
+
+    /// Marks tasks at a worker as not wanted; one that may be running costs the worker.
+    fn unwant(&mut self, at: usize, which: impl Fn(&Task) -> bool) {
+        let tasks = &mut self.workers[at].tasks;
+        let mut front = false;
+        for (index, task) in tasks.iter_mut().enumerate().filter(|(_, task)| which(task)) {
+            task.wanted = false;
+            front |= index == 0;
+        }
+        if front {
+            self.kill(at, Some(Status::Cancelled));
+        }
+    }
+
+    fn kill(&mut self, at: usize, doom: Option<Status>) {
+        let worker = &mut self.workers[at];
+        if worker.life != Life::Doomed {
+            worker.life = Life::Doomed;
+            worker.doom = doom;
+            self.effects.push_back(Effect::Kill { worker: WorkerId(at as u32) });
+        }
+    }
+
+    /// A program cannot be used: all its waiting tasks fail with the reason.
+    fn refuse(&mut self, class: usize, reason: &str) {
+        self.classes[class].stillborn = 0;
+        let lanes = self.lanes.iter_mut().filter(|(_, lane)| lane.class == class);
+        let tasks: Vec<Task> = lanes.flat_map(|(_, lane)| lane.queue.drain(..)).collect();
+        self.hungry.retain(|&lane| !self.lanes[lane].queue.is_empty());
+        for task in tasks {
+            let status = Status::Refused { reason: reason.to_owned() };
+            self.end(task, status, Span(0), Payload::empty());
+        }
+    }
+
+    fn end(&mut self, task: Task, status: Status, ran: Span, output: Payload) {
+        self.release(&task.input);
+        let Task { link, channel, lane, user, .. } = task;
+        let account = self.users.get_mut(link.0 as usize).and_then(Option::as_mut);
+        let Some(user) = account.filter(|account| account.id == user) else {
+            if let Payload::Buffer { buffer, .. } = output {
+                self.effects.push_back(Effect::Release { buffer });
+            }
+            return;
+        };
+        user.active -= 1;
+        self.active -= u32::from(user.active == 0);
+        user.done += 1;
+        let class = self.lanes[lane].class;
+        user.recent = Some(class);
+        if self.touched.last() != Some(&link) {
+            self.touched.push(link);
+        }
+        let estimate = self.classes[class].run.unwrap_or(Span(1)).0;
+        user.served = (user.served + ran.0).saturating_sub(estimate.min(ran.0));
+        let finished = Finished { status, ran, output };
+        self.effects.push_back(Effect::Done { link, channel, finished });
+    }
+
+    fn release(&mut self, input: &Payload) {
+        if let Payload::Buffer { buffer, .. } = *input {
+            self.effects.push_back(Effect::Release { buffer });
+        }
+    }
+
+    /// Forgets a class that nobody defines and nobody runs. Its idle workers stay a while, for a
+    /// client that comes back.
+    fn retire_class(&mut self, class: usize) {
+        let known = &self.classes[class];
+        if known.lanes == 0 && known.workers.is_empty() {
+            let known = self.classes.remove(class);
+            self.class_index.remove(&known.class);
+        }
+    }
+
+    // What people ask.
+
+    pub fn users(&self) -> Vec<status::User> {
+        let user = |(link, user): (usize, &Option<User>)| {
+            let user = user.as_ref()?;
+            let of_link = |task: &&Task| task.link.0 as usize == link;
+            let running =
+                self.workers.iter().filter_map(|(_, w)| w.tasks.front()).filter(of_link).count();
+            Some(status::User {
+                name: user.owner.clone(),
+                running: running as u32,
+                waiting: user.active.saturating_sub(running as u32),
+                done: user.done,
+            })
+        };
+        self.users.iter().enumerate().filter_map(user).collect()
+    }
+
+    /// Workers with their numbers; the driver knows their pids.
+    pub fn workers(&self) -> Vec<(WorkerId, status::Worker)> {
+        let describe = |(at, worker): (usize, &Worker)| {
+            let class = &self.classes[worker.class].class;
+            let described = status::Worker {
+                pid: 0,
+                program: class.program.name().to_owned(),
+                user: class.owner.clone(),
+                tasks: worker.tasks.len() as u32,
+                done: worker.finished,
+            };
+            (WorkerId(at as u32), described)
+        };
+        self.workers.iter().map(describe).collect()
+    }
+
+    /// Whether a node that leaves may go: no task is left.
+    pub fn is_empty(&self) -> bool {
+        self.users.iter().flatten().all(|user| user.active == 0)
+    }
+}
+
+/// What a process's end says about the task that it was at.
+fn blame(exit: Exit, stderr: &str) -> Status {
+    let stderr = stderr.to_owned();
+    match exit {
+        Exit::Signal(signal) => Status::Crashed { signal, stderr },
+        Exit::Code(code) => Status::Exited { code, stderr },
+    }
+}
+
+#[cfg(test)]
+mod tests;

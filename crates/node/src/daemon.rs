@@ -1,0 +1,509 @@
+//! The one loop of a node: readiness into events, effects into bytes.
+//!
+//! One turn: wait; read what is ready and hand it to the machine; let the machine settle; carry out
+//! its effects; write everything once. A task's frame goes from the client's socket to the worker's
+//! within one turn, on this thread.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use logic::node::{Effect, Event, Node, Peer};
+use logic::slots;
+use logic::{LinkId, Payload, WorkerId};
+use mio::net::{TcpListener, UnixListener};
+use mio::{Events, Interest, Poll};
+use sys::clock::monotonic_nanoseconds;
+use transport::{Connection, DialTls, ListenTls};
+use wire::member::{Member, State};
+use wire::name::Hash;
+use wire::units::Time;
+
+use crate::Error;
+use crate::buffers::Buffers;
+use crate::links::Links;
+use crate::options::Options;
+use crate::source::Source;
+use crate::store::Store;
+use crate::workers::{Said, Workers};
+
+/// Events of one turn.
+const EVENTS: usize = 256;
+/// Reads of one turn before everything is settled and sent.
+const READS: usize = 4;
+
+/// Where a node that is up can be reached.
+#[derive(Debug)]
+pub struct Started {
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Runs a node until it is told to stop. `started` is called once it listens.
+pub fn run(options: Options, started: impl FnOnce(&Started)) -> Result<(), Error> {
+    let mut daemon = Daemon::new(options)?;
+    started(&Started { addresses: daemon.addresses.clone() });
+    daemon.run()
+}
+
+struct Daemon {
+    options: Options,
+    poll: Poll,
+    node: Node,
+    links: Links,
+    workers: Workers,
+    store: Store,
+    buffers: Buffers,
+    listeners: Vec<TcpListener>,
+    unix: Option<UnixListener>,
+    addresses: Vec<SocketAddr>,
+    listen_tls: Option<ListenTls>,
+    dial_tls: Option<DialTls>,
+    stop: mio::net::UnixStream,
+    /// Workers with something queued.
+    dirty: HashSet<WorkerId>,
+    /// Workers whose last read left something.
+    unread: Vec<WorkerId>,
+    said: Vec<Said>,
+    stopping: bool,
+    left: bool,
+}
+
+fn kernel(action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Kernel { action, source }
+}
+
+impl Daemon {
+    fn new(options: Options) -> Result<Self, Error> {
+        let data = |source| Error::Data { path: options.data.clone(), source };
+        fs::create_dir_all(&options.data).map_err(data)?;
+        let store = Store::open(&options.data).map_err(data)?;
+        let scratch = options.data.join("scratch");
+        let _ = fs::remove_dir_all(&scratch);
+        fs::create_dir_all(&scratch).map_err(data)?;
+        let scratch = scratch.canonicalize().map_err(data)?;
+        open_path(&scratch).map_err(data)?;
+
+        let poll = Poll::new().map_err(kernel("make an event queue"))?;
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for (index, address) in options.listen.iter().enumerate() {
+            let listen = |source| Error::Listen { address: address.to_string(), source };
+            let mut listener = TcpListener::bind(*address).map_err(listen)?;
+            addresses.push(listener.local_addr().map_err(listen)?);
+            let token = Source::Listener(index as u32).token();
+            poll.registry().register(&mut listener, token, Interest::READABLE).map_err(listen)?;
+            listeners.push(listener);
+        }
+        let unix = match &options.socket {
+            None => None,
+            Some(path) => {
+                let listen = |source| Error::Listen { address: path.display().to_string(), source };
+                let _ = fs::remove_file(path);
+                let mut listener = UnixListener::bind(path).map_err(listen)?;
+                let token = Source::UnixListener.token();
+                poll.registry()
+                    .register(&mut listener, token, Interest::READABLE)
+                    .map_err(listen)?;
+                Some(listener)
+            }
+        };
+        let tls = |source| Error::Transport { source };
+        let (listen_tls, dial_tls) = match &options.credentials {
+            Some(own) => {
+                (Some(ListenTls::new(own).map_err(tls)?), Some(DialTls::new(own).map_err(tls)?))
+            }
+            None if listeners.is_empty() && options.join.is_empty() => (None, None),
+            None => return Err(Error::NoCredentials),
+        };
+        options.stop.set_nonblocking(true).map_err(kernel("use the stop socket"))?;
+        let stop = options.stop.try_clone().map_err(kernel("use the stop socket"))?;
+        let mut stop = mio::net::UnixStream::from_std(stop);
+        let token = Source::Stop.token();
+        poll.registry()
+            .register(&mut stop, token, Interest::READABLE)
+            .map_err(kernel("watch the stop socket"))?;
+        sys::process::become_subreaper()
+            .map_err(|source| Error::Sys { action: "adopt workers' orphans", source })?;
+
+        let me = Member {
+            name: options.name.clone(),
+            life: unix_seconds(),
+            addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+            slots: options.slots,
+            state: State::Here,
+        };
+        let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
+        let node = Node::new(now(), logic::node::Options { agent, me, grace: options.grace });
+        let workers = Workers::new(options.worker.clone(), options.jail, scratch);
+        Ok(Self {
+            options,
+            poll,
+            node,
+            links: Links::default(),
+            workers,
+            store,
+            buffers: Buffers::default(),
+            listeners,
+            unix,
+            addresses,
+            listen_tls,
+            dial_tls,
+            stop,
+            dirty: HashSet::new(),
+            unread: Vec::new(),
+            said: Vec::new(),
+            stopping: false,
+            left: false,
+        })
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        self.join_others()?;
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.left {
+            let wait = self.timeout();
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                result => result.map_err(kernel("wait for events"))?,
+            }
+            let now = now();
+            for event in &events {
+                self.ready(now, event);
+            }
+            for link in self.links.take_unread() {
+                self.read_link(now, link);
+            }
+            for worker in std::mem::take(&mut self.unread) {
+                self.read_worker(now, worker);
+            }
+            if self.node.poll_timeout() <= now {
+                self.node.handle(now, Event::Tick);
+            }
+            for link in self.links.overdue(now) {
+                self.drop_link(now, link);
+            }
+            self.settle(now);
+        }
+        self.end_workers();
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.links.has_unread() || !self.unread.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.node.poll_timeout().min(self.links.poll_timeout());
+        (due != Time::NEVER).then(|| due.since(now()).into())
+    }
+
+    /// Lets the machine decide, carries out what it wants, and sends everything.
+    fn settle(&mut self, now: Time) {
+        // Carrying out an effect may bring new events (a worker that cannot be started), which
+        // bring new effects; each round has fewer, since each ends a task.
+        loop {
+            self.node.settle(now);
+            let mut any = false;
+            while let Some(effect) = self.node.poll_effect() {
+                any = true;
+                self.carry_out(now, effect);
+            }
+            if !any {
+                break;
+            }
+        }
+        for worker in std::mem::take(&mut self.dirty) {
+            if let Some(known) = self.workers.get_mut(worker)
+                && !known.flush()
+            {
+                known.kill();
+            }
+        }
+        for link in self.links.flush() {
+            self.drop_link(now, link);
+        }
+    }
+
+    // From readiness to events.
+
+    fn ready(&mut self, now: Time, event: &mio::event::Event) {
+        match Source::of(event.token()) {
+            Source::Link(at) => {
+                let link = LinkId(at);
+                if let Some(known) = self.links.get_mut(link) {
+                    known.connection.observe(event);
+                }
+                if event.is_writable() {
+                    self.links.writable(link);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.read_link(now, link);
+                }
+            }
+            Source::Worker(at) => {
+                if event.is_readable() {
+                    self.read_worker(now, WorkerId(at));
+                }
+                if event.is_writable() {
+                    self.dirty.insert(WorkerId(at));
+                }
+            }
+            Source::WorkerExit(at) => self.worker_exit(now, WorkerId(at)),
+            Source::WorkerStderr(at) => {
+                if let Some(worker) = self.workers.get_mut(WorkerId(at)) {
+                    worker.read_stderr();
+                }
+            }
+            Source::Listener(at) => self.accept(now, at as usize),
+            Source::UnixListener => self.accept_unix(now),
+            Source::Stop => self.stop(now),
+            Source::Threads => {}
+        }
+    }
+
+    fn read_link(&mut self, now: Time, link: LinkId) {
+        let node = &mut self.node;
+        if !self.links.read(link, random, |event| node.handle(now, event)) {
+            self.drop_link(now, link);
+        }
+    }
+
+    fn drop_link(&mut self, now: Time, link: LinkId) {
+        if self.links.remove(self.poll.registry(), link).is_some() {
+            self.node.handle(now, Event::Closed { link });
+        }
+    }
+
+    fn read_worker(&mut self, now: Time, worker: WorkerId) {
+        for _ in 0..READS {
+            let Some(known) = self.workers.get_mut(worker) else { return };
+            let more = known.read(&mut self.said);
+            self.worker_said(now, worker);
+            if !more {
+                return;
+            }
+        }
+        self.unread.push(worker);
+    }
+
+    fn worker_said(&mut self, now: Time, worker: WorkerId) {
+        for said in self.said.drain(..) {
+            match said {
+                Said::Done { sequence, finished } => {
+                    self.node.handle(now, Event::WorkerDone { worker, sequence, finished });
+                }
+                Said::Ready(result) => {
+                    self.node.handle(now, Event::WorkerReady { worker, result });
+                }
+                Said::Needs(bytes) => {
+                    let Some(known) = self.workers.get_mut(worker) else { continue };
+                    match self.buffers.take(&known.class.owner, bytes) {
+                        Some(buffer) => {
+                            known.lend(buffer.id, &buffer.shared);
+                            self.dirty.insert(worker);
+                        }
+                        None => known.kill(),
+                    }
+                }
+                Said::Nonsense => {
+                    if let Some(known) = self.workers.get_mut(worker) {
+                        known.kill();
+                    }
+                }
+            }
+        }
+    }
+
+    fn worker_exit(&mut self, now: Time, worker: WorkerId) {
+        let Some(remains) = self.workers.ended(self.poll.registry(), worker) else { return };
+        self.said.extend(remains.said);
+        self.worker_said(now, worker);
+        for buffer in remains.buffers {
+            self.buffers.release(buffer);
+        }
+        let (exit, started, stderr) = (remains.exit, remains.started, remains.stderr);
+        self.node.handle(now, Event::WorkerExited { worker, exit, started, stderr });
+    }
+
+    fn accept(&mut self, now: Time, at: usize) {
+        let Some(tls) = &self.listen_tls else { return };
+        while let Ok((stream, address)) = self.listeners[at].accept() {
+            self.links.accept(self.poll.registry(), now, stream, address, tls);
+        }
+    }
+
+    /// Over the Unix socket the kernel says who it is: the same user, or nobody.
+    fn accept_unix(&mut self, now: Time) {
+        while let Some(Ok((stream, _))) = self.unix.as_ref().map(UnixListener::accept) {
+            let Ok(peer) = sys::socket::peer_credentials(&stream) else { continue };
+            if peer.uid != sys::limits::own_user() {
+                continue;
+            }
+            let Ok(name) = format!("uid-{}", peer.uid).parse() else { continue };
+            let connection = Connection::plain(stream);
+            if let Some(link) = self.links.insert(self.poll.registry(), now, connection, false) {
+                let peer = Peer::Client(name);
+                self.links.introduce(link);
+                self.node.handle(now, Event::Accepted { link, peer, token: random() });
+                self.read_link(now, link);
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Time) {
+        let mut bytes = [0; 16];
+        match self.stop.read(&mut bytes) {
+            Ok(count) if count > 1 => self.left = true,
+            Ok(_) if self.stopping => self.left = true,
+            Ok(_) => {
+                self.stopping = true;
+                self.node.handle(now, Event::Leave);
+            }
+            Err(_) => {}
+        }
+    }
+
+    // From effects to the world.
+
+    fn carry_out(&mut self, now: Time, effect: Effect) {
+        match effect {
+            Effect::Send { link, channel, message } => {
+                if matches!(message, wire::Message::Welcome(_)) {
+                    self.links.trust(link);
+                }
+                self.links.send(link, channel, &message);
+            }
+            Effect::Worker(effect) => self.carry_out_worker(now, effect),
+            Effect::Close { link } => {
+                if let Some(mut connection) = self.links.remove(self.poll.registry(), link) {
+                    connection.close();
+                }
+            }
+            Effect::SendPayload { .. } | Effect::Attach { .. } => {}
+            Effect::StoreBlob { link, channel, hash, bytes } => {
+                let (length, refused) = self.store_blob(&hash, bytes);
+                let stored = Event::BlobStored { link, channel, hash, length, refused };
+                self.node.handle(now, stored);
+            }
+            Effect::DeleteBlob { hash } => self.store.delete(&hash),
+            Effect::Redeem { .. } => {}
+            Effect::Left => self.left = true,
+        }
+    }
+
+    fn carry_out_worker(&mut self, now: Time, effect: slots::Effect) {
+        match effect {
+            slots::Effect::Execute { worker, sequence, attempt, input } => {
+                let Some(known) = self.workers.get_mut(worker) else { return };
+                let buffer = match &input {
+                    Payload::Inline(_) => None,
+                    Payload::Buffer { buffer, .. } => self.buffers.get(*buffer),
+                };
+                known.execute(sequence, attempt, input, buffer.as_ref().map(|b| &b.shared));
+                self.dirty.insert(worker);
+            }
+            slots::Effect::Start { worker, class } => self.start_worker(now, worker, class),
+            slots::Effect::Kill { worker } => {
+                if let Some(known) = self.workers.get_mut(worker) {
+                    known.kill();
+                }
+            }
+            slots::Effect::Peek { worker } => {
+                let Some(known) = self.workers.get_mut(worker) else { return };
+                let (started, since) = known.peek(&mut self.said);
+                self.worker_said(now, worker);
+                self.node.handle(now, Event::WorkerPeeked { worker, started, since });
+            }
+            slots::Effect::Measure { worker } => {
+                let Some(known) = self.workers.get_mut(worker) else { return };
+                if let Some(peak) = known.peak_memory() {
+                    self.node.handle(now, Event::WorkerMeasured { worker, peak });
+                }
+            }
+            slots::Effect::Release { buffer } => self.buffers.release(buffer),
+            slots::Effect::Done { .. } | slots::Effect::Credit { .. } => {
+                unreachable!("the machine turns these into messages")
+            }
+        }
+    }
+
+    fn start_worker(&mut self, now: Time, worker: WorkerId, class: slots::Class) {
+        let wire::task::Program::Core { library, name } = &class.program;
+        let started = match self.store.file(library) {
+            Err(error) => Err(format!("the library of {name} is not here ({error})")),
+            Ok(file) => self.workers.start(self.poll.registry(), worker, class, file.as_fd()),
+        };
+        match started {
+            Ok(()) => {
+                self.dirty.insert(worker);
+            }
+            Err(reason) => {
+                self.node.handle(now, Event::WorkerReady { worker, result: Err(reason) });
+                let exit = logic::Exit::Code(0);
+                let stderr = String::new();
+                self.node.handle(now, Event::WorkerExited { worker, exit, started: 0, stderr });
+            }
+        }
+    }
+
+    fn store_blob(&self, hash: &Hash, bytes: Payload) -> (u64, Option<String>) {
+        match bytes {
+            Payload::Inline(bytes) => {
+                let pieces = std::iter::once(bytes.as_ref().into());
+                (bytes.len() as u64, self.store.put(hash, pieces).err())
+            }
+            Payload::Buffer { buffer, length } => {
+                let refused = match self.buffers.get(buffer) {
+                    Some(buffer) => {
+                        self.store.put(hash, crate::bulk::pieces(&buffer.shared, length))
+                    }
+                    None => Err("its bytes were lost".to_owned()),
+                };
+                self.buffers.release(buffer);
+                (length, refused.err())
+            }
+        }
+    }
+
+    fn join_others(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn end_workers(&mut self) {
+        for worker in self.workers.ids() {
+            if let Some(known) = self.workers.get_mut(worker) {
+                known.kill();
+            }
+            while self.workers.ended(self.poll.registry(), worker).is_none()
+                && self.workers.pid(worker).is_some()
+            {
+                // Killed processes end at once; the kernel only has to get round to it.
+                std::thread::yield_now();
+            }
+        }
+        if let Some(path) = &self.options.socket {
+            let _ = fs::remove_file(path);
+        }
+        let _ = fs::remove_dir_all(self.options.data.join("scratch"));
+    }
+}
+
+/// Workers of other accounts must be able to reach their scratch folder, though not to list it.
+fn open_path(scratch: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(scratch, fs::Permissions::from_mode(0o711))
+}
+
+fn now() -> Time {
+    Time(monotonic_nanoseconds())
+}
+
+fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn random() -> u64 {
+    transport::random_u64()
+}

@@ -1,0 +1,22 @@
+//! Why a node cannot start, or cannot go on.
+
+use std::io;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot listen on {address}; is another node there? choose another with --listen")]
+    Listen { address: String, source: io::Error },
+    #[error("cannot use the data folder {}", path.display())]
+    Data { path: PathBuf, source: io::Error },
+    #[error("cannot {action}")]
+    Kernel { action: &'static str, source: io::Error },
+    #[error("cannot {action}")]
+    Sys { action: &'static str, source: sys::Error },
+    #[error("cannot set up TLS")]
+    Transport { source: transport::Error },
+    #[error("a node that listens on TCP needs credentials; run `farcall auth init`")]
+    NoCredentials,
+    #[error("cannot find the node {address} to join")]
+    Resolve { address: String, source: io::Error },
+}

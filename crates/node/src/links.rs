@@ -1,0 +1,275 @@
+//! The node's connections: accepting, reading into events, writing what effects have queued.
+//!
+//! A connection is a *stranger* until its peer has introduced itself. Strangers get little: small
+//! frames, five seconds, and together a bounded number of places.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use logic::LinkId;
+use logic::node::{Event, Peer};
+use mio::{Interest, Registry};
+use slab::Slab;
+use transport::{Connection, ListenTls, ReadOutcome, Role};
+use wire::Message;
+use wire::limits::{
+    CONTROL_BODY_MAX, STRANGER_BODY_MAX, STRANGER_PATIENCE, STRANGERS_MAX, UNSENT_MAX,
+};
+use wire::name::Name;
+use wire::units::Time;
+
+use crate::source::Source;
+
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    stage: Stage,
+    /// Something is queued: it stands in `dirty`.
+    queued: bool,
+    /// It is in `unread`: the last read left something.
+    unread: bool,
+    /// The peer reads too little of what it is sent: it is not read from until it does.
+    pub(crate) stuffed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// TLS is not over.
+    Handshake { dialled: bool },
+    /// The machine knows it.
+    Known,
+    /// Its messages may be long.
+    Trusted,
+}
+
+#[derive(Default)]
+pub(crate) struct Links {
+    table: Slab<Link>,
+    /// Strangers with their birth, oldest first.
+    strangers: VecDeque<(Time, usize)>,
+    dirty: Vec<usize>,
+    unread: Vec<usize>,
+}
+
+impl Links {
+    pub(crate) fn accept(
+        &mut self,
+        registry: &Registry,
+        now: Time,
+        stream: mio::net::TcpStream,
+        address: SocketAddr,
+        tls: &ListenTls,
+    ) {
+        // A connection that fails at its first breath concerns nobody.
+        if let Ok(connection) = Connection::accept(stream, address, tls) {
+            let evicted = self.crowded();
+            self.insert(registry, now, connection, false);
+            if let Some(oldest) = evicted {
+                self.remove(registry, LinkId(oldest as u32));
+            }
+        }
+    }
+
+    /// The stranger who has had most time, if there are too many.
+    fn crowded(&mut self) -> Option<usize> {
+        let table = &self.table;
+        self.strangers.retain(|&(_, at)| {
+            table.get(at).is_some_and(|link| matches!(link.stage, Stage::Handshake { .. }))
+        });
+        (self.strangers.len() >= STRANGERS_MAX)
+            .then(|| self.strangers.pop_front())
+            .flatten()
+            .map(|(_, at)| at)
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        registry: &Registry,
+        now: Time,
+        mut connection: Connection,
+        dialled: bool,
+    ) -> Option<LinkId> {
+        let entry = self.table.vacant_entry();
+        let link = LinkId(entry.key() as u32);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut connection, Source::Link(link.0).token(), both).ok()?;
+        self.strangers.push_back((now, entry.key()));
+        let stage = Stage::Handshake { dialled };
+        let (queued, unread, stuffed) = (false, false, false);
+        entry.insert(Link { connection, stage, queued, unread, stuffed });
+        Some(link)
+    }
+
+    pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
+        self.table.get_mut(link.0 as usize)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Gives the connection away, or drops it.
+    pub(crate) fn remove(&mut self, registry: &Registry, link: LinkId) -> Option<Connection> {
+        let mut link = self.table.try_remove(link.0 as usize)?;
+        let _ = registry.deregister(&mut link.connection);
+        Some(link.connection)
+    }
+
+    /// The driver has told the machine who a Unix socket's peer is.
+    pub(crate) fn introduce(&mut self, link: LinkId) {
+        if let Some(link) = self.get_mut(link) {
+            link.stage = Stage::Known;
+        }
+    }
+
+    /// Its messages may be long from now on.
+    pub(crate) fn trust(&mut self, link: LinkId) {
+        if let Some(link) = self.get_mut(link) {
+            link.stage = Stage::Trusted;
+        }
+    }
+
+    pub(crate) fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
+        let at = link.0 as usize;
+        let Some(link) = self.table.get_mut(at) else { return };
+        message.encode(channel, link.connection.output());
+        if !link.queued {
+            link.queued = true;
+            self.dirty.push(at);
+        }
+    }
+
+    /// Reads once from a link and turns what came into events. Returns whether the link lives.
+    pub(crate) fn read(
+        &mut self,
+        link: LinkId,
+        token: impl Fn() -> u64,
+        mut event: impl FnMut(Event),
+    ) -> bool {
+        let at = link.0 as usize;
+        let Some(entry) = self.table.get_mut(at) else { return true };
+        if entry.stuffed {
+            return true;
+        }
+        let Ok(outcome) = entry.connection.read() else { return false };
+        if !entry.queued {
+            // A handshake may have moved on; whatever it wants to say has to go out.
+            entry.queued = true;
+            self.dirty.push(at);
+        }
+        if let Stage::Handshake { dialled } = entry.stage
+            && entry.connection.is_ready()
+        {
+            entry.stage = Stage::Known;
+            if dialled {
+                event(Event::Dialled { link });
+            } else {
+                let peer = entry.connection.peer().map_or(Some(Peer::Stranger), named);
+                let Some(peer) = peer else { return false };
+                event(Event::Accepted { link, peer, token: token() });
+            }
+        }
+        let body_max =
+            if entry.stage == Stage::Trusted { CONTROL_BODY_MAX } else { STRANGER_BODY_MAX };
+        let input = entry.connection.input();
+        let mut heard = false;
+        loop {
+            let frame = match wire::frame::take(input, body_max) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(_) => return false,
+            };
+            let Ok((channel, message)) = wire::decode(frame) else { return false };
+            if !heard {
+                event(Event::Heard { link });
+                heard = true;
+            }
+            event(Event::Message { link, channel, message });
+        }
+        match outcome {
+            ReadOutcome::Drained => true,
+            ReadOutcome::More => {
+                if !entry.unread {
+                    entry.unread = true;
+                    self.unread.push(at);
+                }
+                true
+            }
+            ReadOutcome::Closed => false,
+        }
+    }
+
+    /// Links whose last read left something.
+    pub(crate) fn take_unread(&mut self) -> Vec<LinkId> {
+        let unread = std::mem::take(&mut self.unread);
+        for &at in &unread {
+            if let Some(link) = self.table.get_mut(at) {
+                link.unread = false;
+            }
+        }
+        unread.into_iter().map(|at| LinkId(at as u32)).collect()
+    }
+
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// A link may be written to again.
+    pub(crate) fn writable(&mut self, link: LinkId) {
+        let at = link.0 as usize;
+        if let Some(link) = self.table.get_mut(at)
+            && !link.queued
+        {
+            link.queued = true;
+            self.dirty.push(at);
+        }
+    }
+
+    /// Sends everything queued. Returns the links that failed.
+    pub(crate) fn flush(&mut self) -> Vec<LinkId> {
+        let mut failed = Vec::new();
+        for at in self.dirty.drain(..) {
+            let Some(link) = self.table.get_mut(at) else { continue };
+            link.queued = false;
+            if link.connection.flush().is_err() {
+                failed.push(LinkId(at as u32));
+                continue;
+            }
+            let was = link.stuffed;
+            link.stuffed = link.connection.unsent() > UNSENT_MAX;
+            if was && !link.stuffed && !link.unread {
+                link.unread = true;
+                self.unread.push(at);
+            }
+        }
+        failed
+    }
+
+    /// Strangers whose time is over.
+    pub(crate) fn overdue(&mut self, now: Time) -> Vec<LinkId> {
+        let mut overdue = Vec::new();
+        while let Some(&(born, at)) = self.strangers.front()
+            && now >= born + STRANGER_PATIENCE
+        {
+            self.strangers.pop_front();
+            let link = self.table.get(at);
+            if link.is_some_and(|link| matches!(link.stage, Stage::Handshake { .. })) {
+                overdue.push(LinkId(at as u32));
+            }
+        }
+        overdue
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Time {
+        self.strangers.front().map_or(Time::NEVER, |&(born, _)| born + STRANGER_PATIENCE)
+    }
+}
+
+/// The machine's view of a certificate. `None`: a name that is none.
+fn named(peer: &transport::Peer) -> Option<Peer> {
+    let name: Name = peer.name.to_string().parse().ok()?;
+    Some(match peer.role {
+        Role::Client => Peer::Client(name),
+        Role::Node => Peer::Node(name),
+        Role::Admin => Peer::Admin(name),
+    })
+}

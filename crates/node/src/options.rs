@@ -1,0 +1,49 @@
+//! What a node is told at its start.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use transport::Credentials;
+use wire::name::Name;
+use wire::units::Span;
+
+/// How workers are confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jail {
+    None,
+    User,
+}
+
+/// The program that becomes a worker when it is started with two sockets as descriptors 3 and 4.
+#[derive(Clone, Debug)]
+pub struct WorkerCommand {
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+    /// The environment from which a worker's few variables are taken.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+#[derive(Debug)]
+pub struct Options {
+    pub name: Name,
+    pub slots: u32,
+    /// TCP addresses; each is served with TLS.
+    pub listen: Vec<SocketAddr>,
+    /// A Unix socket for programs of the same user.
+    pub socket: Option<PathBuf>,
+    /// Nodes of the cluster to link with, `HOST:PORT`.
+    pub join: Vec<String>,
+    pub data: PathBuf,
+    pub jail: Jail,
+    pub worker: WorkerCommand,
+    /// Needed for TCP and for joining.
+    pub credentials: Option<Credentials>,
+    /// Where tokens are redeemed and the authority's key lies.
+    pub credentials_folder: PathBuf,
+    /// How long a stop waits for running tasks.
+    pub grace: Span,
+    /// A byte here asks the node to stop; a second one, not to wait. Its end does as well.
+    pub stop: UnixStream,
+}

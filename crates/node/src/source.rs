@@ -1,0 +1,49 @@
+//! What a readiness event is about, packed into mio's token.
+
+use mio::Token;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Bulk threads and other helpers have sent events.
+    Threads,
+    Stop,
+    Listener(u32),
+    UnixListener,
+    Link(u32),
+    Worker(u32),
+    WorkerExit(u32),
+    WorkerStderr(u32),
+}
+
+const KINDS: u32 = 32;
+
+impl Source {
+    pub(crate) fn token(self) -> Token {
+        let (kind, index) = match self {
+            Self::Threads => (0, 0),
+            Self::Stop => (1, 0),
+            Self::Listener(index) => (2, index),
+            Self::UnixListener => (3, 0),
+            Self::Link(index) => (4, index),
+            Self::Worker(index) => (5, index),
+            Self::WorkerExit(index) => (6, index),
+            Self::WorkerStderr(index) => (7, index),
+        };
+        Token(kind << KINDS | index as usize)
+    }
+
+    pub(crate) fn of(token: Token) -> Self {
+        let index = token.0 as u32;
+        match token.0 >> KINDS {
+            0 => Self::Threads,
+            1 => Self::Stop,
+            2 => Self::Listener(index),
+            3 => Self::UnixListener,
+            4 => Self::Link(index),
+            5 => Self::Worker(index),
+            6 => Self::WorkerExit(index),
+            7 => Self::WorkerStderr(index),
+            kind => unreachable!("no token of kind {kind} was ever given out"),
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Worker processes: starting them, their sockets, their ends.
+//!
+//! Of each worker the node holds a socket for frames, one for descriptors, a pidfd, the read end of
+//! its standard error, and the progress page. Nothing that comes from a worker is believed: it is
+//! decoded like a stranger's bytes, and a worker that talks nonsense is killed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use bytes::BytesMut;
+use logic::slots::{Class, Finished};
+use logic::{BufferId, Exit, Payload, WorkerId};
+use mio::unix::SourceFd;
+use mio::unix::pipe::Receiver;
+use mio::{Interest, Registry};
+use sys::process::{Child, Spawn, Stderr};
+use sys::shared::SharedBuffer;
+use sys::socket::{pair, send_with_fds};
+use transport::{Connection, ReadOutcome};
+use wire::Message;
+use wire::limits::{CONTROL_BODY_MAX, STDERR_TAIL};
+use wire::task::{Done, Input, Output, Run, RunHead, Status};
+use wire::units::{Span, Time};
+use wire::worker::{self as protocol, Buffer, Ready, Setup, progress};
+
+use crate::options::{Jail, WorkerCommand};
+use crate::source::Source;
+
+/// What a worker said.
+pub(crate) enum Said {
+    Ready(Result<(), String>),
+    Done {
+        sequence: u64,
+        finished: Finished,
+    },
+    /// It needs a buffer for a result of so many bytes.
+    Needs(u64),
+    /// It broke the protocol, or hung up: it is to be killed.
+    Nonsense,
+}
+
+/// What is left of a worker that has ended.
+pub(crate) struct Remains {
+    pub(crate) said: Vec<Said>,
+    pub(crate) exit: Exit,
+    pub(crate) started: u64,
+    pub(crate) stderr: String,
+    /// Buffers that were lent to it for results.
+    pub(crate) buffers: Vec<BufferId>,
+}
+
+pub(crate) struct Worker {
+    child: Child,
+    connection: Connection,
+    descriptors: UnixStream,
+    stderr: Receiver,
+    stderr_tail: VecDeque<u8>,
+    progress: SharedBuffer,
+    scratch: PathBuf,
+    pub(crate) class: Class,
+    /// Buffers whose descriptor it has.
+    knows: HashSet<BufferId>,
+    /// Lent for results that have not come yet.
+    lent: HashSet<BufferId>,
+    more: bool,
+}
+
+/// The worker processes of a node, by the numbers that `slots` gives them.
+pub(crate) struct Workers {
+    command: WorkerCommand,
+    jail: Jail,
+    scratch: PathBuf,
+    table: HashMap<WorkerId, Worker>,
+    /// Workers whose number has been given to another may still be about to end.
+    started: u64,
+}
+
+impl Workers {
+    pub(crate) fn new(command: WorkerCommand, jail: Jail, scratch: PathBuf) -> Self {
+        Self { command, jail, scratch, table: HashMap::new(), started: 0 }
+    }
+
+    pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Worker> {
+        self.table.get_mut(&worker)
+    }
+
+    pub(crate) fn pid(&self, worker: WorkerId) -> Option<i32> {
+        self.table.get(&worker).map(|worker| worker.child.pid().0)
+    }
+
+    pub(crate) fn ids(&self) -> Vec<WorkerId> {
+        self.table.keys().copied().collect()
+    }
+
+    /// Starts a process and sends it its program.
+    pub(crate) fn start(
+        &mut self,
+        registry: &Registry,
+        worker: WorkerId,
+        class: Class,
+        program: BorrowedFd<'_>,
+    ) -> Result<(), String> {
+        self.started += 1;
+        let scratch = self.scratch.join(self.started.to_string());
+        let account = self.account(worker);
+        let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+        make_scratch(&scratch, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
+
+        let socket_error = |error| failed("cannot make a worker's sockets", &error);
+        let (near, far) = pair().map_err(socket_error)?;
+        let (near_descriptors, far_descriptors) = pair().map_err(socket_error)?;
+        let (far_stderr, stderr) = mio::unix::pipe::new().map_err(|e| socket_error(e))?;
+        let size = NonZeroUsize::new(progress::SIZE).unwrap_or(NonZeroUsize::MIN);
+        let shared = SharedBuffer::create("farcall-progress", size);
+        let shared = shared.map_err(|e| failed("cannot make a progress page", &e))?;
+
+        let mut spawn = Spawn::new(&self.command.program);
+        spawn.args.clone_from(&self.command.args);
+        spawn.env = worker::jail::environment(&scratch, self.command.environment.clone());
+        spawn.descriptors = vec![(OwnedFd::from(far), 3), (OwnedFd::from(far_descriptors), 4)];
+        // A core writes to its standard error like any program: a full pipe makes it wait.
+        far_stderr.set_nonblocking(false).map_err(socket_error)?;
+        spawn.stderr = Stderr::To(OwnedFd::from(far_stderr));
+        let child = spawn.start().map_err(|e| failed("cannot start a worker", &e))?;
+
+        near.set_nonblocking(true).map_err(socket_error)?;
+        let connection = Connection::plain(mio::net::UnixStream::from_std(near));
+        let mut started = Worker {
+            child,
+            connection,
+            descriptors: near_descriptors,
+            stderr,
+            stderr_tail: VecDeque::new(),
+            progress: shared,
+            scratch: scratch.clone(),
+            class: class.clone(),
+            knows: HashSet::new(),
+            lent: HashSet::new(),
+            more: false,
+        };
+        let setup = Setup {
+            program: class.program,
+            jail: match self.jail {
+                Jail::None => protocol::Jail::None,
+                Jail::User => protocol::Jail::User { account },
+            },
+            scratch: scratch.to_string_lossy().into_owned(),
+            memory: class.memory,
+        };
+        started.register(registry, worker).map_err(|e| failed("cannot watch a worker", &e))?;
+        started.send(0, &Message::Setup(setup));
+        let send = |descriptor| send_with_fds(&started.descriptors, &[0], &[descriptor]);
+        send(started.progress.fd()).and_then(|_| send(program)).map_err(socket_error)?;
+        self.table.insert(worker, started);
+        Ok(())
+    }
+
+    /// Where the daemon is root, each worker has an account of its own, of nobody else's.
+    fn account(&self, worker: WorkerId) -> Option<u32> {
+        const ACCOUNTS: u32 = 1_984_000_000;
+        (self.jail == Jail::User && sys::limits::is_root()).then_some(ACCOUNTS + worker.0)
+    }
+
+    /// A worker's pidfd says that it ended. `None`: not yet.
+    pub(crate) fn ended(&mut self, registry: &Registry, worker: WorkerId) -> Option<Remains> {
+        let exit = match self.table.get_mut(&worker)?.child.try_wait() {
+            Ok(Some(sys::process::Exit::Code(code))) => Exit::Code(code),
+            Ok(Some(sys::process::Exit::Signal { signal, .. })) => Exit::Signal(signal),
+            Ok(None) | Err(_) => return None,
+        };
+        let mut ended = self.table.remove(&worker)?;
+        ended.deregister(registry);
+        // First what it sent, then what it did not send any more, then what it wrote for people.
+        let mut said = Vec::new();
+        loop {
+            match ended.connection.read() {
+                Ok(ReadOutcome::More) => ended.listen(&mut said),
+                Ok(ReadOutcome::Drained | ReadOutcome::Closed) | Err(_) => break,
+            }
+        }
+        ended.listen(&mut said);
+        ended.peek(&mut said);
+        ended.read_stderr();
+        let _ = fs::remove_dir_all(&ended.scratch);
+        Some(Remains {
+            said,
+            exit,
+            started: ended.progress.load_u64(progress::STARTED),
+            stderr: ended.stderr_text(),
+            buffers: ended.lent.drain().collect(),
+        })
+    }
+}
+
+fn make_scratch(path: &PathBuf, account: Option<u32>) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, chown};
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    match account {
+        Some(account) => chown(path, Some(account), Some(account)),
+        None => Ok(()),
+    }
+}
+
+impl Worker {
+    fn register(&mut self, registry: &Registry, worker: WorkerId) -> std::io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut self.connection, Source::Worker(worker.0).token(), both)?;
+        let exit = Source::WorkerExit(worker.0).token();
+        let pidfd = self.child.as_fd().as_raw_fd();
+        registry.register(&mut SourceFd(&pidfd), exit, Interest::READABLE)?;
+        let stderr = Source::WorkerStderr(worker.0).token();
+        registry.register(&mut self.stderr, stderr, Interest::READABLE)
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        let _ = registry.deregister(&mut self.connection);
+        let _ = registry.deregister(&mut SourceFd(&self.child.as_fd().as_raw_fd()));
+        let _ = registry.deregister(&mut self.stderr);
+    }
+
+    /// Ends the process and what it started. Its exit is reported by its pidfd.
+    pub(crate) fn kill(&self) {
+        // A process that is gone already is as good as killed.
+        let _ = self.child.kill_tree();
+    }
+
+    fn send(&mut self, channel: u64, message: &Message) {
+        message.encode(channel, self.connection.output());
+    }
+
+    /// Queues a task. Nothing leaves before `flush`.
+    pub(crate) fn execute(
+        &mut self,
+        sequence: u64,
+        attempt: u32,
+        input: Payload,
+        buffer: Option<&SharedBuffer>,
+    ) {
+        let (input, inline) = match input {
+            Payload::Inline(bytes) => (Input::Inline, bytes),
+            Payload::Buffer { buffer: id, length } => {
+                if let Some(shared) = buffer {
+                    self.hand_over(id, shared);
+                }
+                (Input::Bulk(length), bytes::Bytes::copy_from_slice(&id.0.to_le_bytes()))
+            }
+        };
+        let head = RunHead { program: 0, attempt, deadline: Span(0), input };
+        self.send(sequence, &Message::Run(Run { head, inline }));
+    }
+
+    /// Lends a buffer for a result.
+    pub(crate) fn lend(&mut self, id: BufferId, shared: &SharedBuffer) {
+        self.hand_over(id, shared);
+        self.lent.insert(id);
+        self.send(0, &Message::Buffer(Buffer::Lend { number: id.0 }));
+    }
+
+    /// Makes sure that the worker has a buffer's descriptor.
+    fn hand_over(&mut self, id: BufferId, shared: &SharedBuffer) {
+        if self.knows.insert(id) && send_with_fds(&self.descriptors, &[0], &[shared.fd()]).is_ok() {
+            self.send(0, &Message::Buffer(Buffer::Take { number: id.0 }));
+        }
+    }
+
+    pub(crate) fn flush(&mut self) -> bool {
+        self.connection.flush().is_ok()
+    }
+
+    /// Reads what the worker sent. `true`: there is more.
+    pub(crate) fn read(&mut self, said: &mut Vec<Said>) -> bool {
+        match self.connection.read() {
+            Ok(outcome) => {
+                self.listen(said);
+                if outcome == ReadOutcome::Closed {
+                    said.push(Said::Nonsense);
+                }
+                outcome == ReadOutcome::More
+            }
+            Err(_) => {
+                said.push(Said::Nonsense);
+                false
+            }
+        }
+    }
+
+    /// Takes the frames that have arrived.
+    fn listen(&mut self, said: &mut Vec<Said>) {
+        let mut input = std::mem::take(self.connection.input());
+        self.decode(&mut input, said);
+        *self.connection.input() = input;
+    }
+
+    fn decode(&mut self, input: &mut BytesMut, said: &mut Vec<Said>) {
+        loop {
+            let frame = match wire::frame::take(input, CONTROL_BODY_MAX) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(_) => return said.push(Said::Nonsense),
+            };
+            said.push(match wire::decode(frame) {
+                Ok((sequence, Message::Done(done))) => match self.finished(done) {
+                    Some(finished) => Said::Done { sequence, finished },
+                    None => Said::Nonsense,
+                },
+                Ok((_, Message::Ready(Ready::Yes { .. }))) => Said::Ready(Ok(())),
+                Ok((_, Message::Ready(Ready::No { reason }))) => Said::Ready(Err(reason)),
+                Ok((_, Message::Need(need))) => Said::Needs(need.bytes),
+                Ok(_) | Err(_) => Said::Nonsense,
+            });
+        }
+    }
+
+    /// A worker may say only what a worker can know.
+    fn finished(&mut self, done: Done) -> Option<Finished> {
+        let output = match done.head.output {
+            Output::Inline => Payload::Inline(done.inline),
+            Output::Bulk(length) => {
+                let number = u32::from_le_bytes(*done.inline.first_chunk()?);
+                let buffer = BufferId(number);
+                if !self.knows.contains(&buffer) {
+                    return None;
+                }
+                self.lent.remove(&buffer);
+                Payload::Buffer { buffer, length }
+            }
+            Output::Stream(_) => return None,
+        };
+        let status = match done.head.status {
+            status @ (Status::Finished { .. } | Status::Broken { .. }) => status,
+            _ => return None,
+        };
+        Some(Finished { status, ran: done.head.ran, output })
+    }
+
+    /// Reads the results that the worker has ready but did not send, and how far it is.
+    pub(crate) fn peek(&mut self, said: &mut Vec<Said>) -> (u64, Time) {
+        let turn = self.progress.load_u64(progress::TURN);
+        let unsent = self.progress.load_u64(progress::UNSENT);
+        let unsent = usize::try_from(unsent).unwrap_or(usize::MAX);
+        if unsent > 0 && unsent <= progress::SIZE - progress::RESULTS {
+            let mut results = BytesMut::with_capacity(unsent);
+            let copied = self.progress.copy_out_to(progress::RESULTS, unsent, &mut results).is_ok();
+            if copied && self.progress.load_u64(progress::TURN) == turn {
+                self.decode(&mut results, said);
+            }
+        }
+        let started = self.progress.load_u64(progress::STARTED);
+        (started, Time(self.progress.load_u64(progress::SINCE)))
+    }
+
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        Some(sys::proc::memory(self.child.pid()).ok()??.peak_resident)
+    }
+
+    /// Keeps the last of what the worker writes to its standard error.
+    pub(crate) fn read_stderr(&mut self) {
+        let mut bytes = [0; STDERR_TAIL];
+        // A worker that writes without end gets its turn again after everybody else.
+        for _ in 0..16 {
+            match self.stderr.read(&mut bytes) {
+                Ok(0) | Err(_) => return,
+                Ok(count) => {
+                    let kept = self.stderr_tail.len() + count;
+                    self.stderr_tail.drain(..kept.saturating_sub(STDERR_TAIL).min(kept - count));
+                    self.stderr_tail.extend(&bytes[..count]);
+                }
+            }
+        }
+        self.more = true;
+    }
+
+    fn stderr_text(&self) -> String {
+        let bytes: Vec<u8> = self.stderr_tail.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

@@ -1,0 +1,23 @@
+//! The clock that only goes forward.
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds since some moment before this host's start of work, the same for all its processes
+/// and never set back. It stands still while the host sleeps. Costs about 25 ns: the vDSO answers,
+/// without a switch to the kernel.
+pub fn monotonic_nanoseconds() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    let seconds = u64::try_from(now.tv_sec()).expect("this clock starts at 0");
+    let rest = u64::try_from(now.tv_nsec()).expect("this clock starts at 0");
+    seconds * 1_000_000_000 + rest
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn time_never_goes_back() {
+        let readings: Vec<u64> = (0..1000).map(|_| super::monotonic_nanoseconds()).collect();
+        assert!(readings.is_sorted());
+        assert!(readings[999] > readings[0]);
+    }
+}

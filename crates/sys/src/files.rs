@@ -1,0 +1,163 @@
+//! Files opened so that nobody can slip another one under the name.
+//!
+//! Everything is opened close-on-exec and never through a symbolic link in the last component;
+//! checks look at the open descriptor, not at the name again.
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, FromRawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{Mode, umask};
+
+use crate::Error;
+
+/// What an opened file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// An existing file, to be read.
+    Read,
+    /// An existing folder, to open more beneath it.
+    Folder,
+    /// A file of ours alone (mode 0600) that did not exist before.
+    CreateNew,
+    /// A file of ours alone (mode 0600), new or emptied.
+    Replace,
+    /// The same, new or continued at its end.
+    Append,
+}
+
+impl Purpose {
+    fn flags(self) -> OFlag {
+        let purpose = match self {
+            // A FIFO put in the file's place must not hold us until someone writes to it.
+            Self::Read => OFlag::O_RDONLY | OFlag::O_NONBLOCK,
+            Self::Folder => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+            Self::CreateNew => OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL,
+            Self::Replace => OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_TRUNC,
+            Self::Append => OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND,
+        };
+        purpose | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+    }
+}
+
+/// Opens `name`, one component without slashes, in the folder `at`.
+pub fn open_in(at: &impl AsFd, name: &str, purpose: Purpose) -> Result<File, Error> {
+    let refuse = |why| Err(Error::CallerName { text: name.to_owned(), why });
+    match name {
+        "" => return refuse("it is empty"),
+        "." | ".." => return refuse("it names a folder above or itself"),
+        _ if name.contains('/') => return refuse("it holds a slash"),
+        _ if name.contains('\0') => return refuse("it holds a NUL"),
+        _ => (),
+    }
+    openat(at, name, purpose.flags(), Mode::S_IRUSR | Mode::S_IWUSR)
+        .map(File::from)
+        .map_err(Error::file("open", name))
+}
+
+/// Opens a folder by its path; the last component must not be a symbolic link.
+pub fn folder(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY)
+        .open(path)
+        .map_err(Error::file("open folder", path))
+}
+
+/// A file without a name on the file system of the folder `at`; it vanishes with its descriptor.
+pub fn unnamed_in(at: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_TMPFILE)
+        .open(at)
+        .map_err(Error::file("make an unnamed file in", at))
+}
+
+/// A file in memory, empty, which may be sealed. `name` only shows in `/proc`. It cannot be
+/// executed where the kernel knows that flag (6.3), though a library in it can be loaded.
+pub fn in_memory(name: &str) -> Result<File, Error> {
+    let refuse = |_| Error::CallerName { text: name.to_owned(), why: "it holds a NUL" };
+    let label = CString::new(name).map_err(refuse)?;
+    let basic = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let newer = basic | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    memfd_create(label.as_c_str(), newer)
+        .or_else(|_| memfd_create(label.as_c_str(), basic))
+        .map(File::from)
+        .map_err(Error::kernel("make a file in memory"))
+}
+
+/// Opens a file that only we may read or write: keys, tokens, sockets' cookies.
+pub fn open_private(path: &Path) -> Result<File, Error> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|source| match source.raw_os_error() {
+            Some(libc::ELOOP) => {
+                Error::NotPrivate { path: path.to_owned(), why: "it is a symbolic link" }
+            }
+            _ => Error::File { action: "open", path: path.to_owned(), source },
+        })?;
+    check_private(&file, path)?;
+    Ok(file)
+}
+
+/// Checks an open file: regular, owned by us, without any right for group or others.
+/// `path` is for the message only.
+pub fn check_private(file: &File, path: &Path) -> Result<(), Error> {
+    let found = file.metadata().map_err(Error::file("look at", path))?;
+    let refuse = |why| Err(Error::NotPrivate { path: path.to_owned(), why });
+    if !found.is_file() {
+        return refuse("it is not a regular file");
+    }
+    if found.uid() != nix::unistd::geteuid().as_raw() {
+        return refuse("another user owns it");
+    }
+    if found.mode() & 0o077 != 0 {
+        return refuse("its mode lets group or others in; it should be 0600");
+    }
+    Ok(())
+}
+
+/// Makes a file of ours alone (mode 0600, whatever the umask) that must not exist yet.
+pub fn create_private(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(Error::file("create", path))
+}
+
+/// Rights that new files of this process never get. For the whole process, so: at its start.
+pub fn set_creation_mask(without: u32) {
+    umask(Mode::from_bits_truncate(without));
+}
+
+/// `/dev/null`, for reading and writing.
+pub fn null() -> Result<File, Error> {
+    let path = Path::new("/dev/null");
+    OpenOptions::new().read(true).write(true).open(path).map_err(Error::file("open", path))
+}
+
+/// Another descriptor of the same open file, with a number of at least `lowest`.
+pub(crate) fn duplicate_above(
+    file: &impl AsFd,
+    lowest: i32,
+) -> Result<std::os::fd::OwnedFd, Error> {
+    let number = nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest))
+        .map_err(Error::kernel("duplicate a descriptor"))?;
+    // SAFETY: the kernel just made this descriptor for us; no one else knows its number yet.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(number) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! Wrappers of Linux calls: they touch the kernel and decide nothing.
+//!
+//! Every public function here is safe to call. What needs `unsafe` is argued next to the call;
+//! what is dangerous to *decide* (when to kill, what to forbid, how much to allow) lives in the
+//! crates above. Needs Linux 5.4 (pidfds that can be waited for); newer features are asked for and
+//! replaced where the kernel lacks them.
+//!
+//! - [`process`]: start a program with nothing inherited, learn how it ended, end all it started
+//! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
+//! - [`limits`]: resource limits and the one-way switches of the own process
+//! - [`shared`], [`secret`]: memory that a neighbour writes too, memory that nobody else may see
+//! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
+//! - [`files`], [`cpu`], [`clock`]: the rest
+
+pub mod process;
+pub mod proc;
+pub mod limits;
+pub mod secret;
+pub mod shared;
+pub mod socket;
+pub mod files;
+pub mod cpu;
+pub mod clock;
+mod error;
+mod pid;
+
+pub use error::Error;
+pub use pid::Pid;

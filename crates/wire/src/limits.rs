@@ -1,0 +1,75 @@
+//! The bound of every queue, buffer, retry and recursion, in one place.
+//!
+//! A number here is part of the protocol where both sides must agree on it (frames, inline
+//! payloads), and a promise about memory and time everywhere else.
+
+use crate::units::Span;
+
+/// Largest body of a frame on a control connection. An inline payload and its head fit in it.
+pub const CONTROL_BODY_MAX: u64 = INLINE_MAX as u64 + 4096;
+
+/// Largest payload that travels inside a message; a larger one goes over a bulk connection.
+pub const INLINE_MAX: usize = 64 * 1024;
+
+/// Largest body of a frame from someone who has shown no certificate yet.
+pub const STRANGER_BODY_MAX: u64 = 4096;
+
+/// How long a stranger may take to become a peer.
+pub const STRANGER_PATIENCE: Span = Span::from_secs(5);
+
+/// Connections of strangers that are open at once; further ones are closed at accept.
+pub const STRANGERS_MAX: usize = 64;
+
+/// Bytes of one payload that travel in one frame of a bulk connection, so that transfers take turns.
+pub const BULK_CHUNK_MAX: usize = 256 * 1024;
+
+/// Largest payload of a task that is sent as a whole (a stream has no such bound).
+pub const PAYLOAD_MAX: u64 = 16 << 30;
+
+/// Bytes of whole payloads that a node holds for all its clients together before it stops reading.
+pub const PAYLOADS_HELD_MAX: u64 = 2 << 30;
+
+/// Bytes of a stream that may be on the way before the receiver asks for more.
+pub const STREAM_WINDOW: u64 = 64 * 1024;
+
+/// Bytes of a stream in one frame.
+pub const STREAM_CHUNK_MAX: usize = 16 * 1024;
+
+/// Tasks that one client may have at one node, running or waiting.
+pub const CREDITS_MAX: u32 = 4096;
+
+/// Tasks that a node sends ahead to one worker, so that short ones need no round trip each.
+pub const AHEAD_MAX: u32 = 256;
+
+/// Programs that one client may define on one link.
+pub const PROGRAMS_MAX: u32 = 4096;
+
+/// Workers that a task may kill before it is given up as poison.
+pub const POISON_KILLS: u32 = 3;
+
+/// Attempts of one task, whatever the caller asked for.
+pub const ATTEMPTS_MAX: u32 = 1000;
+
+/// Members of one cluster that a node keeps and tells of.
+pub const MEMBERS_MAX: usize = 4096;
+
+/// Links that one node serves.
+pub const LINKS_MAX: usize = 16 * 1024;
+
+/// A link that was silent this long is asked whether it is there.
+pub const HEARTBEAT: Span = Span::from_secs(5);
+
+/// Unanswered questions after which a link is lost.
+pub const HEARTBEATS_MISSED_MAX: u32 = 3;
+
+/// Last bytes of a worker's standard error that are kept to explain its death.
+pub const STDERR_TAIL: usize = 4096;
+
+/// Longest text in a refusal or an explanation.
+pub const TEXT_MAX: usize = 8 * 1024;
+
+/// Ciphertext or plaintext waiting on one connection before its sender must wait.
+pub const UNSENT_MAX: usize = 4 << 20;
+
+/// Blobs that a node keeps on disk, in bytes, before the least recently used goes.
+pub const BLOBS_KEPT: u64 = 8 << 30;

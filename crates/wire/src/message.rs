@@ -1,0 +1,223 @@
+//! The one enum that machines handle, its encoding and its decoding.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::frame::{self, Frame, Kind};
+use crate::{blob, hello, join, member, status, task, worker};
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    Version(u32),
+    VersionAnswer { accepted: bool },
+    Hello(hello::Hello),
+    Welcome(hello::Welcome),
+    Ping,
+    Pong,
+    Goodbye(hello::Goodbye),
+    Define(task::Define),
+    Credit(task::Credit),
+    Run(task::Run),
+    Done(task::Done),
+    Cancel,
+    TakeBack(task::TakeBack),
+    Returned(task::Returned),
+    Data(Bytes),
+    End,
+    Window(task::Window),
+    Have(blob::Have),
+    Known(blob::Known),
+    Put(blob::Put, Bytes),
+    Stored(blob::Stored),
+    Members(member::Members),
+    StatusAsk,
+    Status(status::Report),
+    Join(join::Join),
+    Joined(join::Joined),
+    Setup(worker::Setup),
+    Ready(worker::Ready),
+    Buffer(worker::Buffer),
+    Need(worker::Need),
+}
+
+/// Why a frame is no message.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    #[error("a frame of unknown kind {kind:#04x}")]
+    UnknownKind { kind: u8 },
+    #[error("a frame of kind {kind:#04x} whose {length} bytes are no such message")]
+    Malformed { kind: u8, length: usize },
+}
+
+impl Message {
+    /// Appends the message as a frame.
+    pub fn encode(&self, channel: u64, output: &mut BytesMut) {
+        let empty = |kind| (kind, None);
+        let (kind, trailer): (u8, Option<&[u8]>) = match self {
+            Self::Version(_) | Self::VersionAnswer { .. } => empty(Kind::VERSION),
+            Self::Hello(_) => empty(Kind::HELLO),
+            Self::Welcome(_) => empty(Kind::WELCOME),
+            Self::Ping => empty(Kind::PING),
+            Self::Pong => empty(Kind::PONG),
+            Self::Goodbye(_) => empty(Kind::GOODBYE),
+            Self::Define(_) => empty(Kind::DEFINE),
+            Self::Credit(_) => empty(Kind::CREDIT),
+            Self::Run(run) => (Kind::RUN, Some(&run.inline)),
+            Self::Done(done) => (Kind::DONE, Some(&done.inline)),
+            Self::Cancel => empty(Kind::CANCEL),
+            Self::TakeBack(_) => empty(Kind::TAKE_BACK),
+            Self::Returned(_) => empty(Kind::RETURNED),
+            Self::Data(bytes) => (Kind::DATA, Some(bytes)),
+            Self::End => empty(Kind::END),
+            Self::Window(_) => empty(Kind::WINDOW),
+            Self::Have(_) => empty(Kind::HAVE),
+            Self::Known(_) => empty(Kind::KNOWN),
+            Self::Put(_, bytes) => (Kind::PUT, Some(bytes)),
+            Self::Stored(_) => empty(Kind::STORED),
+            Self::Members(_) => empty(Kind::MEMBERS),
+            Self::StatusAsk => empty(Kind::STATUS_ASK),
+            Self::Status(_) => empty(Kind::STATUS),
+            Self::Join(_) => empty(Kind::JOIN),
+            Self::Joined(_) => empty(Kind::JOINED),
+            Self::Setup(_) => empty(Kind::SETUP),
+            Self::Ready(_) => empty(Kind::READY),
+            Self::Buffer(_) => empty(Kind::BUFFER),
+            Self::Need(_) => empty(Kind::NEED),
+        };
+        frame::put(output, kind, channel, |body| {
+            self.put_head(body);
+            if let Some(trailer) = trailer {
+                body.put_slice(trailer);
+            }
+        });
+    }
+
+    fn put_head(&self, body: &mut BytesMut) {
+        match self {
+            Self::Version(version) => body.put_u32_le(*version),
+            Self::VersionAnswer { accepted } => body.put_u8(u8::from(*accepted)),
+            Self::Run(run) => put_small(body, &run.head),
+            Self::Done(done) => put_done(body, &done.head),
+            Self::Credit(credit) => put_small(body, credit),
+            Self::Hello(hello) => put(body, hello),
+            Self::Welcome(welcome) => put(body, welcome),
+            Self::Goodbye(goodbye) => put(body, goodbye),
+            Self::Define(define) => put(body, define),
+            Self::TakeBack(take_back) => put_small(body, take_back),
+            Self::Returned(returned) => put(body, returned),
+            Self::Window(window) => put_small(body, window),
+            Self::Have(have) => put_small(body, have),
+            Self::Known(known) => put_small(body, known),
+            Self::Put(head, _) => put_small(body, head),
+            Self::Stored(stored) => put(body, stored),
+            Self::Members(members) => put(body, members),
+            Self::Status(report) => put(body, report),
+            Self::Join(join) => put(body, join),
+            Self::Joined(joined) => put(body, joined),
+            Self::Setup(setup) => put(body, setup),
+            Self::Ready(ready) => put(body, ready),
+            Self::Buffer(buffer) => put_small(body, buffer),
+            Self::Need(need) => put_small(body, need),
+            Self::Ping | Self::Pong | Self::Cancel | Self::Data(_) | Self::End => {}
+            Self::StatusAsk => {}
+        }
+    }
+}
+
+/// Heads of the hot path are a few integers: they are written in one piece.
+fn put_small<T: Serialize>(body: &mut BytesMut, head: &T) {
+    let mut bytes = [0; 64];
+    match postcard::to_slice(head, &mut bytes) {
+        Ok(bytes) => body.put_slice(bytes),
+        Err(error) => unreachable!("a head of fixed size outgrew 64 bytes: {error}"),
+    }
+}
+
+/// A `Done` is of fixed size unless it carries a reason in words.
+fn put_done(body: &mut BytesMut, head: &task::DoneHead) {
+    if matches!(head.status, task::Status::Finished { .. }) {
+        put_small(body, head);
+    } else {
+        put(body, head);
+    }
+}
+
+fn put<T: Serialize>(body: &mut BytesMut, head: &T) {
+    match postcard::to_stdvec(head) {
+        Ok(bytes) => body.put_slice(&bytes),
+        Err(error) => unreachable!("a message of plain data always encodes: {error}"),
+    }
+}
+
+/// Reads what `frame` says. `kind` 0x01 is a version to a listener and an answer to a dialler: four
+/// bytes or one.
+pub fn decode(frame: Frame) -> Result<(u64, Message), DecodeError> {
+    let Frame { kind, channel, body } = frame;
+    let malformed = DecodeError::Malformed { kind, length: body.len() };
+    let message = match kind {
+        Kind::RUN => {
+            with_trailer(&body).map(|(head, inline)| Message::Run(task::Run { head, inline }))
+        }
+        Kind::DONE => {
+            with_trailer(&body).map(|(head, inline)| Message::Done(task::Done { head, inline }))
+        }
+        Kind::DATA => Some(Message::Data(body)),
+        Kind::VERSION => version(&body),
+        Kind::HELLO => whole(&body).map(Message::Hello),
+        Kind::WELCOME => whole(&body).map(Message::Welcome),
+        Kind::PING => bare(&body, Message::Ping),
+        Kind::PONG => bare(&body, Message::Pong),
+        Kind::GOODBYE => whole(&body).map(Message::Goodbye),
+        Kind::DEFINE => whole(&body).map(Message::Define),
+        Kind::CREDIT => whole(&body).map(Message::Credit),
+        Kind::CANCEL => bare(&body, Message::Cancel),
+        Kind::TAKE_BACK => whole(&body).map(Message::TakeBack),
+        Kind::RETURNED => whole(&body).map(Message::Returned),
+        Kind::END => bare(&body, Message::End),
+        Kind::WINDOW => whole(&body).map(Message::Window),
+        Kind::HAVE => whole(&body).map(Message::Have),
+        Kind::KNOWN => whole(&body).map(Message::Known),
+        Kind::PUT => with_trailer(&body).map(|(head, bytes)| Message::Put(head, bytes)),
+        Kind::STORED => whole(&body).map(Message::Stored),
+        Kind::MEMBERS => whole(&body).map(Message::Members),
+        Kind::STATUS_ASK => bare(&body, Message::StatusAsk),
+        Kind::STATUS => whole(&body).map(Message::Status),
+        Kind::JOIN => whole(&body).map(Message::Join),
+        Kind::JOINED => whole(&body).map(Message::Joined),
+        Kind::SETUP => whole(&body).map(Message::Setup),
+        Kind::READY => whole(&body).map(Message::Ready),
+        Kind::BUFFER => whole(&body).map(Message::Buffer),
+        Kind::NEED => whole(&body).map(Message::Need),
+        _ => return Err(DecodeError::UnknownKind { kind }),
+    };
+    message.map(|message| (channel, message)).ok_or(malformed)
+}
+
+fn version(body: &Bytes) -> Option<Message> {
+    match body[..] {
+        [a, b, c, d] => Some(Message::Version(u32::from_le_bytes([a, b, c, d]))),
+        [accepted @ (0 | 1)] => Some(Message::VersionAnswer { accepted: accepted == 1 }),
+        _ => None,
+    }
+}
+
+fn bare(body: &Bytes, message: Message) -> Option<Message> {
+    body.is_empty().then_some(message)
+}
+
+/// A head that fills the whole body: bytes left over are an error, not an extension.
+fn whole<T: DeserializeOwned>(body: &Bytes) -> Option<T> {
+    let (head, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(head)
+}
+
+/// A head and the bytes after it, which stay where they are.
+fn with_trailer<T: DeserializeOwned>(body: &Bytes) -> Option<(T, Bytes)> {
+    let (head, rest): (T, &[u8]) = postcard::take_from_bytes(body).ok()?;
+    Some((head, body.slice(body.len() - rest.len()..)))
+}
+
+#[cfg(test)]
+mod tests;

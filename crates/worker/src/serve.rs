@@ -1,0 +1,388 @@
+//! A worker's whole life: set up, then one task after the other until the node hangs up.
+//!
+//! ```text
+//!  node's socket --> frames --> runner --> results --> node's socket
+//!                                  |          |
+//!                                  v          v
+//!                                 progress page: what runs, what is ready but not sent
+//! ```
+//!
+//! Results of short tasks leave in batches: when nothing more is waiting, or the oldest has waited
+//! for `HOLD_BACK`. What is held back lies in the progress page as well, so the node can fetch it
+//! when the next task turns out to be long, or deadly.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::slice;
+
+use bytes::{Bytes, BytesMut};
+use sys::clock::monotonic_nanoseconds;
+use sys::shared::SharedBuffer;
+use sys::socket::recv_with_fds;
+use wire::Message;
+use wire::limits::{INLINE_MAX, TEXT_MAX};
+use wire::task::{Done, DoneHead, Input, Output, Program, Run, Status};
+use wire::units::Span;
+use wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
+
+use crate::attempt::Attempt;
+use crate::core::Core;
+use crate::jail;
+
+/// Bytes of one read: many small tasks.
+const READ: usize = 128 * 1024;
+
+/// Descriptors that a core may have open.
+const OPEN_FILES_MAX: u64 = 1024;
+/// Threads and processes of a worker with an account of its own.
+const PROCESSES_MAX: u64 = 4096;
+
+/// Why a worker ends early. The node sees only that it does; this is for its standard error.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the node's socket failed")]
+    Socket { source: io::Error },
+    #[error("the node sent a descriptor that cannot be used")]
+    Descriptor { source: sys::Error },
+    #[error("the node sent {what}")]
+    Protocol { what: &'static str },
+}
+
+/// Serves the node at the other end of `socket`; `descriptors` brings what it shares.
+pub fn serve(socket: UnixStream, descriptors: UnixStream) -> Result<(), ServeError> {
+    let mut pipe = Pipe::new(socket, descriptors);
+    let Some((_, Message::Setup(setup))) = pipe.next()? else {
+        return Err(ServeError::Protocol { what: "no set-up" });
+    };
+    let progress = pipe.take_shared()?;
+    if progress.len() < progress::SIZE {
+        return Err(ServeError::Protocol { what: "a progress page that is too small" });
+    }
+    let program = File::from(pipe.take_descriptor()?);
+    pipe.progress = Some(progress);
+
+    let (mut core, gaps) = match prepare(&setup, &program) {
+        Ok(prepared) => prepared,
+        Err(reason) => {
+            pipe.send(0, &Message::Ready(Ready::No { reason: cut(reason) }));
+            return pipe.flush();
+        }
+    };
+    drop(program);
+    pipe.send(0, &Message::Ready(Ready::Yes { gaps }));
+    pipe.flush()?;
+
+    let mut attempt = Attempt::in_environment();
+    let mut scratch = Vec::with_capacity(INLINE_MAX);
+    let mut started = 0;
+    while let Some((sequence, message)) = pipe.next()? {
+        match message {
+            Message::Run(run) => {
+                started += 1;
+                attempt.set(run.head.attempt);
+                let since = pipe.begin(started);
+                let result = run_task(&mut pipe, &mut core, &mut scratch, &run)?;
+                let now = pipe.pause();
+                pipe.done(now, sequence, Span(now - since), result);
+                if pipe.oldest + HOLD_BACK.0 <= now {
+                    pipe.flush()?;
+                }
+            }
+            Message::Buffer(buffer) => pipe.buffer(buffer)?,
+            _ => return Err(ServeError::Protocol { what: "a message that no worker takes" }),
+        }
+    }
+    Ok(())
+}
+
+/// Puts up the jail, then loads the program: foreign code runs in the jail from its first line.
+fn prepare(setup: &Setup, program: &File) -> Result<(Core, Vec<String>), String> {
+    let (level, account) = match setup.jail {
+        Jail::None => (jail::Level::None, None),
+        Jail::User { account } => (jail::Level::User, account),
+    };
+    let rules = jail::Rules {
+        scratch: setup.scratch.clone().into(),
+        writable: Vec::new(),
+        user: account.map(|id| jail::User { uid: id, gid: id }),
+        open_files_max: OPEN_FILES_MAX,
+        file_bytes_max: None,
+        processes_max: account.map(|_| PROCESSES_MAX),
+    };
+    let gaps = jail::apply(level, &rules).map_err(|error| chain(&error))?.gaps;
+    let Program::Core { name, .. } = &setup.program;
+    let core = Core::load(program, name).map_err(|error| chain(&error))?;
+    Ok((core, gaps))
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
+    }
+    text
+}
+
+/// A task's status, and its output: inline bytes, or a buffer's number and a length.
+type TaskResult = (Status, Output, Bytes);
+
+fn run_task(
+    pipe: &mut Pipe,
+    core: &mut Core,
+    scratch: &mut Vec<u8>,
+    run: &Run,
+) -> Result<TaskResult, ServeError> {
+    let mut lent = None;
+    let input: &mut [u8] = match run.head.input {
+        Input::Inline => {
+            scratch.clear();
+            scratch.extend_from_slice(&run.inline);
+            scratch
+        }
+        Input::Bulk(length) => {
+            let (number, buffer) = pipe.lent(&run.inline)?;
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            if length > buffer.len() {
+                return Err(ServeError::Protocol { what: "an input longer than its buffer" });
+            }
+            lent = Some(number);
+            // SAFETY: the mapping is at least `length` bytes and lives in `pipe.buffers`, from
+            // which nothing is removed before this task is done. The node does not touch a buffer
+            // between the task's RUN and its DONE; if it did all the same, the core would compute
+            // with torn bytes and nothing else would depend on them.
+            unsafe { slice::from_raw_parts_mut(buffer.as_ptr(), length) }
+        }
+        Input::Stream => return Err(ServeError::Protocol { what: "a stream for a core" }),
+    };
+    let ran = core.run(input, |output| pipe.take_output(output, lent));
+    match ran {
+        Ok((code, taken)) => {
+            let (output, inline) = taken?;
+            Ok((Status::Finished { code }, output, inline))
+        }
+        Err(error) => {
+            let status = Status::Broken { reason: cut(chain(&error)) };
+            Ok((status, Output::Inline, Bytes::new()))
+        }
+    }
+}
+
+/// Both directions of the node's socket, and the memory shared with it.
+struct Pipe {
+    socket: UnixStream,
+    descriptors: UnixStream,
+    input: BytesMut,
+    /// Messages that came while a result waited for its buffer.
+    early: VecDeque<(u64, Message)>,
+    output: BytesMut,
+    /// When the oldest result in `output` was ready.
+    oldest: u64,
+    /// Batches sent so far.
+    turn: u64,
+    progress: Option<SharedBuffer>,
+    buffers: HashMap<u32, SharedBuffer>,
+}
+
+impl Pipe {
+    fn new(socket: UnixStream, descriptors: UnixStream) -> Self {
+        Self {
+            socket,
+            descriptors,
+            input: BytesMut::with_capacity(READ),
+            early: VecDeque::new(),
+            output: BytesMut::with_capacity(READ),
+            oldest: 0,
+            turn: 0,
+            progress: None,
+            buffers: HashMap::new(),
+        }
+    }
+
+    /// The next message; `None` when the node has hung up. Before it waits it sends what is held
+    /// back.
+    fn next(&mut self) -> Result<Option<(u64, Message)>, ServeError> {
+        if let Some(early) = self.early.pop_front() {
+            return Ok(Some(early));
+        }
+        self.receive()
+    }
+
+    fn receive(&mut self) -> Result<Option<(u64, Message)>, ServeError> {
+        loop {
+            let frame = wire::frame::take(&mut self.input, wire::limits::CONTROL_BODY_MAX)
+                .map_err(|_| ServeError::Protocol { what: "a frame that is too long" })?;
+            if let Some(frame) = frame {
+                let message = wire::decode(frame)
+                    .map_err(|_| ServeError::Protocol { what: "a frame that says nothing" })?;
+                return Ok(Some(message));
+            }
+            self.flush()?;
+            let filled = self.input.len();
+            self.input.resize(filled + READ, 0);
+            let count = match self.socket.read(&mut self.input[filled..]) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                // A node that was killed hangs up with a reset.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(source) => return Err(ServeError::Socket { source }),
+            };
+            self.input.truncate(filled + count);
+            if count == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn send(&mut self, channel: u64, message: &Message) {
+        message.encode(channel, &mut self.output);
+    }
+
+    fn flush(&mut self) -> Result<(), ServeError> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        self.socket.write_all(&self.output).map_err(|source| ServeError::Socket { source })?;
+        self.output.clear();
+        self.turn += 1;
+        self.note(progress::UNSENT, 0);
+        self.note(progress::TURN, self.turn);
+        Ok(())
+    }
+
+    // The progress page.
+
+    fn note(&self, place: usize, value: u64) {
+        if let Some(page) = &self.progress {
+            page.store_u64(place, value);
+        }
+    }
+
+    /// A task begins; returns when.
+    fn begin(&self, started: u64) -> u64 {
+        let now = monotonic_nanoseconds();
+        self.note(progress::SINCE, now);
+        self.note(progress::STARTED, started);
+        now
+    }
+
+    /// No task runs; returns the time.
+    fn pause(&self) -> u64 {
+        self.note(progress::SINCE, 0);
+        monotonic_nanoseconds()
+    }
+
+    /// Queues a result and shows it in the progress page, as far as it fits.
+    fn done(&mut self, now: u64, sequence: u64, ran: Span, (status, output, inline): TaskResult) {
+        let start = self.output.len();
+        if start == 0 {
+            self.oldest = now;
+        }
+        let done = Done { head: DoneHead { status, ran, output }, inline };
+        self.send(sequence, &Message::Done(done));
+        let end = self.output.len();
+        if end > progress::SIZE - progress::RESULTS {
+            // It is due at once: what does not fit in the page is not held back.
+            self.oldest = 0;
+        } else if let Some(page) = &self.progress
+            && page.copy_in(progress::RESULTS + start, &self.output[start..end]).is_ok()
+        {
+            page.store_u64(progress::UNSENT, end as u64);
+        }
+    }
+
+    // Shared buffers.
+
+    fn take_descriptor(&mut self) -> Result<OwnedFd, ServeError> {
+        let mut byte = [0];
+        let (_, descriptors) = recv_with_fds(&self.descriptors, &mut byte, 1)
+            .map_err(|source| ServeError::Socket { source })?;
+        let missing = ServeError::Protocol { what: "a frame without its descriptor" };
+        descriptors.into_iter().next().ok_or(missing)
+    }
+
+    fn take_shared(&mut self) -> Result<SharedBuffer, ServeError> {
+        let descriptor = self.take_descriptor()?;
+        SharedBuffer::from_fd(descriptor).map_err(|source| ServeError::Descriptor { source })
+    }
+
+    fn buffer(&mut self, buffer: Buffer) -> Result<(), ServeError> {
+        match buffer {
+            Buffer::Take { number } => {
+                let shared = self.take_shared()?;
+                self.buffers.insert(number, shared);
+            }
+            Buffer::Forget { number } => {
+                self.buffers.remove(&number);
+            }
+            Buffer::Lend { .. } => {
+                return Err(ServeError::Protocol { what: "a buffer that nobody asked for" });
+            }
+        }
+        Ok(())
+    }
+
+    /// The buffer whose number is `inline`.
+    fn lent(&self, inline: &[u8]) -> Result<(u32, &SharedBuffer), ServeError> {
+        let number = inline.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        let known = number.and_then(|number| Some((number, self.buffers.get(&number)?)));
+        known.ok_or(ServeError::Protocol { what: "a buffer that was never sent" })
+    }
+
+    /// Takes a core's output out of its memory: into the message if it is small, else into the
+    /// buffer that the input came in, else into one that the node lends.
+    fn take_output(
+        &mut self,
+        bytes: &[u8],
+        input: Option<u32>,
+    ) -> Result<(Output, Bytes), ServeError> {
+        if bytes.len() <= INLINE_MAX {
+            return Ok((Output::Inline, Bytes::copy_from_slice(bytes)));
+        }
+        let fits = |number: &u32| self.buffers.get(number).is_some_and(|b| b.len() >= bytes.len());
+        let number = match input.filter(fits) {
+            Some(number) => number,
+            None => self.borrow(bytes.len())?,
+        };
+        let unknown = ServeError::Protocol { what: "a buffer that was never sent" };
+        let buffer = self.buffers.get(&number).ok_or(unknown)?;
+        if buffer.len() < bytes.len() {
+            return Err(ServeError::Protocol { what: "a buffer smaller than was asked for" });
+        }
+        // SAFETY: the target is our mapping, long enough. The source is the core's output, which
+        // may lie in the same mapping (a core may answer with a part of its input), so the copy is
+        // one that allows overlap. The node looks at the buffer only after DONE.
+        unsafe { std::ptr::copy(bytes.as_ptr(), buffer.as_ptr(), bytes.len()) };
+        let inline = Bytes::copy_from_slice(&number.to_le_bytes());
+        Ok((Output::Bulk(bytes.len() as u64), inline))
+    }
+
+    /// Asks the node for a buffer and waits for it; tasks that come meanwhile are kept for later.
+    fn borrow(&mut self, length: usize) -> Result<u32, ServeError> {
+        let bytes = NonZeroUsize::new(length).map_or(0, |length| length.get() as u64);
+        self.send(0, &Message::Need(Need { bytes }));
+        self.flush()?;
+        loop {
+            match self.receive()? {
+                Some((_, Message::Buffer(Buffer::Lend { number }))) => return Ok(number),
+                Some((_, Message::Buffer(buffer))) => self.buffer(buffer)?,
+                Some(other) => self.early.push_back(other),
+                None => return Err(ServeError::Protocol { what: "nothing: it hung up" }),
+            }
+        }
+    }
+}

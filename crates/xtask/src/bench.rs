@@ -1,0 +1,11 @@
+//! `cargo xtask bench`: the benchmark and the `farcall` it measures, both optimised.
+
+use crate::shell::{self, cargo};
+
+/// Builds, then becomes the benchmark. Returns only if that cannot start.
+pub(crate) fn hand_over(name_and_options: &[String]) -> anyhow::Result<()> {
+    let programs = ["build", "--release", "-p", "farcall-cli", "-p", "farcall-bench"];
+    shell::run(&mut cargo(&programs))?;
+    let mut bench = cargo(&["run", "--quiet", "--release", "-p", "farcall-bench", "--"]);
+    shell::hand_over(bench.args(name_and_options)).map(|never| match never {})
+}

@@ -1,0 +1,104 @@
+//! The project's own chores: `cargo xtask CHORE`.
+//!
+//! Each chore runs other programs in order and says which; none does work of its own.
+
+#![forbid(unsafe_code)]
+
+mod ci;
+mod soak;
+mod test;
+mod bench;
+mod fuzz;
+mod shell;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own chores
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+#[command(after_help = "Where to start:
+  cargo xtask test                 after a change
+  cargo xtask test -p farcall-wire after a change in one crate
+  cargo xtask ci                   before a commit: all that CI checks
+  cargo xtask bench tasks          after a change on the path of a task")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build what the tests start, then run all of them
+    ///
+    /// Compiles the workspace's programs and the example cores, then hands over to `cargo test`:
+    /// its closing lines and its exit status are the answer. Needs a C and a C++ compiler and
+    /// nothing that cargo does not bring.
+    #[command(after_help = "Examples:
+  cargo xtask test
+  cargo xtask test -p farcall-logic
+  cargo xtask test silent_peer     only tests whose name contains it")]
+    Test {
+        /// Options for `cargo test`; `-p CRATE` takes the place of `--workspace`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        options: Vec<String>,
+    },
+
+    /// All that CI checks: format, lints, house style, tests, documentation, licences
+    ///
+    /// Goes on after a failure, and ends with a line for each check. What this machine has no
+    /// program for is skipped aloud.
+    Ci,
+
+    /// Long tests: every test with FARCALL_SOAK=1, then simulated clusters until time is up
+    #[command(after_help = "A failing cluster prints its seed; the same seed fails again:
+  cargo run --release -p farcall-sim -- --first SEED --seeds 1")]
+    Soak {
+        /// How long the simulation goes on, after the tests
+        #[arg(long, default_value_t = 10, value_name = "N")]
+        minutes: u64,
+        /// The first seed; each cluster takes the next one
+        #[arg(long, default_value_t = 1, value_name = "SEED")]
+        first: u64,
+    },
+
+    /// Measure beside the raw reference and the peers, built with --release
+    #[command(after_help = "Examples:
+  cargo xtask bench tasks
+  cargo xtask bench tasks --json > figures.json
+  cargo xtask bench tasks --help              what the benchmark itself takes")]
+    Bench {
+        /// Which benchmark, with its options (`--json`: figures for programs)
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(value_name = "NAME [OPTION]")]
+        name_and_options: Vec<String>,
+    },
+
+    /// Feed every decoder with bytes that nobody sane would send
+    ///
+    /// Runs each target in fuzz/fuzz_targets. Needs a nightly compiler and cargo-fuzz; without
+    /// them it says so and does nothing.
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, default_value_t = 30, value_name = "N")]
+        seconds: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().chore {
+        Chore::Test { options } => test::hand_over(&options),
+        Chore::Ci => ci::run(),
+        Chore::Soak { minutes, first } => soak::run(minutes, first),
+        Chore::Bench { name_and_options } => bench::hand_over(&name_and_options),
+        Chore::Fuzz { seconds } => fuzz::run(seconds),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
