@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-/// Serves the node at descriptor 3; descriptors come over 4.
+/// Serves the node: its frames come at descriptor 3, ours go to 4, descriptors come over 5.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let inherited = |number| -> anyhow::Result<UnixStream> {
-        let fd: OwnedFd = sys::process::inherited(number)
-            .context("this command is started by a node; run `farcall node` instead")?;
-        Ok(UnixStream::from(fd))
+    let inherited = |number| -> anyhow::Result<OwnedFd> {
+        sys::process::inherited(number)
+            .context("this command is started by a node; run `farcall node` instead")
     };
-    worker::serve::serve(inherited(3)?, inherited(4)?)?;
+    let (reader, writer) = (inherited(3)?, inherited(4)?);
+    worker::serve::serve(reader.into(), writer.into(), UnixStream::from(inherited(5)?))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::net::ToSocketAddrs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use transport::{Credentials, DialTls, Role};
+use logic::dispatch::Event;
+use transport::{Authority, Credentials, DialTls, Role};
 use wire::name::{Hash, Name};
 use wire::task::Program;
 
-use crate::driver::Shared;
+use crate::driver::{Shared, now};
 use crate::nodes::Target;
-use crate::{Core, Error, Local};
+use crate::{Core, Error, Local, NodeStatus};
 
 /// The port of a node that is named without one.
 pub const PORT: u16 = 4114;
@@ -43,21 +44,52 @@ impl Cluster {
         Local::new().start()
     }
 
-    /// Links to nodes by address (`HOST` or `HOST:PORT`) with the credentials in `folder`. Other
-    /// nodes of the cluster are found through these.
+    /// Links to nodes by address (`HOST`, `HOST:PORT`, or the path of a Unix socket) with this
+    /// user's credentials (see [`Cluster::home`]). Other nodes of the cluster are found through
+    /// these.
+    pub fn connect<A: AsRef<str>>(
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Result<Self, Error> {
+        Self::connect_with(addresses, &Self::home())
+    }
+
+    /// The nodes in `FARCALL_NODES` (addresses with commas between them), or a node on this machine
+    /// if that is not set.
+    pub fn from_env() -> Result<Self, Error> {
+        match std::env::var("FARCALL_NODES") {
+            Ok(nodes) if !nodes.trim().is_empty() => {
+                Self::connect(nodes.split(',').map(str::trim).filter(|node| !node.is_empty()))
+            }
+            Ok(_) | Err(_) => Self::local(),
+        }
+    }
+
+    /// The folder of this user's credentials: `FARCALL_HOME`, or `farcall` in `XDG_CONFIG_HOME`, or
+    /// `~/.config/farcall`.
+    pub fn home() -> PathBuf {
+        let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        match (named("FARCALL_HOME"), named("XDG_CONFIG_HOME"), named("HOME")) {
+            (Some(own), _, _) => own.into(),
+            (None, Some(config), _) => Path::new(&config).join("farcall"),
+            (None, None, home) => {
+                Path::new(&home.unwrap_or_else(|| "/".into())).join(".config/farcall")
+            }
+        }
+    }
+
+    /// The same as [`Cluster::connect`] with the credentials in `folder`.
     pub fn connect_with<A: AsRef<str>>(
         addresses: impl IntoIterator<Item = A>,
         folder: &Path,
     ) -> Result<Self, Error> {
-        let loaded = Credentials::load(folder, Role::Client);
-        let loaded = loaded.map_err(|source| Error::Credentials { source })?;
-        let missing = Error::NoCredentials { folder: folder.to_owned() };
-        let credentials = loaded.ok_or(missing)?;
         let mut targets = Vec::new();
         for address in addresses {
             targets.push(resolve(address.as_ref())?);
         }
-        Self::link(targets, Some(&credentials), None)
+        // A Unix socket's node asks the kernel who we are.
+        let needed = targets.iter().any(|target| matches!(target, Target::Tcp(_)));
+        let found = if needed { Some(credentials(folder)?) } else { None };
+        Self::link(targets, found.as_ref(), None)
     }
 
     pub(crate) fn link(
@@ -91,6 +123,24 @@ impl Cluster {
         self.shared().state().nodes.up()
     }
 
+    /// Asks every node what it is doing; those that do not answer in time say why not.
+    pub fn status(&self, timeout: Duration) -> Vec<NodeStatus> {
+        let until = Some(Instant::now() + timeout);
+        self.shared().wait_for(until, |s| s.nodes.are_settled().then_some(()));
+        self.shared().submit(|state| state.nodes.ask_status());
+        self.shared().wait_for(until, |s| s.nodes.have_answered().then_some(()));
+        self.shared().state().nodes.statuses()
+    }
+
+    /// Cancels every task that was submitted through this cluster or a clone of it.
+    pub fn cancel_all(&self) {
+        self.shared().submit(|state| {
+            for task in state.tickets.open() {
+                state.dispatch.handle(now(), Event::Cancel { task });
+            }
+        });
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.inner.0
     }
@@ -115,8 +165,33 @@ impl Cluster {
     }
 }
 
+/// What this user shows to nodes. Where the cluster was begun, it is made at first use.
+fn credentials(folder: &Path) -> Result<Credentials, Error> {
+    let load = || {
+        for role in [Role::Client, Role::Admin] {
+            if let Some(found) = Credentials::load(folder, role)? {
+                return Ok(Some(found));
+            }
+        }
+        match Authority::load(folder)? {
+            Some(_) => {
+                let name = transport::Name::new("client")?;
+                let now = SystemTime::now();
+                Credentials::load_or_create(folder, Role::Client, &name, now).map(Some)
+            }
+            None => Ok(None),
+        }
+    };
+    let found = load().map_err(|source| Error::Credentials { source })?;
+    found.ok_or_else(|| Error::NoCredentials { folder: folder.to_owned() })
+}
+
 /// The first address of a name.
-fn resolve(address: &str) -> Result<Target, Error> {
+pub(crate) fn resolve(address: &str) -> Result<Target, Error> {
+    if let Some(path) = address.strip_prefix("unix:").or(address.starts_with('/').then_some(address))
+    {
+        return Ok(Target::Unix(path.into()));
+    }
     let wrong = |source| Error::Address { address: address.to_owned(), source };
     let has_port = address.rsplit_once(':').is_some_and(|(host, port)| {
         port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))

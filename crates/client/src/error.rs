@@ -20,6 +20,14 @@ pub enum Error {
         /// Each node with what went wrong there.
         attempts: String,
     },
+    /// A node did not accept a token.
+    #[error("{address} did not accept the token: {reason}")]
+    Join {
+        /// The node, as it was given.
+        address: String,
+        /// Its own words.
+        reason: String,
+    },
     /// There is no certificate of this user's.
     #[error("this user has no credentials in {}; run `farcall auth init`", folder.display())]
     NoCredentials {

@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod join;
 mod cluster;
 mod local;
 mod core;
@@ -31,6 +32,7 @@ mod handle;
 mod driver;
 mod nodes;
 mod tickets;
+mod status;
 mod outcome;
 mod error;
 
@@ -38,6 +40,8 @@ pub use cluster::Cluster;
 pub use core::Core;
 pub use error::Error;
 pub use handle::Handle;
+pub use join::join;
 pub use local::Local;
 pub use map::{Map, MapUnordered};
 pub use outcome::{Failure, Output, Why};
+pub use status::{ClientReport, MemberReport, NodeReport, NodeStatus, WorkerReport};

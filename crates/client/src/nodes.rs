@@ -8,16 +8,19 @@ use bytes::Bytes;
 use logic::dispatch::{Dispatch, Effect, Event};
 use logic::link::{self, Link, Pass};
 use logic::{LinkId, Payload};
-use mio::{Interest, Registry, Token};
-use transport::{Connection, DialTls, ReadOutcome};
+use mio::{Registry, Token};
+use transport::{Connection, DialTls, ReadOutcome, Watched};
 use wire::Message;
 use wire::blob::Put;
 use wire::hello::{Goodbye, Hello, Purpose};
 use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX};
 use wire::member::{Member, State as MemberState};
 use wire::name::{Hash, Name};
+use wire::status::Report;
 use wire::task::{Input, Output, Run, RunHead};
 use wire::units::{Span, Time};
+
+use crate::status::{NodeReport, NodeStatus};
 
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
 const PAUSE: Span = Span::from_millis(50);
@@ -46,6 +49,8 @@ struct Node {
     pause: Span,
     /// Why it is not up, in words.
     trouble: Option<String>,
+    /// What it said when it was asked.
+    report: Option<Report>,
 }
 
 enum Life {
@@ -54,8 +59,8 @@ enum Life {
         until: Time,
     },
     /// TLS, then the greeting.
-    Dialling(Box<Connection>),
-    Linked(Box<Connection>, Link),
+    Dialling(Box<Watched>),
+    Linked(Box<Watched>, Link),
     /// It said goodbye for good.
     Gone,
 }
@@ -89,7 +94,7 @@ impl Nodes {
             return;
         }
         let life = Life::Away { until: now };
-        self.nodes.push(Node { target, name: None, life, pause: PAUSE, trouble: None });
+        self.nodes.push(Node { target, name: None, life, pause: PAUSE, trouble: None, report: None });
     }
 
     pub(crate) fn keep_library(&mut self, hash: Hash, bytes: Bytes) {
@@ -109,6 +114,45 @@ impl Nodes {
             format!("{} ({trouble})", node.target)
         };
         self.nodes.iter().map(trouble).collect::<Vec<_>>().join(", ")
+    }
+
+    /// No node is being dialled for the first time: each is up, or it is known why not.
+    pub(crate) fn are_settled(&self) -> bool {
+        self.nodes.iter().all(|node| match &node.life {
+            Life::Linked(_, link) => link.is_up(),
+            Life::Away { .. } | Life::Dialling(_) => node.trouble.is_some(),
+            Life::Gone => true,
+        })
+    }
+
+    /// Asks those that are up what they are doing.
+    pub(crate) fn ask_status(&mut self) {
+        for at in 0..self.nodes.len() {
+            self.nodes[at].report = None;
+            if matches!(&self.nodes[at].life, Life::Linked(_, link) if link.is_up()) {
+                self.send(LinkId(at as u32), 0, &Message::StatusAsk);
+            }
+        }
+    }
+
+    pub(crate) fn have_answered(&self) -> bool {
+        self.nodes.iter().all(|node| match &node.life {
+            Life::Linked(_, link) => node.report.is_some() || !link.is_up(),
+            Life::Away { .. } | Life::Dialling(_) | Life::Gone => true,
+        })
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<NodeStatus> {
+        let status = |node: &Node| {
+            let trouble = || node.trouble.clone().unwrap_or_else(|| "no answer".to_owned());
+            NodeStatus {
+                name: node.name.as_ref().map(Name::to_string),
+                address: node.target.to_string(),
+                report: node.report.clone().map(NodeReport::from).ok_or_else(trouble),
+            }
+        };
+        let there = self.nodes.iter().filter(|node| !matches!(node.life, Life::Gone));
+        there.map(status).collect()
     }
 
     pub(crate) fn poll_timeout(&self) -> Time {
@@ -148,10 +192,9 @@ impl Nodes {
                 .map(Connection::plain)
                 .map_err(|error| error.to_string()),
         };
-        let registered = connection.and_then(|mut connection| {
-            let both = Interest::READABLE | Interest::WRITABLE;
-            let registered = self.registry.register(&mut connection, Token(at), both);
-            registered.map(|()| connection).map_err(|error| error.to_string())
+        let registered = connection.and_then(|connection| {
+            let watched = Watched::new(connection, &self.registry, Token(at));
+            watched.map_err(|error| error.to_string())
         });
         match registered {
             Ok(connection) => {
@@ -194,11 +237,14 @@ impl Nodes {
     }
 
     fn lost(&mut self, now: Time, at: usize, dispatch: &mut Dispatch, trouble: String) {
-        match &mut self.nodes[at].life {
+        match std::mem::replace(&mut self.nodes[at].life, Life::Gone) {
             Life::Linked(connection, _) | Life::Dialling(connection) => {
-                let _ = self.registry.deregister(&mut **connection);
+                connection.release(&self.registry);
             }
-            Life::Away { .. } | Life::Gone => return,
+            other @ (Life::Away { .. } | Life::Gone) => {
+                self.nodes[at].life = other;
+                return;
+            }
         }
         dispatch.handle(now, Event::NodeDown { link: LinkId(at as u32) });
         self.away(now, at, trouble);
@@ -305,6 +351,7 @@ impl Nodes {
         let link = LinkId(at as u32);
         match message {
             Message::Members(news) => self.learn(now, news.members),
+            Message::Status(report) => self.nodes[at].report = Some(report),
             Message::Goodbye(Goodbye::Leaving) => {
                 dispatch.handle(now, Event::NodeLeaving { link });
             }
@@ -328,6 +375,14 @@ impl Nodes {
         }
     }
 
+    fn is_linked_elsewhere(&self, at: usize, name: &Name) -> bool {
+        let mut others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
+        others.any(|(_, node)| {
+            node.name.as_ref() == Some(name)
+                && matches!(&node.life, Life::Linked(_, link) if link.is_up())
+        })
+    }
+
     /// Carries out what a link's manners ask for.
     fn manners(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) {
         loop {
@@ -339,6 +394,11 @@ impl Nodes {
                     self.dirty.push(at);
                 }
                 link::Effect::Up(welcome) => {
+                    if self.is_linked_elsewhere(at, &welcome.node) {
+                        // The same node under a second address: one link is enough.
+                        self.nodes[at].life = Life::Gone;
+                        return;
+                    }
                     let node = &mut self.nodes[at];
                     node.pause = PAUSE;
                     node.trouble = None;
@@ -394,7 +454,7 @@ impl Nodes {
                 Life::Linked(connection, _) | Life::Dialling(connection) => connection,
                 Life::Away { .. } | Life::Gone => continue,
             };
-            if let Err(error) = connection.flush() {
+            if let Err(error) = connection.flush(&self.registry) {
                 self.lost(now, at, dispatch, chain(&error));
             }
         }

@@ -246,11 +246,14 @@ impl Node {
                 self.send(link, channel, Message::Stored(Stored { hash, refused }));
             }
             Event::Redeemed { link, channel, joined } => {
+                // A stranger has no more to say.
                 self.send(link, channel, Message::Joined(joined));
+                self.effects.push_back(Effect::Close { link });
+                self.closed(link);
             }
             Event::WorkerReady { worker, result } => self.slots.ready(now, worker, result),
             Event::WorkerExited { worker, exit, started, stderr } => {
-                self.slots.exited(worker, exit, started, &stderr);
+                self.slots.exited(now, worker, exit, started, &stderr);
             }
             Event::WorkerPeeked { worker, started, since } => {
                 self.slots.peeked(now, worker, started, since);
@@ -290,6 +293,11 @@ impl Node {
     /// The addresses are known only once the driver listens.
     pub fn listen_at(&mut self, addresses: Vec<String>) {
         self.members.listen_at(addresses);
+    }
+
+    /// What is here of any client.
+    pub fn tally(&self) -> slots::Tally {
+        slots::Tally { arrivals: self.arrivals.len(), ..self.slots.tally() }
     }
 
     // Connections.
@@ -538,8 +546,12 @@ impl Node {
 
     fn neighbour(&mut self, link: LinkId, message: Message) {
         if let Message::Members(news) = message {
+            let me = self.members.me().name.clone();
             let fresh = self.members.learn(news.members);
-            self.tell(fresh, Some(link));
+            // News of oneself deny a rumour: whoever told it must hear that, too.
+            let (own, others) = fresh.into_iter().partition(|member| member.name == me);
+            self.tell(own, None);
+            self.tell(others, Some(link));
         }
     }
 

@@ -13,8 +13,9 @@
 //! - *Known culprit*: of a dead worker's tasks only the one that it was at is blamed; those it never
 //!   started go to another worker, as if nothing had been.
 //!
-//! Elsewhere: workers as processes (`node` the crate), who may connect (`node` the module).
+//! Elsewhere: who gets a slot, and what (`feed`), workers as processes (`node` the crate), who may connect (`node` the module).
 
+mod feed;
 mod user;
 mod worker;
 
@@ -41,6 +42,11 @@ const PEEK: Span = Span::from_millis(5);
 const MEASURE: Span = Span::from_millis(20);
 /// How long an idle worker is kept for its next task.
 const IDLE: Span = Span::from_secs(30);
+/// How long a program may take to load.
+const LOADING: Span = Span::from_secs(30);
+/// How often a task may find its worker dead before it began. Workers' own word is all that says
+/// that it did not begin, so there is a bound.
+const UNBEGUN_MAX: u32 = 16;
 
 /// What workers have in common: programs are never shared between owners.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +110,18 @@ pub enum Effect {
     },
 }
 
+/// What is here of anyone: nothing, once all clients are gone and their workers have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub users: usize,
+    pub lanes: usize,
+    pub classes: usize,
+    pub workers: usize,
+    pub tasks: usize,
+    /// Payloads that wait for their task, or it for them.
+    pub arrivals: usize,
+}
+
 /// A task that was sent without a credit, or for a program that was not defined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
@@ -126,6 +144,10 @@ pub(crate) struct Task {
     deadline: Span,
     input: Payload,
     wanted: bool,
+    /// Worker time that its user was charged in advance.
+    charged: u64,
+    /// Workers that died with it next in line.
+    unbegun: u32,
 }
 
 /// One user's queue for one program.
@@ -144,6 +166,10 @@ struct Known {
     run: Option<Span>,
     workers: Vec<usize>,
     lanes: u32,
+    /// Tasks of it that are here, waiting or at workers.
+    tasks: u32,
+    /// Worker time that the user whose task was assigned last had had by then.
+    served: u64,
     /// Workers in a row that died before they were ready.
     stillborn: u32,
 }
@@ -176,6 +202,8 @@ pub struct Slots {
     touched: Vec<LinkId>,
     /// Virtual time: worker time that the least served active user has had.
     served: u64,
+    /// Somebody waits for a slot in vain.
+    crowded: bool,
     closed: bool,
     effects: VecDeque<Effect>,
 }
@@ -195,6 +223,7 @@ impl Slots {
             opened: 0,
             touched: Vec::new(),
             served: 0,
+            crowded: false,
             closed: false,
             effects: VecDeque::new(),
         }
@@ -229,6 +258,7 @@ impl Slots {
         for lane in user.lanes {
             let Lane { queue, class, .. } = self.lanes.remove(lane);
             self.hungry.retain(|&other| other != lane);
+            self.classes[class].tasks -= queue.len() as u32;
             for task in queue {
                 self.release(&task.input);
             }
@@ -249,7 +279,16 @@ impl Slots {
         let class = Class { owner: user.owner.clone(), program, memory };
         let class = *self.class_index.entry(class.clone()).or_insert_with(|| {
             let workers = Vec::new();
-            self.classes.insert(Known { class, run: None, workers, lanes: 0, stillborn: 0 })
+            let known = Known {
+                class,
+                run: None,
+                workers,
+                lanes: 0,
+                tasks: 0,
+                served: 0,
+                stillborn: 0,
+            };
+            self.classes.insert(known)
         });
         self.classes[class].lanes += 1;
         user.lanes.push(self.lanes.insert(Lane { link, class, queue: VecDeque::new() }));
@@ -264,12 +303,14 @@ impl Slots {
         head: RunHead,
         input: Payload,
     ) -> Result<(), Breach> {
+        let lane = match self.admit(link, head.program) {
+            Ok(Some(lane)) => lane,
+            refused => {
+                self.release(&input);
+                return refused.map(|_| ());
+            }
+        };
         let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return Ok(()) };
-        if user.accepted == user.limit {
-            return Err(Breach::NoCredit);
-        }
-        let lane = user.lanes.get(head.program as usize);
-        let lane = *lane.ok_or(Breach::NoProgram(head.program))?;
         user.accepted += 1;
         user.active += 1;
         if user.active == 1 {
@@ -278,14 +319,30 @@ impl Slots {
         }
         let user = user.id;
         let RunHead { attempt, deadline, .. } = head;
-        let wanted = true;
-        let task = Task { lane, user, link, channel, attempt, deadline, input, wanted };
+        let (wanted, charged, unbegun) = (true, 0, 0);
+        let task =
+            Task { lane, user, link, channel, attempt, deadline, input, wanted, charged, unbegun };
+        self.classes[self.lanes[lane].class].tasks += 1;
+        self.enqueue(task, VecDeque::push_back);
+        Ok(())
+    }
+
+    /// The lane of a task that may come. `None`: its link is down.
+    fn admit(&self, link: LinkId, program: u32) -> Result<Option<usize>, Breach> {
+        let Some(Some(user)) = self.users.get(link.0 as usize) else { return Ok(None) };
+        if user.accepted >= user.limit {
+            return Err(Breach::NoCredit);
+        }
+        user.lanes.get(program as usize).copied().map(Some).ok_or(Breach::NoProgram(program))
+    }
+
+    fn enqueue(&mut self, task: Task, put: fn(&mut VecDeque<Task>, Task)) {
+        let lane = task.lane;
         let queue = &mut self.lanes[lane].queue;
-        if queue.is_empty() {
+        if queue.is_empty() && !self.hungry.contains(&lane) {
             self.hungry.push(lane);
         }
-        queue.push_back(task);
-        Ok(())
+        put(queue, task);
     }
 
     /// A task used up its credit but was cancelled before its input had arrived.
@@ -318,9 +375,10 @@ impl Slots {
         let mut channels = Vec::new();
         let mut inputs = Vec::new();
         for &lane in &user.lanes {
-            let queue = &mut self.lanes[lane].queue;
+            let Lane { queue, class, .. } = &mut self.lanes[lane];
             while channels.len() < count as usize {
                 let Some(task) = queue.pop_back() else { break };
+                self.classes[*class].tasks -= 1;
                 channels.push(task.channel);
                 inputs.push(task.input);
             }
@@ -389,30 +447,49 @@ impl Slots {
     }
 
     /// The process is gone. `started`: how many tasks its progress page says it has begun.
-    pub fn exited(&mut self, worker: WorkerId, exit: Exit, started: u64, stderr: &str) {
+    pub fn exited(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        exit: Exit,
+        started: u64,
+        stderr: &str,
+    ) {
         let at = worker.0 as usize;
         if !self.workers.contains(at) {
             return;
         }
-        let Worker { life, class, tasks, finished, doom, .. } = self.workers.remove(at);
+        let Worker { life, class, tasks, finished, doom, front_since, .. } =
+            self.workers.remove(at);
         self.classes[class].workers.retain(|&other| other != at);
-        for (index, task) in tasks.into_iter().enumerate().rev() {
+        let ran = now.since(front_since);
+        for (index, mut task) in tasks.into_iter().enumerate().rev() {
             let sequence = finished + index as u64;
             if !task.wanted {
-                self.end(task, Status::Cancelled, Span(0), Payload::empty());
+                let ran = if sequence + 1 == started { ran } else { Span(0) };
+                self.end(task, Status::Cancelled, ran, Payload::empty());
             } else if sequence + 1 == started {
-                let status = doom.clone().unwrap_or_else(|| blame(exit, stderr));
-                self.end(task, status, Span(0), Payload::empty());
-            } else if sequence >= started {
-                let lane = task.lane;
-                let queue = &mut self.lanes[lane].queue;
-                if queue.is_empty() {
-                    self.hungry.push(lane);
-                }
-                queue.push_front(task);
-            } else {
+                let status = match &doom {
+                    None => blame(exit, stderr),
+                    Some((of, status)) if *of == sequence => status.clone(),
+                    Some(_) => Status::WorkerLost {
+                        reason: "its worker was killed for the task before it".to_owned(),
+                    },
+                };
+                self.end(task, status, ran, Payload::empty());
+            } else if sequence < started {
                 let reason = format!("its result was lost when the worker died ({exit:?})");
                 self.end(task, Status::WorkerLost { reason }, Span(0), Payload::empty());
+            } else if task.unbegun == UNBEGUN_MAX {
+                let reason = format!("{UNBEGUN_MAX} workers died before it began ({exit:?})");
+                self.end(task, Status::WorkerLost { reason }, Span(0), Payload::empty());
+            } else {
+                if let Some(Some(user)) = self.users.get_mut(task.link.0 as usize) {
+                    user.served = user.served.saturating_sub(task.charged);
+                }
+                task.charged = 0;
+                task.unbegun += u32::from(index == 0);
+                self.enqueue(task, VecDeque::push_front);
             }
         }
         if life == Life::Starting {
@@ -431,7 +508,8 @@ impl Slots {
         let Some(known) = self.workers.get_mut(at) else { return };
         known.heard = now;
         let Some(front) = known.tasks.front() else { return };
-        let running = started > known.finished && since != Time(0);
+        // When it has begun later ones already, the front's result is on its way.
+        let running = started == known.finished + 1 && since != Time(0);
         known.front_since = if running { since.min(now) } else { now };
         let limit = front.deadline;
         if limit.0 > 0 && now.since(known.front_since) >= limit {
@@ -458,8 +536,17 @@ impl Slots {
         for at in due {
             let worker = WorkerId(at as u32);
             let known = &mut self.workers[at];
-            if known.tasks.is_empty() {
+            if known.life == Life::Starting {
+                let class = known.class;
                 self.kill(at, None);
+                self.refuse(class, &format!("it did not load within {LOADING}"));
+                continue;
+            }
+            if known.tasks.is_empty() {
+                // Earlier than that it is only looked at because others wait for its slot.
+                if now >= known.heard + IDLE {
+                    self.kill(at, None);
+                }
                 continue;
             }
             if known.measure <= now && self.classes[known.class].class.memory > 0 {
@@ -479,7 +566,9 @@ impl Slots {
 
     fn due(&self, worker: &Worker) -> Time {
         match worker.life {
-            Life::Starting | Life::Doomed => Time::NEVER,
+            Life::Doomed => Time::NEVER,
+            Life::Starting => worker.heard + LOADING,
+            Life::Ready if worker.tasks.is_empty() && self.crowded => worker.heard + feed::LINGER,
             Life::Ready if worker.tasks.is_empty() => worker.heard + IDLE,
             Life::Ready if self.classes[worker.class].class.memory > 0 => {
                 worker.watch().min(worker.measure)
@@ -519,119 +608,6 @@ impl Slots {
         share.saturating_mul(1 + fill.unwrap_or(1)).min(CREDITS_MAX)
     }
 
-    /// Gives tasks to workers until no lane can be helped.
-    fn feed(&mut self, now: Time) {
-        let mut hungry = std::mem::take(&mut self.hungry);
-        let mut helpless = Vec::new();
-        while let Some(next) = self.least_served(&hungry) {
-            let lane = hungry[next];
-            let helped = self.serve(now, lane);
-            if self.lanes[lane].queue.is_empty() {
-                hungry.swap_remove(next);
-            } else if !helped {
-                helpless.push(hungry.swap_remove(next));
-            }
-        }
-        self.hungry = helpless;
-    }
-
-    fn least_served(&mut self, hungry: &[usize]) -> Option<usize> {
-        let served = |&lane: &usize| {
-            let user = &self.users[self.lanes[lane].link.0 as usize];
-            user.as_ref().map_or(0, |user| user.served)
-        };
-        let (next, least) = hungry.iter().map(served).enumerate().min_by_key(|&(_, s)| s)?;
-        self.served = self.served.max(least);
-        Some(next)
-    }
-
-    /// One step for one lane: tasks for a worker, or a worker for its tasks. `false`: nothing helps.
-    fn serve(&mut self, now: Time, lane: usize) -> bool {
-        let class = self.lanes[lane].class;
-        let known = &self.classes[class];
-        let fleet = known.workers.len();
-        let depth = known.fill(AHEAD, self.ahead_max) as usize;
-        let waiting = self.lanes[lane].queue.len();
-
-        // 1. The worker of this program that has least to do.
-        let mut starting = 0;
-        let mut busy = 0;
-        let mut best: Option<(usize, usize)> = None;
-        for &at in &known.workers {
-            match self.workers[at].life {
-                Life::Starting => starting += 1,
-                Life::Doomed => {}
-                Life::Ready => {
-                    let load = self.workers[at].tasks.len();
-                    busy += load;
-                    if best.is_none_or(|(least, _)| load < least) {
-                        best = Some((load, at));
-                    }
-                }
-            }
-        }
-        if let Some((0, at)) = best {
-            let even = waiting.div_ceil(fleet.max(1));
-            self.assign(now, lane, at, even.clamp(1, depth));
-            return true;
-        }
-
-        // 2. A new worker, in a free slot or in one that somebody has left idle.
-        if starting < waiting && self.slot_free() {
-            let at = self.workers.insert(Worker::new(class, now));
-            self.classes[class].workers.push(at);
-            let class = self.classes[class].class.clone();
-            self.effects.push_back(Effect::Start { worker: WorkerId(at as u32), class });
-            return true;
-        }
-
-        // 3. More for a worker that is busy with short ones, so that all have alike.
-        if let Some((load, at)) = best {
-            let even = (busy + waiting).div_ceil(fleet.max(1));
-            let room = even.min(depth).saturating_sub(load);
-            if room > 0 && (room >= depth / 4 || load <= 1) {
-                self.assign(now, lane, at, room);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Whether one more worker may be started; an idle one of another program makes room.
-    fn slot_free(&mut self) -> bool {
-        let alive = |(_, worker): &(usize, &Worker)| worker.life != Life::Doomed;
-        if self.workers.iter().filter(alive).count() < self.size as usize {
-            return true;
-        }
-        let idle = self.workers.iter().filter(|(_, w)| w.life == Life::Ready && w.tasks.is_empty());
-        let Some((at, _)) = idle.min_by_key(|(_, worker)| worker.heard) else { return false };
-        self.kill(at, None);
-        true
-    }
-
-    fn assign(&mut self, now: Time, lane: usize, at: usize, count: usize) {
-        let queue = &mut self.lanes[lane];
-        let worker = &mut self.workers[at];
-        if worker.tasks.is_empty() {
-            worker.front_since = now;
-            worker.heard = now;
-            worker.measure = now + MEASURE;
-        }
-        let estimate = self.classes[queue.class].run.unwrap_or(Span(1)).0;
-        for task in queue.queue.drain(..count.min(queue.queue.len())) {
-            self.effects.push_back(Effect::Execute {
-                worker: WorkerId(at as u32),
-                sequence: worker.next(),
-                attempt: task.attempt,
-                input: task.input.clone(),
-            });
-            if let Some(user) = &mut self.users[queue.link.0 as usize] {
-                user.served += estimate;
-            }
-            worker.tasks.push_back(task);
-        }
-    }
-
     /// Marks tasks at a worker as not wanted; one that may be running costs the worker.
     fn unwant(&mut self, at: usize, which: impl Fn(&Task) -> bool) {
         let tasks = &mut self.workers[at].tasks;
@@ -649,7 +625,7 @@ impl Slots {
         let worker = &mut self.workers[at];
         if worker.life != Life::Doomed {
             worker.life = Life::Doomed;
-            worker.doom = doom;
+            worker.doom = doom.map(|status| (worker.finished, status));
             self.effects.push_back(Effect::Kill { worker: WorkerId(at as u32) });
         }
     }
@@ -668,7 +644,7 @@ impl Slots {
 
     fn end(&mut self, task: Task, status: Status, ran: Span, output: Payload) {
         self.release(&task.input);
-        let Task { link, channel, lane, user, .. } = task;
+        let Task { link, channel, lane, user, charged, .. } = task;
         let account = self.users.get_mut(link.0 as usize).and_then(Option::as_mut);
         let Some(user) = account.filter(|account| account.id == user) else {
             if let Payload::Buffer { buffer, .. } = output {
@@ -684,8 +660,8 @@ impl Slots {
         if self.touched.last() != Some(&link) {
             self.touched.push(link);
         }
-        let estimate = self.classes[class].run.unwrap_or(Span(1)).0;
-        user.served = (user.served + ran.0).saturating_sub(estimate.min(ran.0));
+        self.classes[class].tasks -= 1;
+        user.served = (user.served + ran.0).saturating_sub(charged);
         let finished = Finished { status, ran, output };
         self.effects.push_back(Effect::Done { link, channel, finished });
     }
@@ -738,6 +714,19 @@ impl Slots {
             (WorkerId(at as u32), described)
         };
         self.workers.iter().map(describe).collect()
+    }
+
+    pub fn tally(&self) -> Tally {
+        let waiting: usize = self.lanes.iter().map(|(_, lane)| lane.queue.len()).sum();
+        let running: usize = self.workers.iter().map(|(_, worker)| worker.tasks.len()).sum();
+        Tally {
+            users: self.users.iter().flatten().count(),
+            lanes: self.lanes.len(),
+            classes: self.classes.len(),
+            workers: self.workers.len(),
+            tasks: waiting + running,
+            arrivals: 0,
+        }
     }
 
     /// Whether a node that leaves may go: no task is left.

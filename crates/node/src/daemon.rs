@@ -24,6 +24,7 @@ use wire::units::Time;
 
 use crate::Error;
 use crate::buffers::Buffers;
+use crate::join::{self, Neighbours};
 use crate::links::Links;
 use crate::options::Options;
 use crate::source::Source;
@@ -53,6 +54,7 @@ struct Daemon {
     poll: Poll,
     node: Node,
     links: Links,
+    neighbours: Neighbours,
     workers: Workers,
     store: Store,
     buffers: Buffers,
@@ -127,10 +129,11 @@ impl Daemon {
         sys::process::become_subreaper()
             .map_err(|source| Error::Sys { action: "adopt workers' orphans", source })?;
 
+        let neighbours = Neighbours::find(now(), &options.join)?;
         let me = Member {
             name: options.name.clone(),
             life: unix_seconds(),
-            addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+            addresses: addresses.iter().map(|&at| join::reachable(at).to_string()).collect(),
             slots: options.slots,
             state: State::Here,
         };
@@ -142,6 +145,7 @@ impl Daemon {
             poll,
             node,
             links: Links::default(),
+            neighbours,
             workers,
             store,
             buffers: Buffers::default(),
@@ -160,7 +164,6 @@ impl Daemon {
     }
 
     fn run(&mut self) -> Result<(), Error> {
-        self.join_others()?;
         let mut events = Events::with_capacity(EVENTS);
         while !self.left {
             let wait = self.timeout();
@@ -169,6 +172,9 @@ impl Daemon {
                 result => result.map_err(kernel("wait for events"))?,
             }
             let now = now();
+            if self.neighbours.poll_timeout() <= now {
+                self.join_others(now);
+            }
             for event in &events {
                 self.ready(now, event);
             }
@@ -195,6 +201,7 @@ impl Daemon {
             return Some(Duration::ZERO);
         }
         let due = self.node.poll_timeout().min(self.links.poll_timeout());
+        let due = due.min(self.neighbours.poll_timeout());
         (due != Time::NEVER).then(|| due.since(now()).into())
     }
 
@@ -215,12 +222,12 @@ impl Daemon {
         }
         for worker in std::mem::take(&mut self.dirty) {
             if let Some(known) = self.workers.get_mut(worker)
-                && !known.flush()
+                && !known.flush(self.poll.registry())
             {
                 known.kill();
             }
         }
-        for link in self.links.flush() {
+        for link in self.links.flush(self.poll.registry()) {
             self.drop_link(now, link);
         }
     }
@@ -271,6 +278,7 @@ impl Daemon {
 
     fn drop_link(&mut self, now: Time, link: LinkId) {
         if self.links.remove(self.poll.registry(), link).is_some() {
+            self.neighbours.closed(now, link);
             self.node.handle(now, Event::Closed { link });
         }
     }
@@ -377,6 +385,7 @@ impl Daemon {
             Effect::Worker(effect) => self.carry_out_worker(now, effect),
             Effect::Close { link } => {
                 if let Some(mut connection) = self.links.remove(self.poll.registry(), link) {
+                    self.neighbours.closed(now, link);
                     connection.close();
                 }
             }
@@ -387,7 +396,10 @@ impl Daemon {
                 self.node.handle(now, stored);
             }
             Effect::DeleteBlob { hash } => self.store.delete(&hash),
-            Effect::Redeem { .. } => {}
+            Effect::Redeem { link, channel, join } => {
+                let joined = join::redeem(&self.options.credentials_folder, &join);
+                self.node.handle(now, Event::Redeemed { link, channel, joined });
+            }
             Effect::Left => self.left = true,
         }
     }
@@ -466,8 +478,14 @@ impl Daemon {
         }
     }
 
-    fn join_others(&mut self) -> Result<(), Error> {
-        Ok(())
+    /// Dials the nodes that it is time to dial.
+    fn join_others(&mut self, now: Time) {
+        let Some(tls) = &self.dial_tls else { return };
+        let (links, registry) = (&mut self.links, self.poll.registry());
+        self.neighbours.dial(now, |address| {
+            let connection = Connection::dial(address, tls).ok()?;
+            links.insert(registry, now, connection, true)
+        });
     }
 
     fn end_workers(&mut self) {

@@ -16,6 +16,7 @@
 
 mod daemon;
 mod links;
+mod join;
 mod workers;
 mod bulk;
 mod store;

@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 
 use logic::LinkId;
 use logic::node::{Event, Peer};
-use mio::{Interest, Registry};
+use mio::Registry;
 use slab::Slab;
-use transport::{Connection, ListenTls, ReadOutcome, Role};
+use transport::{Connection, ListenTls, ReadOutcome, Role, Watched};
 use wire::Message;
 use wire::limits::{
     CONTROL_BODY_MAX, STRANGER_BODY_MAX, STRANGER_PATIENCE, STRANGERS_MAX, UNSENT_MAX,
@@ -21,7 +21,7 @@ use wire::units::Time;
 use crate::source::Source;
 
 pub(crate) struct Link {
-    pub(crate) connection: Connection,
+    pub(crate) connection: Watched,
     stage: Stage,
     /// Something is queued: it stands in `dirty`.
     queued: bool,
@@ -35,10 +35,19 @@ pub(crate) struct Link {
 enum Stage {
     /// TLS is not over.
     Handshake { dialled: bool },
+    /// TLS is over, and no certificate was shown.
+    Stranger,
     /// The machine knows it.
     Known,
     /// Its messages may be long.
     Trusted,
+}
+
+impl Stage {
+    /// Time and places are short for these.
+    fn is_strange(self) -> bool {
+        matches!(self, Self::Handshake { .. } | Self::Stranger)
+    }
 }
 
 #[derive(Default)]
@@ -73,7 +82,7 @@ impl Links {
     fn crowded(&mut self) -> Option<usize> {
         let table = &self.table;
         self.strangers.retain(|&(_, at)| {
-            table.get(at).is_some_and(|link| matches!(link.stage, Stage::Handshake { .. }))
+            table.get(at).is_some_and(|link| link.stage.is_strange())
         });
         (self.strangers.len() >= STRANGERS_MAX)
             .then(|| self.strangers.pop_front())
@@ -85,13 +94,13 @@ impl Links {
         &mut self,
         registry: &Registry,
         now: Time,
-        mut connection: Connection,
+        connection: Connection,
         dialled: bool,
     ) -> Option<LinkId> {
         let entry = self.table.vacant_entry();
         let link = LinkId(entry.key() as u32);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut connection, Source::Link(link.0).token(), both).ok()?;
+        let token = Source::Link(link.0).token();
+        let connection = Watched::new(connection, registry, token).ok()?;
         self.strangers.push_back((now, entry.key()));
         let stage = Stage::Handshake { dialled };
         let (queued, unread, stuffed) = (false, false, false);
@@ -109,9 +118,8 @@ impl Links {
 
     /// Gives the connection away, or drops it.
     pub(crate) fn remove(&mut self, registry: &Registry, link: LinkId) -> Option<Connection> {
-        let mut link = self.table.try_remove(link.0 as usize)?;
-        let _ = registry.deregister(&mut link.connection);
-        Some(link.connection)
+        let link = self.table.try_remove(link.0 as usize)?;
+        Some(link.connection.release(registry))
     }
 
     /// The driver has told the machine who a Unix socket's peer is.
@@ -123,7 +131,9 @@ impl Links {
 
     /// Its messages may be long from now on.
     pub(crate) fn trust(&mut self, link: LinkId) {
-        if let Some(link) = self.get_mut(link) {
+        if let Some(link) = self.get_mut(link)
+            && link.stage == Stage::Known
+        {
             link.stage = Stage::Trusted;
         }
     }
@@ -165,6 +175,9 @@ impl Links {
             } else {
                 let peer = entry.connection.peer().map_or(Some(Peer::Stranger), named);
                 let Some(peer) = peer else { return false };
+                if peer == Peer::Stranger {
+                    entry.stage = Stage::Stranger;
+                }
                 event(Event::Accepted { link, peer, token: token() });
             }
         }
@@ -225,12 +238,12 @@ impl Links {
     }
 
     /// Sends everything queued. Returns the links that failed.
-    pub(crate) fn flush(&mut self) -> Vec<LinkId> {
+    pub(crate) fn flush(&mut self, registry: &Registry) -> Vec<LinkId> {
         let mut failed = Vec::new();
         for at in self.dirty.drain(..) {
             let Some(link) = self.table.get_mut(at) else { continue };
             link.queued = false;
-            if link.connection.flush().is_err() {
+            if link.connection.flush(registry).is_err() {
                 failed.push(LinkId(at as u32));
                 continue;
             }
@@ -252,7 +265,7 @@ impl Links {
         {
             self.strangers.pop_front();
             let link = self.table.get(at);
-            if link.is_some_and(|link| matches!(link.stage, Stage::Handshake { .. })) {
+            if link.is_some_and(|link| link.stage.is_strange()) {
                 overdue.push(LinkId(at as u32));
             }
         }

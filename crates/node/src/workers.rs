@@ -16,12 +16,12 @@ use bytes::BytesMut;
 use logic::slots::{Class, Finished};
 use logic::{BufferId, Exit, Payload, WorkerId};
 use mio::unix::SourceFd;
-use mio::unix::pipe::Receiver;
+use mio::unix::pipe::{self, Receiver};
 use mio::{Interest, Registry};
 use sys::process::{Child, Spawn, Stderr};
 use sys::shared::SharedBuffer;
 use sys::socket::{pair, send_with_fds};
-use transport::{Connection, ReadOutcome};
+use transport::{Connection, ReadOutcome, Watched};
 use wire::Message;
 use wire::limits::{CONTROL_BODY_MAX, STDERR_TAIL};
 use wire::task::{Done, Input, Output, Run, RunHead, Status};
@@ -56,7 +56,7 @@ pub(crate) struct Remains {
 
 pub(crate) struct Worker {
     child: Child,
-    connection: Connection,
+    connection: Watched,
     descriptors: UnixStream,
     stderr: Receiver,
     stderr_tail: VecDeque<u8>,
@@ -112,24 +112,32 @@ impl Workers {
         make_scratch(&scratch, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
 
         let socket_error = |error| failed("cannot make a worker's sockets", &error);
-        let (near, far) = pair().map_err(socket_error)?;
+        let (to_worker, from_node) = pipe::new().map_err(socket_error)?;
+        let (to_node, from_worker) = pipe::new().map_err(socket_error)?;
         let (near_descriptors, far_descriptors) = pair().map_err(socket_error)?;
-        let (far_stderr, stderr) = mio::unix::pipe::new().map_err(|e| socket_error(e))?;
+        let (far_stderr, stderr) = pipe::new().map_err(socket_error)?;
         let size = NonZeroUsize::new(progress::SIZE).unwrap_or(NonZeroUsize::MIN);
         let shared = SharedBuffer::create("farcall-progress", size);
         let shared = shared.map_err(|e| failed("cannot make a progress page", &e))?;
 
+        // The worker's ends wait, like any program's: a full pipe is no error to it.
+        from_node.set_nonblocking(false).map_err(socket_error)?;
+        to_node.set_nonblocking(false).map_err(socket_error)?;
+        far_stderr.set_nonblocking(false).map_err(socket_error)?;
         let mut spawn = Spawn::new(&self.command.program);
         spawn.args.clone_from(&self.command.args);
         spawn.env = worker::jail::environment(&scratch, self.command.environment.clone());
-        spawn.descriptors = vec![(OwnedFd::from(far), 3), (OwnedFd::from(far_descriptors), 4)];
-        // A core writes to its standard error like any program: a full pipe makes it wait.
-        far_stderr.set_nonblocking(false).map_err(socket_error)?;
+        spawn.descriptors = vec![
+            (from_node.into(), 3),
+            (to_node.into(), 4),
+            (far_descriptors.into(), 5),
+        ];
         spawn.stderr = Stderr::To(OwnedFd::from(far_stderr));
         let child = spawn.start().map_err(|e| failed("cannot start a worker", &e))?;
 
-        near.set_nonblocking(true).map_err(socket_error)?;
-        let connection = Connection::plain(mio::net::UnixStream::from_std(near));
+        let connection = Connection::pipes(from_worker, to_worker);
+        let token = Source::Worker(worker.0).token();
+        let connection = Watched::new(connection, registry, token).map_err(socket_error)?;
         let mut started = Worker {
             child,
             connection,
@@ -208,8 +216,6 @@ fn make_scratch(path: &PathBuf, account: Option<u32>) -> std::io::Result<()> {
 
 impl Worker {
     fn register(&mut self, registry: &Registry, worker: WorkerId) -> std::io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut self.connection, Source::Worker(worker.0).token(), both)?;
         let exit = Source::WorkerExit(worker.0).token();
         let pidfd = self.child.as_fd().as_raw_fd();
         registry.register(&mut SourceFd(&pidfd), exit, Interest::READABLE)?;
@@ -218,7 +224,6 @@ impl Worker {
     }
 
     fn deregister(&mut self, registry: &Registry) {
-        let _ = registry.deregister(&mut self.connection);
         let _ = registry.deregister(&mut SourceFd(&self.child.as_fd().as_raw_fd()));
         let _ = registry.deregister(&mut self.stderr);
     }
@@ -268,8 +273,8 @@ impl Worker {
         }
     }
 
-    pub(crate) fn flush(&mut self) -> bool {
-        self.connection.flush().is_ok()
+    pub(crate) fn flush(&mut self, registry: &Registry) -> bool {
+        self.connection.flush(registry).is_ok()
     }
 
     /// Reads what the worker sent. `true`: there is more.

@@ -7,7 +7,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use bytes::Bytes;
-use logic::WorkerId;
 use wire::name::Name;
 use wire::units::{Span, Time};
 
@@ -303,14 +302,6 @@ impl Net {
 
     pub(crate) fn cut(&mut self, from: End, to: End, until: Time) {
         self.cut.insert((from, to), until);
-    }
-
-    pub(crate) fn heal(&mut self) {
-        let now = self.now;
-        self.cut.retain(|_, until| {
-            *until = (*until).min(now);
-            false
-        });
     }
 
     pub(crate) fn open_connections(&self) -> Vec<usize> {

@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod watched;
 pub mod connection;
 pub mod token;
 pub mod tls;
@@ -39,3 +40,4 @@ pub use identity::{Fingerprint, Name, Peer, Role};
 pub use random::random_u64;
 pub use tls::{DialTls, ListenTls};
 pub use token::{Token, Tokens};
+pub use watched::Watched;

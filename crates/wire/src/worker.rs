@@ -1,4 +1,4 @@
-//! Between a node and one of its workers, over a Unix socket: the node's side of one task at a time.
+//! Between a node and one of its workers, over pipes: the node's side of one task at a time.
 //!
 //! ```text
 //! node                                      worker
@@ -9,9 +9,9 @@
 //! ```
 //!
 //! `RUN` and `DONE` are those of `task`; `channel` counts the worker's tasks from 0. Descriptors
-//! travel on a second socket, in the order of the frames that announce them.
+//! travel on a Unix socket, in the order of the frames that announce them.
 //!
-//! Beside the socket both sides share a *progress page*: the worker writes there how many tasks it
+//! Beside the pipes both sides share a *progress page*: the worker writes there how many tasks it
 //! has started and since when, and the results it has not sent yet. So the node knows which task a
 //! dead worker was at, and loses no result that was ready.
 
@@ -56,7 +56,7 @@ pub enum Ready {
 /// buffer's number, u32 LE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Buffer {
-    /// Its descriptor comes on the second socket; from now on the number names it.
+    /// Its descriptor comes on the Unix socket; from now on the number names it.
     Take { number: u32 },
     /// The result that the worker asked about with `Need` fits in this one.
     Lend { number: u32 },

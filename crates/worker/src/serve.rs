@@ -1,7 +1,7 @@
 //! A worker's whole life: set up, then one task after the other until the node hangs up.
 //!
 //! ```text
-//!  node's socket --> frames --> runner --> results --> node's socket
+//!  node's pipe --> frames --> runner --> results --> pipe to the node
 //!                                  |          |
 //!                                  v          v
 //!                                 progress page: what runs, what is ready but not sent
@@ -13,7 +13,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -44,7 +44,7 @@ const PROCESSES_MAX: u64 = 4096;
 /// Why a worker ends early. The node sees only that it does; this is for its standard error.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("the node's socket failed")]
+    #[error("the node's pipes failed")]
     Socket { source: io::Error },
     #[error("the node sent a descriptor that cannot be used")]
     Descriptor { source: sys::Error },
@@ -52,9 +52,13 @@ pub enum ServeError {
     Protocol { what: &'static str },
 }
 
-/// Serves the node at the other end of `socket`; `descriptors` brings what it shares.
-pub fn serve(socket: UnixStream, descriptors: UnixStream) -> Result<(), ServeError> {
-    let mut pipe = Pipe::new(socket, descriptors);
+/// Serves the node at the other end of the pipes; `descriptors` brings what it shares.
+pub fn serve(
+    reader: PipeReader,
+    writer: PipeWriter,
+    descriptors: UnixStream,
+) -> Result<(), ServeError> {
+    let mut pipe = Pipe::new(reader, writer, descriptors);
     let Some((_, Message::Setup(setup))) = pipe.next()? else {
         return Err(ServeError::Protocol { what: "no set-up" });
     };
@@ -182,10 +186,13 @@ fn run_task(
     }
 }
 
-/// Both directions of the node's socket, and the memory shared with it.
+/// Both directions to the node, and the memory shared with it.
 struct Pipe {
-    socket: UnixStream,
+    reader: PipeReader,
+    writer: PipeWriter,
     descriptors: UnixStream,
+    /// Where the kernel puts what it reads; zeroed once.
+    read: Vec<u8>,
     input: BytesMut,
     /// Messages that came while a result waited for its buffer.
     early: VecDeque<(u64, Message)>,
@@ -199,10 +206,12 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn new(socket: UnixStream, descriptors: UnixStream) -> Self {
+    fn new(reader: PipeReader, writer: PipeWriter, descriptors: UnixStream) -> Self {
         Self {
-            socket,
+            reader,
+            writer,
             descriptors,
+            read: vec![0; READ],
             input: BytesMut::with_capacity(READ),
             early: VecDeque::new(),
             output: BytesMut::with_capacity(READ),
@@ -232,19 +241,15 @@ impl Pipe {
                 return Ok(Some(message));
             }
             self.flush()?;
-            let filled = self.input.len();
-            self.input.resize(filled + READ, 0);
-            let count = match self.socket.read(&mut self.input[filled..]) {
+            let count = match self.reader.read(&mut self.read) {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-                // A node that was killed hangs up with a reset.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => return Err(ServeError::Socket { source }),
             };
-            self.input.truncate(filled + count);
             if count == 0 {
                 return Ok(None);
             }
+            self.input.extend_from_slice(&self.read[..count]);
         }
     }
 
@@ -256,7 +261,7 @@ impl Pipe {
         if self.output.is_empty() {
             return Ok(());
         }
-        self.socket.write_all(&self.output).map_err(|source| ServeError::Socket { source })?;
+        self.writer.write_all(&self.output).map_err(|source| ServeError::Socket { source })?;
         self.output.clear();
         self.turn += 1;
         self.note(progress::UNSENT, 0);

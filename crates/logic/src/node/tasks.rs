@@ -48,6 +48,10 @@ impl Arrivals {
         Some(half)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.halves.len()
+    }
+
     /// Whether a task was waiting here for its bytes; they are dropped when they arrive.
     pub(super) fn cancel(&mut self, link: LinkId, channel: u64) -> bool {
         let waits = matches!(self.halves.get(&(link, channel)), Some(Half::Task(..)));

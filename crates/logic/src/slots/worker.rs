@@ -28,8 +28,8 @@ pub(super) struct Worker {
     pub(super) front_since: Time,
     /// When its memory is to be measured next.
     pub(super) measure: Time,
-    /// What to say of the task that it is killed for.
-    pub(super) doom: Option<Status>,
+    /// The task that it is killed for, by its sequence number, and what to say of it.
+    pub(super) doom: Option<(u64, Status)>,
 }
 
 impl Worker {

@@ -1,0 +1,21 @@
+//! Runs one small task after the other, to be watched by a profiler: `latency LIBRARY SECONDS`.
+
+use std::time::{Duration, Instant};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let (library, seconds) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+    let cluster = farcall::Local::new().slots(2).tls().start()?;
+    let core = cluster.core(library)?;
+    let end = Instant::now() + Duration::from_secs(seconds.parse()?);
+    let mut times = Vec::new();
+    while Instant::now() < end {
+        let start = Instant::now();
+        core.run(&[7; 64][..])?;
+        times.push(start.elapsed());
+    }
+    times.sort();
+    let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    println!("{} tasks, p50 {p50:?}, p99 {p99:?}", times.len());
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Who gets a slot, and which tasks go to which worker.
+//!
+//! A lane's tasks go to idle workers of its program first, then into a new worker, and only then
+//! ahead to busy ones. A new worker needs a slot; where none is free, somebody may have to give
+//! one up. Starting a process costs milliseconds, so slots change hands for a reason only:
+//!
+//! - a program with fewer slots than its share takes from one with more than its share;
+//! - a user who has had less worker time by `QUANTUM` takes from one who has had more;
+//! - a worker that has been idle for `LINGER` is anyone's.
+//!
+//! A busy worker is never killed for it: it gets no more tasks ahead, falls idle, and goes then.
+
+use wire::units::{Span, Time};
+
+use super::worker::{Life, Worker};
+use super::{AHEAD, Effect, Slots};
+use crate::WorkerId;
+
+/// The lead in worker time at which a user must give up a slot to another.
+const QUANTUM: Span = Span::from_millis(100);
+/// How long an idle worker keeps its slot while others wait.
+pub(super) const LINGER: Span = Span::from_millis(50);
+
+/// What one step did for a lane.
+enum Step {
+    Helped,
+    /// Its workers have enough to do, and more are on their way.
+    Served,
+    /// It wants a slot and there is none.
+    Crowded,
+}
+
+impl Slots {
+    /// Gives tasks to workers until no lane can be helped.
+    pub(super) fn feed(&mut self, now: Time) {
+        let mut hungry = std::mem::take(&mut self.hungry);
+        let mut helpless = Vec::new();
+        // The least served lane that wants a slot in vain.
+        let mut claim = None;
+        while let Some(next) = self.least_served(&hungry) {
+            let lane = hungry[next];
+            let step = self.serve(now, lane, claim);
+            if self.lanes[lane].queue.is_empty() {
+                hungry.swap_remove(next);
+                continue;
+            }
+            match step {
+                Step::Helped => continue,
+                Step::Served => {}
+                Step::Crowded => claim = claim.or(Some(lane)),
+            }
+            helpless.push(hungry.swap_remove(next));
+        }
+        self.hungry = helpless;
+        self.crowded = claim.is_some();
+    }
+
+    fn least_served(&mut self, hungry: &[usize]) -> Option<usize> {
+        let served = |&lane: &usize| self.served_of(lane);
+        let (next, least) = hungry.iter().map(served).enumerate().min_by_key(|&(_, s)| s)?;
+        self.served = self.served.max(least);
+        Some(next)
+    }
+
+    fn served_of(&self, lane: usize) -> u64 {
+        let user = &self.users[self.lanes[lane].link.0 as usize];
+        user.as_ref().map_or(0, |user| user.served)
+    }
+
+    /// One step for one lane: tasks for a worker, or a worker for its tasks.
+    fn serve(&mut self, now: Time, lane: usize, claim: Option<usize>) -> Step {
+        let class = self.lanes[lane].class;
+        let known = &self.classes[class];
+        let fleet = known.workers.len();
+        let depth = known.fill(AHEAD, self.ahead_max) as usize;
+        let waiting = self.lanes[lane].queue.len();
+
+        // 1. The worker of this program that has least to do.
+        let mut starting = 0;
+        let mut busy = 0;
+        let mut best: Option<(usize, usize)> = None;
+        for &at in &known.workers {
+            match self.workers[at].life {
+                Life::Starting => starting += 1,
+                Life::Doomed => {}
+                Life::Ready => {
+                    let load = self.workers[at].tasks.len();
+                    busy += load;
+                    if best.is_none_or(|(least, _)| load < least) {
+                        best = Some((load, at));
+                    }
+                }
+            }
+        }
+        if let Some((0, at)) = best {
+            let even = waiting.div_ceil(fleet.max(1));
+            self.assign(now, lane, at, even.clamp(1, depth));
+            return Step::Helped;
+        }
+
+        // 2. A new worker, in a free slot or in one that somebody gives up.
+        let wants_slot = starting < waiting;
+        if wants_slot && self.slot_free(now, lane) {
+            let at = self.workers.insert(Worker::new(class, now));
+            self.classes[class].workers.push(at);
+            let class = self.classes[class].class.clone();
+            self.effects.push_back(Effect::Start { worker: WorkerId(at as u32), class });
+            return Step::Helped;
+        }
+
+        // 3. More for a worker that is busy with short ones, so that all have alike; unless it is
+        //    to fall idle, for somebody else.
+        let yields = claim.is_some_and(|claim| self.entitled(claim, class));
+        if let Some((load, at)) = best
+            && !yields
+        {
+            let even = (busy + waiting).div_ceil(fleet.max(1));
+            let room = even.min(depth).saturating_sub(load);
+            if room > 0 && (room >= depth / 4 || load <= 1) {
+                self.assign(now, lane, at, room);
+                return Step::Helped;
+            }
+        }
+        if wants_slot { Step::Crowded } else { Step::Served }
+    }
+
+    /// Whether one more worker may be started for a lane; an idle one may make room.
+    fn slot_free(&mut self, now: Time, lane: usize) -> bool {
+        let alive = |(_, worker): &(usize, &Worker)| worker.life != Life::Doomed;
+        if self.workers.iter().filter(alive).count() < self.size as usize {
+            return true;
+        }
+        let class = self.lanes[lane].class;
+        let mine = self.held(class);
+        let gives_way = |(_, worker): &(usize, &Worker)| {
+            let unused = mine == 0 && self.classes[worker.class].tasks == 0;
+            let idle = worker.life == Life::Ready && worker.tasks.is_empty();
+            idle && worker.class != class
+                && (unused || now >= worker.heard + LINGER || self.entitled(lane, worker.class))
+        };
+        let idle = self.workers.iter().filter(gives_way).min_by_key(|(_, worker)| worker.heard);
+        let Some((at, _)) = idle else { return false };
+        self.kill(at, None);
+        true
+    }
+
+    /// Whether a lane may claim a slot of a program that needs it itself.
+    fn entitled(&self, lane: usize, from: usize) -> bool {
+        let class = self.lanes[lane].class;
+        if class == from {
+            return false;
+        }
+        let wanting = self.classes.iter().filter(|(_, known)| known.tasks > 0).count();
+        let share = (self.size as usize / wanting.max(1)).max(1);
+        let (mine, theirs) = (self.held(class), self.held(from));
+        let behind = self.served_of(lane) + QUANTUM.0 < self.classes[from].served;
+        theirs > 0 && (behind || mine < share && theirs > share)
+    }
+
+    /// Slots that a class has.
+    fn held(&self, class: usize) -> usize {
+        let alive = |&&at: &&usize| self.workers[at].life != Life::Doomed;
+        self.classes[class].workers.iter().filter(alive).count()
+    }
+
+    fn assign(&mut self, now: Time, lane: usize, at: usize, count: usize) {
+        let queue = &mut self.lanes[lane];
+        let worker = &mut self.workers[at];
+        if worker.tasks.is_empty() {
+            worker.front_since = now;
+            worker.heard = now;
+            worker.measure = now + super::MEASURE;
+        }
+        let known = &mut self.classes[queue.class];
+        let estimate = known.run.unwrap_or(Span(1)).0;
+        let user = &mut self.users[queue.link.0 as usize];
+        let count = count.min(queue.queue.len());
+        for mut task in queue.queue.drain(..count) {
+            self.effects.push_back(Effect::Execute {
+                worker: WorkerId(at as u32),
+                sequence: worker.next(),
+                attempt: task.attempt,
+                input: task.input.clone(),
+            });
+            task.charged = estimate;
+            worker.tasks.push_back(task);
+        }
+        if let Some(user) = user {
+            user.served += estimate * count as u64;
+            known.served = user.served;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A connection registered with an event queue, for no more events than it needs.
+//!
+//! A Unix socket reports that it can be written to whenever its peer has read: registered for that,
+//! its owner would be woken twice for every answer. So writability is asked for only while something
+//! could not be sent.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+
+use mio::{Interest, Registry, Token};
+
+use crate::{Connection, Error, FlushOutcome};
+
+/// A connection and its place in an event queue.
+#[derive(Debug)]
+pub struct Watched {
+    connection: Connection,
+    token: Token,
+    for_writing: bool,
+}
+
+impl Watched {
+    /// Registers a connection, at first for everything: one that is being dialled says by
+    /// writability that it is connected.
+    pub fn new(mut connection: Connection, registry: &Registry, token: Token) -> io::Result<Self> {
+        registry.register(&mut connection, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { connection, token, for_writing: true })
+    }
+
+    /// `Connection::flush`, and the interest that follows from its outcome.
+    pub fn flush(&mut self, registry: &Registry) -> Result<FlushOutcome, Error> {
+        let outcome = self.connection.flush()?;
+        let for_writing = outcome == FlushOutcome::Blocked;
+        if for_writing != self.for_writing {
+            let interest = match outcome {
+                FlushOutcome::Blocked => Interest::READABLE | Interest::WRITABLE,
+                FlushOutcome::Done => Interest::READABLE,
+            };
+            // Without the change there are only wake-ups too many, or a close that says why.
+            if registry.reregister(&mut self.connection, self.token, interest).is_ok() {
+                self.for_writing = for_writing;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Takes the connection out of the event queue.
+    pub fn release(mut self, registry: &Registry) -> Connection {
+        // It fails only for what is not registered.
+        let _ = registry.deregister(&mut self.connection);
+        self.connection
+    }
+}
+
+impl Deref for Watched {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Watched {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
