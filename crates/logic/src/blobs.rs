@@ -4,7 +4,7 @@
 //! answers only those who have uploaded the bytes themselves. The bytes are kept once all the same.
 //! Elsewhere: the files (`node`'s store).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::name::{Hash, Name};
 use wire::units::Time;
@@ -19,14 +19,14 @@ struct Blob {
 /// The list of a node's blobs. What falls out of it is to be deleted by the driver.
 #[derive(Debug)]
 pub struct Blobs {
-    here: HashMap<Hash, Blob>,
+    here: BTreeMap<Hash, Blob>,
     kept: u64,
     kept_max: u64,
 }
 
 impl Blobs {
     pub fn new(kept_max: u64) -> Self {
-        Self { here: HashMap::new(), kept: 0, kept_max }
+        Self { here: BTreeMap::new(), kept: 0, kept_max }
     }
 
     /// Whether `owner` has uploaded this blob and it is still here.

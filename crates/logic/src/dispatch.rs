@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use slab::Slab;
 use wire::Message;
 use wire::blob::Have;
-use wire::limits::{ATTEMPTS_MAX, POISON_KILLS};
+use wire::limits::{ATTEMPTS_MAX, POISON_KILLS, PROGRAMS_MAX};
 use wire::name::{Hash, Name};
 use wire::task::{Define, Program, Status, TakeBack};
 use wire::units::{Span, Time};
@@ -135,6 +135,12 @@ pub enum End {
     NoNode,
 }
 
+impl End {
+    fn cancelled() -> Self {
+        Self::Status { status: Status::Cancelled, output: Payload::empty() }
+    }
+}
+
 #[derive(Debug)]
 struct Task {
     program: u32,
@@ -145,6 +151,7 @@ struct Task {
     /// Raised with every attempt: the upper half of the channel, so that an old answer is known.
     epoch: u32,
     place: Place,
+    cancelled: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +165,8 @@ struct Queue {
     program: Program,
     memory: u64,
     tasks: VecDeque<TaskId>,
+    /// Why a node would not store it.
+    refused: Option<String>,
 }
 
 /// One client's tasks. After each call drain `poll_effect`, then sleep until `poll_timeout`.
@@ -171,6 +180,10 @@ pub struct Dispatch {
     queued: usize,
     /// Rises with every attempt sent.
     epoch: u32,
+    /// Nodes that are up.
+    up: u32,
+    /// Tasks may have to fail because no node takes their program.
+    refusal_due: bool,
     /// Since when there is no node at all.
     lonely: Option<Time>,
     next_take_back: Time,
@@ -186,6 +199,8 @@ impl Dispatch {
             programs: Vec::new(),
             queued: 0,
             epoch: 0,
+            up: 0,
+            refusal_due: false,
             lonely: Some(now),
             next_take_back: Time::NEVER,
             effects: VecDeque::new(),
@@ -206,6 +221,9 @@ impl Dispatch {
             Some(since) if self.queued > 0 => since + LONELY_MAX,
             Some(_) | None => Time::NEVER,
         };
+        if self.refusal_due {
+            return Time(0);
+        }
         lonely.min(self.next_take_back)
     }
 
@@ -224,7 +242,7 @@ impl Dispatch {
         if let Some(at) = self.programs.iter().position(same) {
             return ProgramId(at as u32);
         }
-        self.programs.push(Queue { program, memory, tasks: VecDeque::new() });
+        self.programs.push(Queue { program, memory, tasks: VecDeque::new(), refused: None });
         ProgramId(self.programs.len() as u32 - 1)
     }
 
@@ -238,10 +256,15 @@ impl Dispatch {
             kills: 0,
             epoch: 0,
             place: Place::Queued,
+            cancelled: false,
         };
         let id = TaskId(self.tasks.insert(task) as u32);
         self.programs[program.0 as usize].tasks.push_back(id);
         self.queued += 1;
+        if self.is_refused(program.0 as usize) {
+            // It ends with the next tick and not here: its caller does not know its name yet.
+            self.refusal_due = true;
+        }
         self.pump();
         id
     }
@@ -254,35 +277,41 @@ impl Dispatch {
                 if self.nodes.len() <= at {
                     self.nodes.resize_with(at + 1, || None);
                 }
+                self.up += u32::from(self.nodes[at].is_none());
                 self.nodes[at] = Some(Node::new(name, slots));
             }
             Event::NodeLeaving { link } => {
                 if let Some(node) = self.node(link) {
                     node.leaving = true;
                 }
-                // Whatever it has not begun can begin elsewhere.
-                self.take_back(link, u32::MAX);
+                self.refusal_due = true;
+                // Whatever it has not begun can begin elsewhere. The node waits for this, since it
+                // also says that no more tasks come.
+                self.ask_back(link, u32::MAX);
             }
             Event::NodeDown { link } => self.node_down(now, link),
-            Event::Message { link, channel, message } => self.message(now, link, channel, message),
+            Event::Message { link, channel, message } => self.message(link, channel, message),
             Event::Done { link, channel, status, ran, output } => {
                 self.done(link, channel, status, ran, output);
-                if self.queued == 0 && self.next_take_back == Time::NEVER && !self.tasks.is_empty()
-                {
-                    self.next_take_back = now + TAKE_BACK_PERIOD;
-                }
             }
             Event::Cancel { task } => self.cancel(task),
             Event::Tick => self.tick(now),
         }
+        if std::mem::take(&mut self.refusal_due) {
+            self.fail_refused();
+        }
         self.pump();
+        let worth_balancing = self.queued == 0 && self.up > 1 && !self.tasks.is_empty();
+        if worth_balancing && self.next_take_back == Time::NEVER {
+            self.next_take_back = now + TAKE_BACK_PERIOD;
+        }
     }
 
     fn node(&mut self, link: LinkId) -> Option<&mut Node> {
         self.nodes.get_mut(link.0 as usize)?.as_mut()
     }
 
-    fn message(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
+    fn message(&mut self, link: LinkId, channel: u64, message: Message) {
         match message {
             Message::Credit(credit) => {
                 if let Some(node) = self.node(link) {
@@ -296,12 +325,10 @@ impl Dispatch {
             Message::Returned(returned) => {
                 if let Some(node) = self.node(link) {
                     node.asked_back = false;
+                    node.dry = returned.channels.is_empty();
                 }
                 for channel in returned.channels {
                     self.returned(link, channel);
-                }
-                if self.queued == 0 {
-                    self.next_take_back = now + TAKE_BACK_PERIOD;
                 }
             }
             Message::Known(known) => {
@@ -320,7 +347,7 @@ impl Dispatch {
                 if self.expects(link, program, &stored.hash, Stage::Uploading) {
                     match stored.refused {
                         None => self.define(link, program),
-                        Some(_) => self.stage(link, program, Stage::Refused),
+                        Some(reason) => self.refuse(link, program, reason),
                     }
                 }
             }
@@ -348,12 +375,45 @@ impl Dispatch {
         let Queue { program: what, memory, .. } = &self.programs[program];
         let (what, memory) = (what.clone(), *memory);
         let Some(node) = self.node(link) else { return };
+        if node.defined == PROGRAMS_MAX {
+            let reason = format!("{PROGRAMS_MAX} programs are defined there already");
+            return self.refuse(link, program, reason);
+        }
         let number = node.defined;
         node.defined += 1;
         node.set_stage(program, Stage::Ready(number));
         let message = Message::Define(Define { number, program: what, memory });
         self.effects.push_back(Effect::Send { link, channel: 0, message });
         self.offer_again(link);
+    }
+
+    fn refuse(&mut self, link: LinkId, program: usize, reason: String) {
+        self.stage(link, program, Stage::Refused);
+        self.programs[program].refused = Some(reason);
+        self.refusal_due = true;
+    }
+
+    fn is_refused(&self, program: usize) -> bool {
+        let mut nodes = self.nodes.iter().flatten().filter(|node| !node.leaving).peekable();
+        self.programs[program].refused.is_some()
+            && nodes.peek().is_some()
+            && nodes.all(|node| node.stage(program) == Stage::Refused)
+    }
+
+    /// Where every node has refused a program, its tasks fail with the reason.
+    fn fail_refused(&mut self) {
+        for program in 0..self.programs.len() {
+            if !self.is_refused(program) {
+                continue;
+            }
+            let Some(reason) = self.programs[program].refused.clone() else { continue };
+            for id in std::mem::take(&mut self.programs[program].tasks) {
+                self.queued -= 1;
+                let status = Status::Refused { reason: reason.clone() };
+                let end = End::Status { status, output: Payload::empty() };
+                self.end(id, end, None, Span(0));
+            }
+        }
     }
 
     fn offer_again(&mut self, link: LinkId) {
@@ -402,7 +462,8 @@ impl Dispatch {
     fn send(&mut self, link: LinkId, program: usize, number: u32) {
         let Some(id) = self.programs[program].tasks.pop_front() else { return };
         self.queued -= 1;
-        self.epoch = self.epoch.wrapping_add(1);
+        // 0 is for channels that are not tasks.
+        self.epoch = self.epoch.wrapping_add(1).max(1);
         let task = &mut self.tasks[id.0 as usize];
         task.place = Place::At(link);
         task.epoch = self.epoch;
@@ -416,6 +477,7 @@ impl Dispatch {
         });
         if let Some(node) = self.node(link) {
             node.sent += 1;
+            node.dry = false;
             node.busy += 1;
         }
     }
@@ -434,6 +496,8 @@ impl Dispatch {
         };
         node.busy -= 1;
         node.learn(ran);
+        // Where a worker died, tasks may have come back from it.
+        node.dry &= matches!(status, Status::Finished { .. });
         let name = node.name.clone();
         let task = &mut self.tasks[id.0 as usize];
         let may_retry = match status {
@@ -458,7 +522,7 @@ impl Dispatch {
     /// Queues another attempt, first in line, if the task may have one.
     fn retry(&mut self, id: TaskId) -> bool {
         let task = &mut self.tasks[id.0 as usize];
-        if task.attempt > task.terms.retries || task.attempt >= ATTEMPTS_MAX {
+        if task.cancelled || task.attempt > task.terms.retries || task.attempt >= ATTEMPTS_MAX {
             return false;
         }
         task.attempt += 1;
@@ -479,6 +543,9 @@ impl Dispatch {
         if let Some(node) = self.node(link) {
             node.busy -= 1;
         }
+        if self.tasks[id.0 as usize].cancelled {
+            return self.end(id, End::cancelled(), None, Span(0));
+        }
         self.requeue(id);
     }
 
@@ -489,9 +556,11 @@ impl Dispatch {
     }
 
     fn cancel(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(id.0 as usize) else { return };
+        let Some(task) = self.tasks.get_mut(id.0 as usize) else { return };
         match task.place {
+            Place::At(_) if task.cancelled => {}
             Place::At(link) => {
+                task.cancelled = true;
                 let channel = channel_of(id, task.epoch);
                 let message = Message::Cancel;
                 self.effects.push_back(Effect::Send { link, channel, message });
@@ -499,8 +568,7 @@ impl Dispatch {
             Place::Queued => {
                 self.programs[task.program as usize].tasks.retain(|&other| other != id);
                 self.queued -= 1;
-                let end = End::Status { status: Status::Cancelled, output: Payload::empty() };
-                self.end(id, end, None, Span(0));
+                self.end(id, End::cancelled(), None, Span(0));
             }
         }
     }
@@ -517,8 +585,7 @@ impl Dispatch {
             match task.place {
                 Place::At(_) => self.cancel(id),
                 Place::Queued => {
-                    let end = End::Status { status: Status::Cancelled, output: Payload::empty() };
-                    self.end(id, end, None, Span(0));
+                    self.end(id, End::cancelled(), None, Span(0));
                 }
             }
         }
@@ -528,8 +595,11 @@ impl Dispatch {
 
     fn node_down(&mut self, now: Time, link: LinkId) {
         let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::take) else { return };
+        // Those that are left may all have refused what this one took.
+        self.refusal_due = true;
         self.offers.retain(|&other| other != link);
-        if self.nodes.iter().all(Option::is_none) {
+        self.up -= 1;
+        if self.up == 0 {
             self.lonely = Some(now);
         }
         if node.busy == 0 {
@@ -540,7 +610,9 @@ impl Dispatch {
         };
         let there: Vec<TaskId> = self.tasks.iter().filter_map(there).collect();
         for id in there {
-            if !self.retry(id) {
+            if self.tasks[id.0 as usize].cancelled {
+                self.end(id, End::cancelled(), Some(node.name.clone()), Span(0));
+            } else if !self.retry(id) {
                 self.end(id, End::NodeLost, Some(node.name.clone()), Span(0));
             }
         }
@@ -566,13 +638,14 @@ impl Dispatch {
 
     /// The queue is empty: an idle node gets half of what the fullest has not begun.
     fn balance(&mut self, now: Time) {
-        if self.queued > 0 || self.tasks.is_empty() {
+        if self.queued > 0 || self.tasks.is_empty() || self.up < 2 {
             return;
         }
         self.next_take_back = now + TAKE_BACK_PERIOD;
         let nodes = || self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.as_ref()?)));
         let idle = nodes().any(|(_, node)| node.busy < node.slots && node.has_credit());
-        let fullest = nodes().filter(|(_, node)| !node.asked_back).max_by_key(|(_, n)| n.backlog());
+        let fullest = nodes().filter(|(_, node)| !node.asked_back && !node.dry);
+        let fullest = fullest.max_by_key(|(_, n)| n.backlog());
         let Some((at, node)) = fullest else { return };
         if idle && node.backlog() >= WORTH_TAKING {
             let waiting = node.busy.saturating_sub(node.slots);
@@ -581,12 +654,16 @@ impl Dispatch {
     }
 
     fn take_back(&mut self, link: LinkId, count: u32) {
-        let Some(node) = self.node(link) else { return };
-        if node.busy > 0 && !node.asked_back {
-            node.asked_back = true;
-            let message = Message::TakeBack(TakeBack { count });
-            self.effects.push_back(Effect::Send { link, channel: 0, message });
+        if self.node(link).is_some_and(|node| node.busy > 0 && !node.asked_back) {
+            self.ask_back(link, count);
         }
+    }
+
+    fn ask_back(&mut self, link: LinkId, count: u32) {
+        let Some(node) = self.node(link) else { return };
+        node.asked_back = true;
+        let message = Message::TakeBack(TakeBack { count });
+        self.effects.push_back(Effect::Send { link, channel: 0, message });
     }
 }
 

@@ -22,6 +22,7 @@ pub mod dispatch;
 pub mod slots;
 pub mod blobs;
 pub mod members;
+pub mod near;
 pub mod link;
 mod ids;
 

@@ -18,12 +18,14 @@ use wire::limits::{BLOBS_KEPT, LINKS_MAX, PAYLOAD_MAX};
 use wire::member::{Member, Members as News, State};
 use wire::name::{Hash, Name};
 use wire::status::Report;
+use wire::task::Returned;
 use wire::units::{Span, Time};
 
 use crate::blobs::Blobs;
 use crate::link::{self, Link, Pass};
 use crate::members::Members;
-use crate::slots::{self, Finished, Slots};
+use crate::near::{self, Near};
+use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
 use tasks::Arrivals;
 
@@ -147,6 +149,8 @@ pub enum Effect {
         join: Join,
     },
     Worker(slots::Effect),
+    /// Where the loop and a worker should run.
+    Place(near::Effect),
     /// Everything is done after `Leave`.
     Left,
 }
@@ -157,6 +161,8 @@ struct Connection {
     peer: Peer,
     token: u64,
     kind: Kind,
+    /// A client that knows that this node leaves, and sends no more tasks.
+    settled: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +195,7 @@ pub struct Node {
     blobs: Blobs,
     members: Members,
     arrivals: Arrivals,
+    near: Near,
     leaving: Option<Time>,
     left: bool,
     effects: VecDeque<Effect>,
@@ -204,6 +211,7 @@ impl Node {
             blobs: Blobs::new(BLOBS_KEPT),
             members: Members::new(options.me.clone()),
             arrivals: Arrivals::default(),
+            near: Near::default(),
             leaving: None,
             left: false,
             effects: VecDeque::new(),
@@ -267,15 +275,39 @@ impl Node {
     /// Ends a batch: feeds workers, renews credits.
     pub fn settle(&mut self, now: Time) {
         self.slots.settle(now);
-        self.drain_slots();
+        let executed = self.drain_slots();
+        self.place(now, executed);
         if let Some(until) = self.leaving
             && !self.left
-            && (self.slots.is_empty() || now >= until)
+            && (self.is_done() || now >= until)
         {
             self.left = true;
             let news = self.members.become_state(State::Gone);
             self.tell(news, None);
             self.effects.push_back(Effect::Left);
+        }
+    }
+
+    /// Nobody has a task here, and nobody will send one.
+    fn is_done(&self) -> bool {
+        let mut clients = self.links.iter().flatten().filter(|link| link.kind == Kind::Client);
+        self.slots.is_empty() && clients.all(|client| client.settled)
+    }
+
+    /// Lets `near` know how much there is to do.
+    fn place(&mut self, now: Time, executed: bool) {
+        match self.slots.load() {
+            Load::Idle => self.near.idle(now),
+            Load::Lone { link, worker } if executed => self.near.lone(now, link, worker),
+            Load::Lone { .. } => {}
+            Load::Crowd => self.near.crowd(),
+        }
+        while let Some(effect) = self.near.poll_effect() {
+            match effect {
+                near::Effect::Follow { .. } => self.effects.push_back(Effect::Place(effect)),
+                // First of all: a process that is started now inherits where it may run.
+                near::Effect::Spread => self.effects.push_front(Effect::Place(effect)),
+            }
         }
     }
 
@@ -287,7 +319,7 @@ impl Node {
         let links = self.links.iter().flatten().map(|link| link.manners.poll_timeout());
         let links = links.min().unwrap_or(Time::NEVER);
         let leaving = self.leaving.filter(|_| !self.left).unwrap_or(Time::NEVER);
-        links.min(self.slots.poll_timeout()).min(leaving)
+        links.min(self.slots.poll_timeout()).min(self.near.poll_timeout()).min(leaving)
     }
 
     /// The addresses are known only once the driver listens.
@@ -315,7 +347,8 @@ impl Node {
         if self.links.len() <= at {
             self.links.resize_with(at + 1, || None);
         }
-        self.links[at] = Some(Connection { manners, peer, token, kind: Kind::Greeting });
+        let (kind, settled) = (Kind::Greeting, false);
+        self.links[at] = Some(Connection { manners, peer, token, kind, settled });
     }
 
     fn message(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
@@ -493,10 +526,7 @@ impl Node {
                     self.slots.cancel(link, channel);
                 }
             }
-            Message::TakeBack(take_back) => {
-                let channels = self.slots.take_back(link, take_back.count);
-                self.send(link, channel, Message::Returned(wire::task::Returned { channels }));
-            }
+            Message::TakeBack(take_back) => self.take_back(link, channel, take_back.count),
             Message::Define(define) => self.define(now, link, define),
             Message::Have(have) => {
                 let here =
@@ -511,6 +541,20 @@ impl Node {
             // A client that leaves closes its connection; there is nothing to do before.
             Message::Goodbye(_) | Message::Members(_) => {}
             _ => self.breach(now, link, "a message that no client sends".to_owned()),
+        }
+    }
+
+    fn take_back(&mut self, link: LinkId, channel: u64, count: u32) {
+        let mut channels = self.slots.take_back(link, count);
+        let more = count as usize - channels.len();
+        let arriving = self.arrivals.take_back(link, more);
+        arriving.iter().for_each(|_| self.slots.pass(link));
+        channels.extend(arriving);
+        self.send(link, channel, Message::Returned(Returned { channels }));
+        // Who wants everything back has read that this node leaves: nothing comes after it.
+        let leaving = self.leaving.is_some();
+        if let Some(connection) = self.connection(link) {
+            connection.settled |= leaving && count == u32::MAX;
         }
     }
 
@@ -596,6 +640,7 @@ impl Node {
             }
         }
         self.slots.tick(now);
+        self.near.tick(now);
     }
 }
 

@@ -122,6 +122,15 @@ pub struct Tally {
     pub arrivals: usize,
 }
 
+/// How much there is to do in the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    Idle,
+    /// One task, and a worker has it.
+    Lone { link: LinkId, worker: WorkerId },
+    Crowd,
+}
+
 /// A task that was sent without a credit, or for a program that was not defined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
@@ -196,6 +205,8 @@ pub struct Slots {
     hungry: Vec<usize>,
     /// Users with tasks here.
     active: u32,
+    /// Tasks here, of all users.
+    tasks: u32,
     /// Accounts opened so far.
     opened: u64,
     /// Users whose credits may have to be renewed.
@@ -220,6 +231,7 @@ impl Slots {
             workers: Slab::new(),
             hungry: Vec::new(),
             active: 0,
+            tasks: 0,
             opened: 0,
             touched: Vec::new(),
             served: 0,
@@ -255,6 +267,7 @@ impl Slots {
     pub fn link_down(&mut self, link: LinkId) {
         let Some(user) = self.users.get_mut(link.0 as usize).and_then(Option::take) else { return };
         self.active -= u32::from(user.active > 0);
+        self.tasks -= user.active;
         for lane in user.lanes {
             let Lane { queue, class, .. } = self.lanes.remove(lane);
             self.hungry.retain(|&other| other != lane);
@@ -263,7 +276,10 @@ impl Slots {
                 self.release(&task.input);
             }
             for worker in self.classes[class].workers.clone() {
-                self.unwant(worker, |task| task.lane == lane);
+                let of_lane = |task: &Task| task.user == user.id && task.lane == lane;
+                let here = self.workers[worker].tasks.iter().filter(|task| of_lane(task)).count();
+                self.classes[class].tasks -= here as u32;
+                self.unwant(worker, of_lane);
             }
             self.classes[class].lanes -= 1;
             self.retire_class(class);
@@ -313,6 +329,7 @@ impl Slots {
         let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return Ok(()) };
         user.accepted += 1;
         user.active += 1;
+        self.tasks += 1;
         if user.active == 1 {
             user.served = user.served.max(self.served);
             self.active += 1;
@@ -384,6 +401,7 @@ impl Slots {
             }
         }
         user.active -= channels.len() as u32;
+        self.tasks -= channels.len() as u32;
         self.active -= u32::from(user.active == 0 && !channels.is_empty());
         self.touched.push(link);
         inputs.iter().for_each(|input| self.release(input));
@@ -653,6 +671,7 @@ impl Slots {
             return;
         };
         user.active -= 1;
+        self.tasks -= 1;
         self.active -= u32::from(user.active == 0);
         user.done += 1;
         let class = self.lanes[lane].class;
@@ -731,7 +750,20 @@ impl Slots {
 
     /// Whether a node that leaves may go: no task is left.
     pub fn is_empty(&self) -> bool {
-        self.users.iter().flatten().all(|user| user.active == 0)
+        self.tasks == 0
+    }
+
+    pub fn load(&self) -> Load {
+        if self.tasks != 1 {
+            return if self.tasks == 0 { Load::Idle } else { Load::Crowd };
+        }
+        let front = |(at, worker): (usize, &Worker)| {
+            worker.tasks.front().map(|task| (task.link, WorkerId(at as u32)))
+        };
+        match self.workers.iter().find_map(front) {
+            Some((link, worker)) => Load::Lone { link, worker },
+            None => Load::Crowd,
+        }
     }
 }
 

@@ -12,11 +12,13 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use logic::node::{Effect, Event, Node, Peer};
+use logic::near;
 use logic::slots;
 use logic::{LinkId, Payload, WorkerId};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Events, Interest, Poll};
 use sys::clock::monotonic_nanoseconds;
+use sys::cpu::Places;
 use transport::{Connection, DialTls, ListenTls};
 use wire::member::{Member, State};
 use wire::name::Hash;
@@ -25,7 +27,7 @@ use wire::units::Time;
 use crate::Error;
 use crate::buffers::Buffers;
 use crate::join::{self, Neighbours};
-use crate::links::Links;
+use crate::links::{Link, Links};
 use crate::options::Options;
 use crate::source::Source;
 use crate::store::Store;
@@ -71,6 +73,9 @@ struct Daemon {
     said: Vec<Said>,
     stopping: bool,
     left: bool,
+    /// Where the loop may run by itself, and the worker that was moved with it.
+    anywhere: Option<Places>,
+    moved: Option<WorkerId>,
 }
 
 fn kernel(action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -160,6 +165,8 @@ impl Daemon {
             said: Vec::new(),
             stopping: false,
             left: false,
+            anywhere: Places::own().ok(),
+            moved: None,
         })
     }
 
@@ -383,6 +390,7 @@ impl Daemon {
                 self.links.send(link, channel, &message);
             }
             Effect::Worker(effect) => self.carry_out_worker(now, effect),
+            Effect::Place(effect) => self.place(effect),
             Effect::Close { link } => {
                 if let Some(mut connection) = self.links.remove(self.poll.registry(), link) {
                     self.neighbours.closed(now, link);
@@ -436,6 +444,31 @@ impl Daemon {
             slots::Effect::Release { buffer } => self.buffers.release(buffer),
             slots::Effect::Done { .. } | slots::Effect::Credit { .. } => {
                 unreachable!("the machine turns these into messages")
+            }
+        }
+    }
+
+    /// Moves the loop and a worker, as far as the kernel lets us; nothing depends on it but speed.
+    fn place(&mut self, effect: near::Effect) {
+        let Some(anywhere) = &self.anywhere else { return };
+        match effect {
+            near::Effect::Follow { link, worker } => {
+                let arrives = |link: &mut Link| sys::cpu::incoming(&*link.connection);
+                let arrives = self.links.get_mut(link).and_then(arrives);
+                let here = arrives.or_else(sys::cpu::current);
+                let Some(here) = here.and_then(|here| anywhere.only(here)) else { return };
+                let _ = here.assign(sys::Pid(0));
+                if let Some(pid) = self.workers.pid(worker) {
+                    let _ = here.assign(sys::Pid(pid));
+                    self.moved = Some(worker);
+                }
+            }
+            near::Effect::Spread => {
+                let _ = anywhere.assign(sys::Pid(0));
+                let moved = self.moved.take().and_then(|worker| self.workers.pid(worker));
+                if let Some(pid) = moved {
+                    let _ = anywhere.assign_all(sys::Pid(pid));
+                }
             }
         }
     }

@@ -171,6 +171,8 @@ impl Links {
         {
             entry.stage = Stage::Known;
             if dialled {
+                // Its certificate was checked: it is a node of this cluster.
+                entry.stage = Stage::Trusted;
                 event(Event::Dialled { link });
             } else {
                 let peer = entry.connection.peer().map_or(Some(Peer::Stranger), named);

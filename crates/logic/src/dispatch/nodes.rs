@@ -18,6 +18,8 @@ pub(super) struct Node {
     pub(super) offering: bool,
     /// A `TakeBack` is not answered yet.
     pub(super) asked_back: bool,
+    /// It had nothing to give back the last time: all it has is at workers.
+    pub(super) dry: bool,
     /// Programs defined so far: the next number.
     pub(super) defined: u32,
     /// Whose turn it is among the programs.
@@ -53,6 +55,7 @@ impl Node {
             leaving: false,
             offering: false,
             asked_back: false,
+            dry: false,
             defined: 0,
             next_program: 0,
             stages: Vec::new(),

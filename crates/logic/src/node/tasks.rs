@@ -1,6 +1,6 @@
 //! A node's part of a task's way: inputs that come before or after their task, and results.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wire::Message;
 use wire::blob::Put;
@@ -15,7 +15,7 @@ use crate::{BufferId, LinkId, Payload};
 /// What control says of a channel and what bulk brought for it; whichever comes first waits here.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    halves: HashMap<(LinkId, u64), Half>,
+    halves: BTreeMap<(LinkId, u64), Half>,
     counts: HashMap<LinkId, u32>,
 }
 
@@ -24,6 +24,17 @@ enum Half {
     Task(RunHead, u64),
     Blob(Put),
     Bytes { buffer: BufferId, length: u64 },
+    /// The task was cancelled or given back; its bytes still come, and are dropped.
+    Unwanted,
+}
+
+impl Half {
+    fn buffer(&self) -> Option<BufferId> {
+        match self {
+            Self::Bytes { buffer, .. } => Some(*buffer),
+            Self::Task(..) | Self::Blob(_) | Self::Unwanted => None,
+        }
+    }
 }
 
 impl Arrivals {
@@ -54,19 +65,31 @@ impl Arrivals {
 
     /// Whether a task was waiting here for its bytes; they are dropped when they arrive.
     pub(super) fn cancel(&mut self, link: LinkId, channel: u64) -> bool {
-        let waits = matches!(self.halves.get(&(link, channel)), Some(Half::Task(..)));
-        waits && self.remove(link, channel).is_some()
+        match self.halves.get_mut(&(link, channel)) {
+            Some(half @ Half::Task(..)) => {
+                *half = Half::Unwanted;
+                true
+            }
+            Some(Half::Blob(_) | Half::Bytes { .. } | Half::Unwanted) | None => false,
+        }
+    }
+
+    /// Gives back at most so many tasks that wait for their bytes.
+    pub(super) fn take_back(&mut self, link: LinkId, count: usize) -> Vec<u64> {
+        let of_link = self.halves.range_mut((link, 0)..=(link, u64::MAX));
+        let tasks = of_link.filter(|(_, half)| matches!(half, Half::Task(..)));
+        let take = |((_, channel), half): (&(LinkId, u64), &mut Half)| {
+            *half = Half::Unwanted;
+            *channel
+        };
+        tasks.take(count).map(take).collect()
     }
 
     /// The link is down: buffers to release.
     pub(super) fn forget(&mut self, link: LinkId) -> Vec<BufferId> {
         self.counts.remove(&link);
-        let gone = self.halves.extract_if(|(of, _), _| *of == link);
-        let buffer = |(_, half)| match half {
-            Half::Bytes { buffer, .. } => Some(buffer),
-            Half::Task(..) | Half::Blob(_) => None,
-        };
-        gone.filter_map(buffer).collect()
+        let gone = self.halves.extract_if((link, 0)..=(link, u64::MAX), |_, _| true);
+        gone.filter_map(|(_, half)| half.buffer()).collect()
     }
 }
 
@@ -92,7 +115,7 @@ impl Node {
                     let taken = self.slots.run(link, channel, run.head, input);
                     taken.map_err(|breach| breach.to_string())
                 }
-                Some(_) => Err(format!("channel {channel}: its payload is not as announced")),
+                Some(other) => Err(self.mismatch(channel, &other)),
                 None => self.arrivals.add(link, channel, Half::Task(run.head, length)),
             },
             Input::Stream => Err("streams are not served by this node yet".to_owned()),
@@ -112,11 +135,14 @@ impl Node {
         length: u64,
     ) {
         if self.owner(link).is_none() {
-            return self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
+            return self.release(buffer);
         }
         let bytes = Payload::Buffer { buffer, length };
         let taken = match self.arrivals.remove(link, channel) {
-            None => self.arrivals.add(link, channel, Half::Bytes { buffer, length }),
+            None => {
+                let added = self.arrivals.add(link, channel, Half::Bytes { buffer, length });
+                added.inspect_err(|_| self.release(buffer))
+            }
             Some(Half::Task(head, want)) if want == length => {
                 let taken = self.slots.run(link, channel, head, bytes);
                 taken.map_err(|breach| breach.to_string())
@@ -126,14 +152,30 @@ impl Node {
                 self.effects.push_back(Effect::StoreBlob { link, channel, hash, bytes });
                 Ok(())
             }
-            Some(_) => {
-                self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
-                Err(format!("channel {channel}: its payload is not as announced"))
+            Some(Half::Unwanted) => {
+                self.release(buffer);
+                Ok(())
+            }
+            Some(other) => {
+                self.release(buffer);
+                Err(self.mismatch(channel, &other))
             }
         };
         if let Err(reason) = taken {
             self.breach(now, link, reason);
         }
+    }
+
+    /// The two halves of a channel do not fit.
+    fn mismatch(&mut self, channel: u64, half: &Half) -> String {
+        if let Some(buffer) = half.buffer() {
+            self.release(buffer);
+        }
+        format!("channel {channel}: its payload is not as announced")
+    }
+
+    fn release(&mut self, buffer: BufferId) {
+        self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
     }
 
     /// A blob was announced whose bytes come, or came, over a bulk connection.
@@ -145,15 +187,17 @@ impl Node {
                 self.effects.push_back(Effect::StoreBlob { link, channel, hash, bytes });
                 Ok(())
             }
-            Some(_) => Err(format!("channel {channel}: its payload is not as announced")),
+            Some(other) => Err(self.mismatch(channel, &other)),
         };
         if let Err(reason) = taken {
             self.breach(now, link, reason);
         }
     }
 
-    /// Turns what `slots` decided into messages and work for the driver.
-    pub(super) fn drain_slots(&mut self) {
+    /// Turns what `slots` decided into messages and work for the driver. Returns whether a task
+    /// went to a worker.
+    pub(super) fn drain_slots(&mut self) -> bool {
+        let mut executed = false;
         while let Some(effect) = self.slots.poll_effect() {
             match effect {
                 slots::Effect::Done { link, channel, finished } => {
@@ -162,9 +206,13 @@ impl Node {
                 slots::Effect::Credit { link, limit } => {
                     self.send(link, 0, Message::Credit(wire::task::Credit { limit }));
                 }
-                other => self.effects.push_back(Effect::Worker(other)),
+                other => {
+                    executed |= matches!(other, slots::Effect::Execute { .. });
+                    self.effects.push_back(Effect::Worker(other));
+                }
             }
         }
+        executed
     }
 
     pub(super) fn finished(&mut self, link: LinkId, channel: u64, finished: Finished) {

@@ -17,7 +17,7 @@ use super::{AHEAD, Effect, Slots};
 use crate::WorkerId;
 
 /// The lead in worker time at which a user must give up a slot to another.
-const QUANTUM: Span = Span::from_millis(100);
+const QUANTUM: Span = Span::from_millis(50);
 /// How long an idle worker keeps its slot while others wait.
 pub(super) const LINGER: Span = Span::from_millis(50);
 
