@@ -3,38 +3,69 @@
 
 #![forbid(unsafe_code)]
 
+mod demo;
+mod core;
 mod node;
+mod auth;
+mod status;
+mod completions;
 mod worker;
+mod cluster;
+mod config;
+mod interrupt;
+mod progress;
+mod values;
+mod errors;
+mod terminal;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Runs the code you have on the machines you have.
+/// Runs the code you have on the machines you have
 #[derive(Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(name = "farcall", version, propagate_version = true, after_help = EXAMPLES)]
 struct Farcall {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  farcall demo                                  a picture, drawn by two nodes on this machine
+  farcall core run ./libsum.so a.txt b.txt      a task for each file
+  farcall node                                  offer this machine's cores
+  farcall status --nodes host-a                 what the cluster is doing";
+
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Demo),
+    #[command(subcommand)]
+    Core(core::Core),
     Node(Box<node::Node>),
+    #[command(subcommand)]
+    Auth(auth::Auth),
+    Status(status::Status),
+    Completions(completions::Completions),
     #[command(hide = true)]
     Worker,
+    #[command(hide = true)]
+    DemoSerial,
 }
 
 fn main() -> ExitCode {
     let result = match Farcall::parse().command {
+        Command::Demo(demo) => demo.run(),
+        Command::Core(core) => core.run(),
         Command::Node(node) => node.run(),
+        Command::Auth(auth) => auth.run(),
+        Command::Status(status) => status.run(),
+        Command::Completions(completions) => completions.run::<Farcall>(),
         Command::Worker => worker::run(),
+        Command::DemoSerial => demo::serve_serially(),
     };
     match result {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => errors::show(&error),
     }
 }

@@ -1,98 +1,192 @@
 //! `farcall node`: one host's daemon.
+//!
+//! Flags win over the file of `--config`, which wins over the defaults (`settings`). Elsewhere: the
+//! daemon itself (`node`), the newcomer's half of joining (`client`).
+
+mod settings;
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use anyhow::Context;
-use clap::{Args, ValueEnum};
-use node::{Jail, Options, WorkerCommand};
-use transport::{Credentials, Role};
-use wire::units::Span;
+use node::{Options, Started, WorkerCommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use transport::{Credentials, Name, Role};
 
-/// Offer this host's cores to the cluster
-#[derive(Args)]
-pub(crate) struct Node {
-    /// Address to listen at with TLS; may be given several times [default: 127.0.0.1:4114]
-    #[arg(long, value_name = "ADDR")]
-    listen: Vec<SocketAddr>,
-    /// Tasks at a time [default: one for each core]
-    #[arg(long, value_name = "N")]
-    slots: Option<u32>,
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    #[arg(long, value_enum, default_value = "user")]
-    jail: JailLevel,
-    /// Listen at a Unix socket for programs of the same user
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-    #[arg(long, value_name = "DIR")]
-    home: Option<PathBuf>,
-    /// End when standard input ends
-    #[arg(long, hide = true)]
-    embedded: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum JailLevel {
-    None,
-    User,
-}
+use crate::auth;
+use crate::errors::{Complaint, complaint, file};
+use crate::terminal;
+pub(crate) use settings::Node;
+use settings::Settings;
 
 impl Node {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let (stop, stopper) = UnixStream::pair()?;
-        if self.embedded {
-            std::thread::spawn(move || {
-                let mut stopper = stopper;
-                let mut bytes = [0; 64];
-                while std::io::stdin().read(&mut bytes).is_ok_and(|count| count > 0) {}
-                let _ = stopper.write_all(&[0, 0]);
-            });
-        } else {
-            signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, stopper)?;
-        }
-        let name = self.name.unwrap_or_else(|| "node".to_owned());
-        let home = self.home.context("--home is needed")?;
-        let needs_keys = !self.listen.is_empty();
-        let credentials = if needs_keys {
-            let name = name.parse()?;
-            Some(Credentials::load_or_create(&home, Role::Node, &name, SystemTime::now())?)
-        } else {
-            None
+        let embedded = self.embedded;
+        let settings = Settings::gather(self)?;
+        let stop = stopper(embedded)?;
+        fs::create_dir_all(&settings.data).map_err(|e| file("make folder", &settings.data, &e))?;
+        let _lock = lock(&settings.data)?;
+        let credentials = credentials(&settings)?;
+        let name = credentials.as_ref().map_or(settings.name.as_str(), |own| own.name().as_str());
+        let name: wire::name::Name = name.parse()?;
+        let socket = match &settings.socket {
+            Some(socket) => open_socket(socket, settings.socket_is_default)?,
+            None => None,
         };
+        if !embedded {
+            warn_of_loopback(&settings);
+        }
         let options = Options {
-            name: name.parse()?,
-            slots: self.slots.unwrap_or_else(|| sys::cpu::usable().get() as u32),
-            listen: self.listen,
-            socket: self.socket,
-            join: Vec::new(),
-            data: self.data.context("--data is needed")?,
-            jail: match self.jail {
-                JailLevel::None => Jail::None,
-                JailLevel::User => Jail::User,
-            },
+            name: name.clone(),
+            slots: settings.slots,
+            listen: settings.listen,
+            socket: socket.clone(),
+            join: settings.join,
+            data: settings.data,
+            jail: settings.jail,
             worker: WorkerCommand {
                 program: "/proc/self/exe".into(),
                 args: vec![OsString::from("worker")],
                 environment: std::env::vars_os().collect(),
             },
             credentials,
-            credentials_folder: home,
-            grace: Span::from_secs(10),
+            credentials_folder: settings.home,
+            grace: settings.grace.into(),
             stop,
         };
         node::run(options, |started| {
-            let addresses: Vec<String> =
-                started.addresses.iter().map(SocketAddr::to_string).collect();
-            println!("ready {}", addresses.join(" "));
+            // A node serves on though nobody reads this.
+            let _ = terminal::say(&if embedded {
+                ready(started)
+            } else {
+                greeting(name.as_str(), settings.slots, started, socket.as_deref())
+            });
         })?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What the owner of an embedded node reads.
+fn ready(started: &Started) -> String {
+    let addresses: Vec<String> = started.addresses.iter().map(SocketAddr::to_string).collect();
+    format!("ready {}\n", addresses.join(" "))
+}
+
+fn greeting(name: &str, slots: u32, started: &Started, socket: Option<&Path>) -> String {
+    let slots = crate::values::count(slots.into(), "slot");
+    let mut text = format!("node {name} is up with {slots}\n");
+    for address in &started.addresses {
+        text += &format!("listening at {address}\n");
+    }
+    if let Some(socket) = socket {
+        text += &format!("listening at {}\n", socket.display());
+    }
+    if let Some(address) = started.addresses.first() {
+        text += &format!("see it with: farcall status --nodes {address}\n");
+        text += "let others in with: farcall auth token\n";
+    }
+    text
+}
+
+/// The socket on which the node is asked to stop: by SIGTERM or SIGINT, or, if it is embedded, by
+/// the end of its standard input.
+fn stopper(embedded: bool) -> anyhow::Result<UnixStream> {
+    let (stop, stopper) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGTERM, stopper.try_clone()?)?;
+    if !embedded {
+        signal_hook::low_level::pipe::register(SIGINT, stopper)?;
+        return Ok(stop);
+    }
+    // Ctrl-C reaches everything in a terminal; what it means is its owner's to decide.
+    signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false)))?;
+    std::thread::spawn(move || {
+        let mut stopper = stopper;
+        let mut bytes = [0; 64];
+        while std::io::stdin().read(&mut bytes).is_ok_and(|count| count > 0) {}
+        let _ = stopper.write_all(&[0, 0]);
+    });
+    Ok(stop)
+}
+
+/// Two nodes in one folder would delete each other's files.
+fn lock(data: &Path) -> Result<File, Complaint> {
+    let path = data.join("lock");
+    let open = File::options().create(true).write(true).truncate(false).open(&path);
+    let lock = open.map_err(|error| file("open", &path, &error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(complaint("E0214", format!("another node uses the folder {}", data.display()))
+                .help("give this one a name of its own with --name"))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(file("lock", &path, &error)),
+    }
+}
+
+/// Who this node is. A token gets it a certificate, once; later starts find it in the folder.
+fn credentials(settings: &Settings) -> anyhow::Result<Option<Credentials>> {
+    let (home, now) = (&settings.home, SystemTime::now());
+    let present = Credentials::load(home, Role::Node)?;
+    let name = match &present {
+        Some(own) if settings.name_is_default => own.name().clone(),
+        _ => settings.name.clone(),
+    };
+    if let (Some(token), Some(address)) = (&settings.token, settings.join.first())
+        && present.as_ref().is_none_or(|own| own.valid_until() <= now)
+    {
+        let token = auth::read_token(token)?;
+        auth::check_role(&token, &[Role::Node])?;
+        return Ok(Some(client::join(address, &token, &name, home)?));
+    }
+    if settings.listen.is_empty() && settings.join.is_empty() {
+        return Ok(None);
+    }
+    let own = Credentials::load_or_create(home, Role::Node, &name, now)?;
+    if *own.name() != name {
+        return Err(other_name(&own, &name).into());
+    }
+    Ok(Some(own))
+}
+
+fn other_name(own: &Credentials, wanted: &Name) -> Complaint {
+    complaint("E0309", format!("this node's certificate is for {}, not for {wanted}", own.name()))
+        .note("it joined a cluster under that name, and cannot sign another one itself")
+        .help(format!("leave --name away, or write --name {}", own.name()))
+}
+
+/// A Unix socket that nobody listens at. Where the default one is taken, there is none.
+fn open_socket(path: &Path, is_default: bool) -> anyhow::Result<Option<std::path::PathBuf>> {
+    if UnixStream::connect(path).is_ok() {
+        if is_default {
+            return Ok(None);
+        }
+        return Err(complaint("E0211", format!("another node listens at {}", path.display()))
+            .help("choose another path with --socket")
+            .into());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| file("make folder", folder, &error))?;
+    }
+    Ok(Some(path.to_owned()))
+}
+
+/// A node that joins another host's, and that nobody there can reach.
+fn warn_of_loopback(settings: &Settings) {
+    let is_far = |address: &String| {
+        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+        let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        ip.map_or(host != "localhost", |ip| !ip.is_loopback())
+    };
+    if settings.join.iter().any(is_far) && settings.listen.iter().all(|at| at.ip().is_loopback()) {
+        eprintln!("warning[E0215]: clients on other hosts cannot reach this node");
+        eprintln!("  note: it listens on loopback only");
+        eprintln!("  help: add --listen 0.0.0.0:4114");
     }
 }

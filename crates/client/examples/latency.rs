@@ -1,17 +1,19 @@
-//! Runs one small task after the other, to be watched by a profiler: `latency LIBRARY SECONDS`.
+//! Runs one small task after the other, to be watched by a profiler: `latency LIBRARY SECONDS [BYTES]`.
 
 use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let (library, seconds) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+    let size: usize = args.next().map_or(Ok(64), |size| size.parse())?;
     let cluster = farcall::Local::new().slots(2).tls().start()?;
     let core = cluster.core(library)?;
     let end = Instant::now() + Duration::from_secs(seconds.parse()?);
     let mut times = Vec::new();
     while Instant::now() < end {
         let start = Instant::now();
-        core.run(&[7; 64][..])?;
+        let output = core.run(vec![7; size])?;
+        assert_eq!(output.len(), size);
         times.push(start.elapsed());
     }
     times.sort();

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use logic::dispatch::Event;
 use transport::{Authority, Credentials, DialTls, Role};
 use wire::name::{Hash, Name};
 use wire::task::Program;
 
-use crate::driver::{Shared, now};
+use crate::driver::{Shared, State};
 use crate::nodes::Target;
 use crate::{Core, Error, Local, NodeStatus};
 
 /// The port of a node that is named without one.
-pub const PORT: u16 = 4114;
+const PORT: u16 = 4114;
 /// How long the first node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same if it is known why none does.
+const PATIENCE_REFUSED: Duration = Duration::from_secs(1);
 
 /// Links to nodes. Cheap to clone; clones share the links. Dropping the last one ends them, and
 /// cancels what still runs.
@@ -47,9 +48,7 @@ impl Cluster {
     /// Links to nodes by address (`HOST`, `HOST:PORT`, or the path of a Unix socket) with this
     /// user's credentials (see [`Cluster::home`]). Other nodes of the cluster are found through
     /// these.
-    pub fn connect<A: AsRef<str>>(
-        addresses: impl IntoIterator<Item = A>,
-    ) -> Result<Self, Error> {
+    pub fn connect<A: AsRef<str>>(addresses: impl IntoIterator<Item = A>) -> Result<Self, Error> {
         Self::connect_with(addresses, &Self::home())
     }
 
@@ -86,9 +85,11 @@ impl Cluster {
         for address in addresses {
             targets.push(resolve(address.as_ref())?);
         }
-        // A Unix socket's node asks the kernel who we are.
+        // A Unix socket's node asks the kernel who we are; only the nodes that it knows want to see
+        // a certificate.
         let needed = targets.iter().any(|target| matches!(target, Target::Tcp(_)));
-        let found = if needed { Some(credentials(folder)?) } else { None };
+        let found = credentials(folder);
+        let found = if needed { Some(found?) } else { found.ok() };
         Self::link(targets, found.as_ref(), None)
     }
 
@@ -105,15 +106,28 @@ impl Cluster {
         };
         let shared = Shared::new(targets, tls, me, local)?;
         let cluster = Self { inner: Arc::new(Owner(shared)) };
-        let until = Instant::now() + PATIENCE;
-        let up = cluster.shared().wait_for(Some(until), |s| (s.nodes.up() > 0).then_some(()));
+        let now = Instant::now();
+        let is_up = |s: &mut State| (s.nodes.up() > 0).then_some(true);
+        // Nodes that refuse at once may be about to start; those that say nothing get more time.
+        let up = cluster.shared().wait_for(Some(now + PATIENCE_REFUSED), is_up);
+        let up = up.or_else(|| {
+            let is_clear = |s: &mut State| s.nodes.are_settled().then_some(false);
+            let either = |s: &mut State| is_up(s).or_else(|| is_clear(s));
+            cluster.shared().wait_for(Some(now + PATIENCE), either)
+        });
         match up {
-            Some(()) => Ok(cluster),
-            None => {
+            Some(true) => Ok(cluster),
+            Some(false) | None => {
                 let attempts = cluster.shared().state().nodes.troubles();
                 Err(Error::Unreachable { attempts })
             }
         }
+    }
+
+    /// Bytes of programs that this client has sent to nodes so far. A program that a node has already
+    /// is not sent again.
+    pub fn uploaded(&self) -> u64 {
+        self.shared().state().nodes.uploaded
     }
 
     /// Waits until so many nodes are up, at most so long; returns how many are.
@@ -134,11 +148,7 @@ impl Cluster {
 
     /// Cancels every task that was submitted through this cluster or a clone of it.
     pub fn cancel_all(&self) {
-        self.shared().submit(|state| {
-            for task in state.tickets.open() {
-                state.dispatch.handle(now(), Event::Cancel { task });
-            }
-        });
+        self.shared().submit(|state| state.dispatch.cancel_all());
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -188,7 +198,8 @@ fn credentials(folder: &Path) -> Result<Credentials, Error> {
 
 /// The first address of a name.
 pub(crate) fn resolve(address: &str) -> Result<Target, Error> {
-    if let Some(path) = address.strip_prefix("unix:").or(address.starts_with('/').then_some(address))
+    if let Some(path) =
+        address.strip_prefix("unix:").or(address.starts_with('/').then_some(address))
     {
         return Ok(Target::Unix(path.into()));
     }

@@ -63,7 +63,7 @@ pub(crate) struct State {
     closed: bool,
     names: Vec<Arc<Name>>,
     /// Nodes on this machine that end with the cluster.
-    _local: Option<Local>,
+    local: Option<Local>,
 }
 
 pub(crate) fn now() -> Time {
@@ -96,7 +96,7 @@ impl Shared {
             led: Time(0),
             closed: false,
             names: Vec::new(),
-            _local: local,
+            local,
         };
         let shared = Arc::new(Self {
             state: Mutex::new(state),
@@ -267,7 +267,8 @@ impl Shared {
     /// Nobody waits for these any more: they are cancelled.
     pub(crate) fn abandon(&self, tickets: &[TicketId]) {
         self.submit(|state| {
-            for &ticket in tickets {
+            // The last ones first: they are found at the end of the queue.
+            for &ticket in tickets.iter().rev() {
                 if let Some(task) = state.tickets.drop_claim(ticket) {
                     state.dispatch.handle(now(), Event::Cancel { task });
                 }
@@ -277,7 +278,7 @@ impl Shared {
 
     pub(crate) fn close_group(&self, group: GroupId) {
         self.submit(|state| {
-            for task in state.tickets.close_group(group) {
+            for task in state.tickets.close_group(group).into_iter().rev() {
                 state.dispatch.handle(now(), Event::Cancel { task });
             }
         });
@@ -285,7 +286,13 @@ impl Shared {
 
     /// The last handle is gone.
     pub(crate) fn close(&self) {
-        self.state().closed = true;
+        let mut state = self.state();
+        state.closed = true;
+        // Ended here and now: the background thread, which may hold the last reference, can be too
+        // late for a program that ends.
+        let local = state.local.take();
+        drop(state);
+        drop(local);
         self.background.notify_all();
         let _ = self.waker.wake();
     }
@@ -325,7 +332,7 @@ impl State {
                         let node = outcome.node.as_ref().map(|name| self.names.share(name));
                         woken.extend(self.tickets.ended(task, settle(outcome, node)));
                     }
-                    effect => self.nodes.carry_out(effect),
+                    effect => self.nodes.carry_out(now, effect),
                 }
             }
             // A link that fails at writing gives its tasks back, which has effects of its own.

@@ -112,8 +112,7 @@ fn converse(address: &str, tls: &DialTls, words: &[Message]) -> Result<Joined, E
 
 /// The answer, once it is there.
 fn answer(connection: &mut Connection, address: &str) -> Result<Option<Joined>, Error> {
-    let broken =
-        |reason: String| Error::Unreachable { attempts: format!("{address} ({reason})") };
+    let broken = |reason: String| Error::Unreachable { attempts: format!("{address} ({reason})") };
     loop {
         let frame = wire::frame::take(connection.input(), CONTROL_BODY_MAX);
         let Some(frame) = frame.map_err(|error| broken(error.to_string()))? else {

@@ -31,6 +31,7 @@ mod map;
 mod handle;
 mod driver;
 mod nodes;
+mod bulk;
 mod tickets;
 mod status;
 mod outcome;

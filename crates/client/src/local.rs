@@ -21,6 +21,7 @@ pub struct Local {
     slots: Option<u32>,
     tcp: bool,
     jail: Option<&'static str>,
+    program: Option<PathBuf>,
     running: Vec<Running>,
     /// Removed with the cluster.
     folder: Option<PathBuf>,
@@ -40,7 +41,15 @@ impl Default for Local {
 impl Local {
     /// One node with a slot for each core, over a Unix socket.
     pub fn new() -> Self {
-        Self { nodes: 1, slots: None, tcp: false, jail: None, running: Vec::new(), folder: None }
+        Self {
+            nodes: 1,
+            slots: None,
+            tcp: false,
+            jail: None,
+            program: None,
+            running: Vec::new(),
+            folder: None,
+        }
     }
 
     /// So many nodes.
@@ -57,6 +66,13 @@ impl Local {
         self
     }
 
+    /// Nodes are this `farcall` program, which is not looked for then.
+    #[must_use]
+    pub fn program(mut self, farcall: impl Into<PathBuf>) -> Self {
+        self.program = Some(farcall.into());
+        self
+    }
+
     /// Over TCP and TLS on loopback, with an authority made for the occasion, as between hosts.
     #[must_use]
     pub fn tls(mut self) -> Self {
@@ -66,7 +82,7 @@ impl Local {
 
     /// Starts the nodes and links to them.
     pub fn start(mut self) -> Result<Cluster, Error> {
-        let binary = binary()?;
+        let binary = self.program.clone().map_or_else(binary, Ok)?;
         let folder = private_folder()?;
         self.folder = Some(folder.clone());
         let credentials = if self.tcp { Some(credentials(&folder)?) } else { None };

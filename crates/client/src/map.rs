@@ -3,7 +3,7 @@
 //! Inputs are drawn from the iterator as results are taken, so a map over an endless iterator holds
 //! a bounded number of tasks.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,14 +15,22 @@ use crate::{Failure, Output};
 
 /// Tasks of one map that are under way at once: enough for the credits of many nodes.
 const AHEAD: usize = 32 * 1024;
+/// Bytes of inputs that are under way at once, as far as the size of single inputs allows.
+const AHEAD_BYTES: u64 = 256 << 20;
 /// Tasks that are submitted in one go.
 const BATCH: usize = 1024;
+/// Inputs of fewer bytes are not counted one by one.
+const SMALL: usize = 4096;
 
 /// Results in the order of the inputs; see [`Core::map`].
 pub struct Map<I> {
     core: Core,
     inputs: I,
     tickets: VecDeque<TicketId>,
+    /// Positions of large inputs under way, with their bytes.
+    large: VecDeque<(u64, u64)>,
+    large_bytes: u64,
+    sent: u64,
     exhausted: bool,
 }
 
@@ -32,13 +40,22 @@ where
     B: Into<Bytes>,
 {
     pub(crate) fn new(core: Core, inputs: I) -> Self {
-        Self { core, inputs, tickets: VecDeque::new(), exhausted: false }
+        let (tickets, large) = (VecDeque::new(), VecDeque::new());
+        Self { core, inputs, tickets, large, large_bytes: 0, sent: 0, exhausted: false }
     }
 
     fn fill(&mut self) {
-        while !self.exhausted && self.tickets.len() + BATCH <= AHEAD {
-            let batch: Vec<Bytes> = self.inputs.by_ref().take(BATCH).map(Into::into).collect();
-            self.exhausted = batch.len() < BATCH;
+        while !self.exhausted
+            && self.tickets.len() + BATCH <= AHEAD
+            && self.large_bytes < AHEAD_BYTES
+        {
+            let room = AHEAD_BYTES - self.large_bytes;
+            let batch = draw(&mut self.inputs, room, &mut self.exhausted);
+            for (position, input) in (self.sent..).zip(&batch).filter(|(_, i)| i.len() > SMALL) {
+                self.large.push_back((position, input.len() as u64));
+                self.large_bytes += input.len() as u64;
+            }
+            self.sent += batch.len() as u64;
             self.tickets.extend(self.core.submit_all(batch));
         }
     }
@@ -53,7 +70,11 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         self.fill();
+        let position = self.sent - self.tickets.len() as u64;
         let ticket = self.tickets.pop_front()?;
+        if let Some((_, bytes)) = self.large.pop_front_if(|large| large.0 == position) {
+            self.large_bytes -= bytes;
+        }
         let redeem = |tickets: &mut Tickets| tickets.redeem(ticket);
         let result = self.core.shared().wait(None, redeem)?;
         Some(result.map_err(|failure| *failure))
@@ -71,6 +92,9 @@ pub struct MapUnordered<I> {
     core: Core,
     inputs: I,
     group: GroupId,
+    /// Large inputs under way, by position.
+    large: HashMap<u64, u64>,
+    large_bytes: u64,
     sent: u64,
     taken: u64,
     exhausted: bool,
@@ -83,13 +107,21 @@ where
 {
     pub(crate) fn new(core: Core, inputs: I) -> Self {
         let group = core.shared().state().tickets.open_group();
-        Self { core, inputs, group, sent: 0, taken: 0, exhausted: false }
+        let large = HashMap::new();
+        Self { core, inputs, group, large, large_bytes: 0, sent: 0, taken: 0, exhausted: false }
     }
 
     fn fill(&mut self) {
-        while !self.exhausted && (self.sent - self.taken) as usize + BATCH <= AHEAD {
-            let batch: Vec<Bytes> = self.inputs.by_ref().take(BATCH).map(Into::into).collect();
-            self.exhausted = batch.len() < BATCH;
+        while !self.exhausted
+            && (self.sent - self.taken) as usize + BATCH <= AHEAD
+            && self.large_bytes < AHEAD_BYTES
+        {
+            let room = AHEAD_BYTES - self.large_bytes;
+            let batch = draw(&mut self.inputs, room, &mut self.exhausted);
+            for (position, input) in (self.sent..).zip(&batch).filter(|(_, i)| i.len() > SMALL) {
+                self.large.insert(position, input.len() as u64);
+                self.large_bytes += input.len() as u64;
+            }
             let count = batch.len() as u64;
             self.core.submit_group(batch, self.group, self.sent);
             self.sent += count;
@@ -112,6 +144,11 @@ where
         self.taken += 1;
         let next = |tickets: &mut Tickets| tickets.next_of(self.group);
         let (position, result) = self.core.shared().wait(None, next)?;
+        if self.large_bytes > 0
+            && let Some(bytes) = self.large.remove(&position)
+        {
+            self.large_bytes -= bytes;
+        }
         Some((position, result.map_err(|failure| *failure)))
     }
 }
@@ -120,6 +157,26 @@ impl<I> Drop for MapUnordered<I> {
     fn drop(&mut self) {
         self.core.shared().close_group(self.group);
     }
+}
+
+/// The next inputs, as many as go in one go and not many more bytes than there is room for.
+fn draw<B: Into<Bytes>>(
+    inputs: &mut impl Iterator<Item = B>,
+    room: u64,
+    exhausted: &mut bool,
+) -> Vec<Bytes> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while batch.len() < BATCH && bytes < room {
+        let Some(input) = inputs.next() else {
+            *exhausted = true;
+            break;
+        };
+        let input: Bytes = input.into();
+        bytes += input.len() as u64;
+        batch.push(input);
+    }
+    batch
 }
 
 /// What nobody waits for any more need not run.

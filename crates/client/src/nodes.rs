@@ -17,7 +17,7 @@ use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX};
 use wire::member::{Member, State as MemberState};
 use wire::name::{Hash, Name};
 use wire::status::Report;
-use wire::task::{Input, Output, Run, RunHead};
+use wire::task::{Input, Output, Run, RunHead, Status};
 use wire::units::{Span, Time};
 
 use crate::status::{NodeReport, NodeStatus};
@@ -25,6 +25,10 @@ use crate::status::{NodeReport, NodeStatus};
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
 const PAUSE: Span = Span::from_millis(50);
 const PAUSE_MAX: Span = Span::from_secs(5);
+/// Tokens from here on are of bulk connections.
+const BULK: usize = 1 << 32;
+
+use crate::bulk::Bulk;
 
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,17 @@ struct Node {
     trouble: Option<String>,
     /// What it said when it was asked.
     report: Option<Report>,
+    /// What bulk connections name the link by.
+    token: u64,
+    bulk: Option<Bulk>,
+    /// Results whose other half is still to come.
+    halves: HashMap<u64, Half>,
+}
+
+/// Half of a large result.
+enum Half {
+    Head { status: Status, ran: Span, length: u64 },
+    Bytes(Bytes),
 }
 
 enum Life {
@@ -72,6 +87,8 @@ pub(crate) struct Nodes {
     me: Name,
     nodes: Vec<Node>,
     libraries: HashMap<Hash, Bytes>,
+    /// Bytes of programs sent so far.
+    pub(crate) uploaded: u64,
     dirty: Vec<usize>,
     unread: VecDeque<usize>,
 }
@@ -84,6 +101,7 @@ impl Nodes {
             me,
             nodes: Vec::new(),
             libraries: HashMap::new(),
+            uploaded: 0,
             dirty: Vec::new(),
             unread: VecDeque::new(),
         }
@@ -94,7 +112,17 @@ impl Nodes {
             return;
         }
         let life = Life::Away { until: now };
-        self.nodes.push(Node { target, name: None, life, pause: PAUSE, trouble: None, report: None });
+        self.nodes.push(Node {
+            target,
+            name: None,
+            life,
+            pause: PAUSE,
+            trouble: None,
+            report: None,
+            token: 0,
+            bulk: None,
+            halves: HashMap::new(),
+        });
     }
 
     pub(crate) fn keep_library(&mut self, hash: Hash, bytes: Bytes) {
@@ -182,7 +210,8 @@ impl Nodes {
         }
     }
 
-    fn dial(&mut self, now: Time, at: usize) {
+    /// Starts to connect to a node, for `token`'s events.
+    fn connect(&self, at: usize, token: Token) -> Result<Watched, String> {
         let connection = match &self.nodes[at].target {
             Target::Tcp(address) => match &self.tls {
                 Some(tls) => Connection::dial(*address, tls).map_err(|error| error.to_string()),
@@ -192,11 +221,14 @@ impl Nodes {
                 .map(Connection::plain)
                 .map_err(|error| error.to_string()),
         };
-        let registered = connection.and_then(|connection| {
-            let watched = Watched::new(connection, &self.registry, Token(at));
+        connection.and_then(|connection| {
+            let watched = Watched::new(connection, &self.registry, token);
             watched.map_err(|error| error.to_string())
-        });
-        match registered {
+        })
+    }
+
+    fn dial(&mut self, now: Time, at: usize) {
+        match self.connect(at, Token(at)) {
             Ok(connection) => {
                 self.nodes[at].life = Life::Dialling(Box::new(connection));
                 self.open(now, at);
@@ -246,6 +278,10 @@ impl Nodes {
                 return;
             }
         }
+        self.nodes[at].halves.clear();
+        if let Some(bulk) = self.nodes[at].bulk.take() {
+            bulk.release(&self.registry);
+        }
         dispatch.handle(now, Event::NodeDown { link: LinkId(at as u32) });
         self.away(now, at, trouble);
     }
@@ -253,6 +289,9 @@ impl Nodes {
     /// A connection may be read or written.
     pub(crate) fn ready(&mut self, now: Time, event: &mio::event::Event, dispatch: &mut Dispatch) {
         let at = event.token().0;
+        if at >= BULK {
+            return self.bulk_ready(now, event, at - BULK, dispatch);
+        }
         let Some(node) = self.nodes.get_mut(at) else { return };
         if let Life::Linked(connection, _) | Life::Dialling(connection) = &mut node.life {
             connection.observe(event);
@@ -268,8 +307,10 @@ impl Nodes {
     /// Reads on where the last read left something.
     pub(crate) fn read_unread(&mut self, now: Time, dispatch: &mut Dispatch) {
         for _ in 0..self.unread.len() {
-            if let Some(at) = self.unread.pop_front() {
-                self.read(now, at, dispatch);
+            match self.unread.pop_front() {
+                Some(at) if at >= BULK => self.read_bulk(now, at - BULK, dispatch),
+                Some(at) => self.read(now, at, dispatch),
+                None => {}
             }
         }
     }
@@ -319,15 +360,22 @@ impl Nodes {
                 if !link.is_up() {
                     break Err("a result before the greeting".to_owned());
                 }
-                let output = match done.head.output {
-                    Output::Inline => Payload::Inline(done.inline),
-                    Output::Bulk(_) | Output::Stream(_) => {
-                        break Err("a result over a bulk connection that was never made".to_owned());
-                    }
-                };
                 let (status, ran) = (done.head.status, done.head.ran);
-                let done = Event::Done { link: link_id, channel, status, ran, output };
-                dispatch.handle(now, done);
+                match done.head.output {
+                    Output::Inline => {
+                        let output = Payload::Inline(done.inline);
+                        let done = Event::Done { link: link_id, channel, status, ran, output };
+                        dispatch.handle(now, done);
+                    }
+                    Output::Bulk(length) => {
+                        self.need_bulk(now, at);
+                        let half = Half::Head { status, ran, length };
+                        if let Err(trouble) = self.join_halves(now, at, channel, half, dispatch) {
+                            break Err(trouble);
+                        }
+                    }
+                    Output::Stream(_) => break Err("a stream that nobody asked for".to_owned()),
+                }
             } else if link.message(now, &message) == Pass::Taken {
                 self.manners(now, at, dispatch);
             } else {
@@ -403,6 +451,7 @@ impl Nodes {
                     node.pause = PAUSE;
                     node.trouble = None;
                     node.name = Some(welcome.node.clone());
+                    node.token = welcome.link;
                     let link = LinkId(at as u32);
                     let (name, slots) = (welcome.node, welcome.slots);
                     dispatch.handle(now, Event::NodeUp { link, name, slots });
@@ -418,11 +467,17 @@ impl Nodes {
     }
 
     /// Carries out one effect of the dispatcher (`Ended` is the tickets').
-    pub(crate) fn carry_out(&mut self, effect: Effect) {
+    pub(crate) fn carry_out(&mut self, now: Time, effect: Effect) {
         match effect {
             Effect::Run { link, channel, program, attempt, deadline, input } => {
-                let Payload::Inline(inline) = input else { return };
-                let input = Input::Inline;
+                let Payload::Inline(bytes) = input else { return };
+                let (input, inline) = if bytes.len() <= INLINE_MAX {
+                    (Input::Inline, bytes)
+                } else {
+                    let input = Input::Bulk(bytes.len() as u64);
+                    self.send_payload(now, link, channel, bytes);
+                    (input, Bytes::new())
+                };
                 let head = RunHead { program, attempt, deadline, input };
                 self.send(link, channel, &Message::Run(Run { head, inline }));
             }
@@ -430,7 +485,13 @@ impl Nodes {
             Effect::Upload { link, channel, hash } => {
                 let bytes = self.libraries.get(&hash).cloned().unwrap_or_default();
                 let length = bytes.len() as u64;
-                let inline = if bytes.len() <= INLINE_MAX { bytes } else { Bytes::new() };
+                self.uploaded += length;
+                let inline = if bytes.len() <= INLINE_MAX {
+                    bytes
+                } else {
+                    self.send_payload(now, link, channel, bytes);
+                    Bytes::new()
+                };
                 self.send(link, channel, &Message::Put(Put { hash, length }, inline));
             }
             Effect::Ended { .. } => unreachable!("the driver keeps these"),
@@ -447,9 +508,108 @@ impl Nodes {
         }
     }
 
+    // Payloads.
+
+    fn send_payload(&mut self, now: Time, link: LinkId, channel: u64, bytes: Bytes) {
+        let at = link.0 as usize;
+        self.need_bulk(now, at);
+        if let Some(bulk) = &mut self.nodes[at].bulk {
+            bulk.send(channel, bytes);
+            self.dirty.push(at);
+        }
+    }
+
+    /// Makes sure that the link has a bulk connection, or will have. If it cannot be dialled, the
+    /// control connection will fail as well, and the task is tried again.
+    fn need_bulk(&mut self, now: Time, at: usize) {
+        if self.nodes[at].bulk.is_some() {
+            return;
+        }
+        if let Ok(connection) = self.connect(at, Token(BULK + at)) {
+            let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
+            let purpose = Purpose::Bulk { link: self.nodes[at].token };
+            let hello = Hello { agent, name: self.me.clone(), purpose };
+            self.nodes[at].bulk = Some(Bulk::new(now, connection, hello));
+            self.dirty.push(at);
+        }
+    }
+
+    fn bulk_ready(
+        &mut self,
+        now: Time,
+        event: &mio::event::Event,
+        at: usize,
+        dispatch: &mut Dispatch,
+    ) {
+        if let Some(bulk) = self.nodes.get_mut(at).and_then(|node| node.bulk.as_mut()) {
+            bulk.observe(event);
+            self.dirty.push(at);
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                self.read_bulk(now, at, dispatch);
+            }
+        }
+    }
+
+    fn read_bulk(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) {
+        let Some(bulk) = &mut self.nodes[at].bulk else { return };
+        let mut arrived = Vec::new();
+        let read = bulk.read(now, &mut arrived);
+        self.dirty.push(at);
+        let joined = arrived.into_iter().try_for_each(|(channel, bytes)| {
+            self.join_halves(now, at, channel, Half::Bytes(bytes), dispatch)
+        });
+        match joined.and(read) {
+            Ok(false) => {}
+            Ok(true) => self.unread.push_back(BULK + at),
+            Err(trouble) => self.lost(now, at, dispatch, trouble),
+        }
+    }
+
+    /// A result is there once both its head and its bytes are.
+    fn join_halves(
+        &mut self,
+        now: Time,
+        at: usize,
+        channel: u64,
+        half: Half,
+        dispatch: &mut Dispatch,
+    ) -> Result<(), String> {
+        let halves = &mut self.nodes[at].halves;
+        let (status, ran, length, bytes) = match (halves.remove(&channel), half) {
+            (None, half) => {
+                halves.insert(channel, half);
+                return Ok(());
+            }
+            (Some(Half::Head { status, ran, length }), Half::Bytes(bytes))
+            | (Some(Half::Bytes(bytes)), Half::Head { status, ran, length }) => {
+                (status, ran, length, bytes)
+            }
+            (Some(_), _) => return Err("two results of one task".to_owned()),
+        };
+        if bytes.len() as u64 != length {
+            return Err("a result of another length than announced".to_owned());
+        }
+        let (link, output) = (LinkId(at as u32), Payload::Inline(bytes));
+        dispatch.handle(now, Event::Done { link, channel, status, ran, output });
+        Ok(())
+    }
+
     /// Sends what is queued.
     pub(crate) fn flush(&mut self, now: Time, dispatch: &mut Dispatch) {
         for at in std::mem::take(&mut self.dirty) {
+            let written = match &mut self.nodes[at].bulk {
+                Some(bulk) => bulk.write(&self.registry),
+                None => Ok(false),
+            };
+            match written {
+                Ok(false) => {}
+                // More could be sent at once: in the next turn, after everybody else.
+                Ok(true) => self.unread.push_back(BULK + at),
+                Err(trouble) => {
+                    self.lost(now, at, dispatch, trouble);
+                    continue;
+                }
+            }
             let connection = match &mut self.nodes[at].life {
                 Life::Linked(connection, _) | Life::Dialling(connection) => connection,
                 Life::Away { .. } | Life::Gone => continue,

@@ -92,15 +92,6 @@ impl Tickets {
         open
     }
 
-    /// Every task that has not ended.
-    pub(crate) fn open(&self) -> Vec<TaskId> {
-        let open = |(_, ticket): (usize, &Ticket)| match ticket {
-            Ticket::Waiting { task, .. } => Some(*task),
-            Ticket::Done(_) => None,
-        };
-        self.tickets.iter().filter_map(open).collect()
-    }
-
     /// A task has ended. Returns whom to wake.
     pub(crate) fn ended(&mut self, task: TaskId, result: Result) -> Option<Waker> {
         let at = *self.of_task.get(task.0 as usize)? as usize;

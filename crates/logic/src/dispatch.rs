@@ -566,7 +566,11 @@ impl Dispatch {
                 self.effects.push_back(Effect::Send { link, channel, message });
             }
             Place::Queued => {
-                self.programs[task.program as usize].tasks.retain(|&other| other != id);
+                // Those that are cancelled together are mostly the last ones.
+                let queue = &mut self.programs[task.program as usize].tasks;
+                if let Some(at) = queue.iter().rposition(|&other| other == id) {
+                    queue.remove(at);
+                }
                 self.queued -= 1;
                 self.end(id, End::cancelled(), None, Span(0));
             }

@@ -133,6 +133,7 @@ pub enum Effect {
     Attach {
         connection: LinkId,
         to: LinkId,
+        owner: Name,
     },
     StoreBlob {
         link: LinkId,
@@ -151,6 +152,10 @@ pub enum Effect {
     Worker(slots::Effect),
     /// Where the loop and a worker should run.
     Place(near::Effect),
+    /// The last link of this owner is down.
+    OwnerGone {
+        owner: Name,
+    },
     /// Everything is done after `Leave`.
     Left,
 }
@@ -448,7 +453,8 @@ impl Node {
             Some(to) => {
                 self.welcome(now, link, token);
                 self.links[link.0 as usize] = None;
-                self.effects.push_back(Effect::Attach { connection: link, to });
+                let Some(owner) = self.owner(to) else { return };
+                self.effects.push_back(Effect::Attach { connection: link, to, owner });
             }
             None => {
                 let reason = "no such link of this certificate".to_owned();
@@ -488,6 +494,13 @@ impl Node {
         match connection.kind {
             Kind::Client => {
                 self.tokens.remove(&connection.token);
+                let others = self.links.iter().flatten();
+                let mut others = others.filter(|other| other.kind == Kind::Client);
+                if !others.any(|other| other.peer == connection.peer)
+                    && let Peer::Client(owner) | Peer::Admin(owner) = connection.peer
+                {
+                    self.effects.push_back(Effect::OwnerGone { owner });
+                }
                 self.slots.link_down(link);
                 for buffer in self.arrivals.forget(link) {
                     self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));

@@ -48,6 +48,9 @@ const LOADING: Span = Span::from_secs(30);
 /// that it did not begin, so there is a bound.
 const UNBEGUN_MAX: u32 = 16;
 
+/// What a `Kill` ends a process with.
+const SIGKILL: i32 = 9;
+
 /// What workers have in common: programs are never shared between owners.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
@@ -127,7 +130,10 @@ pub struct Tally {
 pub enum Load {
     Idle,
     /// One task, and a worker has it.
-    Lone { link: LinkId, worker: WorkerId },
+    Lone {
+        link: LinkId,
+        worker: WorkerId,
+    },
     Crowd,
 }
 
@@ -295,15 +301,8 @@ impl Slots {
         let class = Class { owner: user.owner.clone(), program, memory };
         let class = *self.class_index.entry(class.clone()).or_insert_with(|| {
             let workers = Vec::new();
-            let known = Known {
-                class,
-                run: None,
-                workers,
-                lanes: 0,
-                tasks: 0,
-                served: 0,
-                stillborn: 0,
-            };
+            let known =
+                Known { class, run: None, workers, lanes: 0, tasks: 0, served: 0, stillborn: 0 };
             self.classes.insert(known)
         });
         self.classes[class].lanes += 1;
@@ -433,11 +432,13 @@ impl Slots {
     /// A worker ended a task. Results that were seen before are passed over.
     pub fn done(&mut self, now: Time, worker: WorkerId, sequence: u64, finished: Finished) {
         let Some(known) = self.workers.get_mut(worker.0 as usize) else { return };
-        if sequence != known.finished || known.life == Life::Starting {
-            // Peeked at before it was sent, or nonsense from a worker gone mad.
-            if let Payload::Buffer { buffer, .. } = finished.output {
-                self.effects.push_back(Effect::Release { buffer });
-            }
+        if sequence < known.finished {
+            // Peeked at before it was sent: its buffer went out with the first of the two.
+            return;
+        }
+        if sequence > known.finished || known.life == Life::Starting {
+            // Nonsense from a worker gone mad.
+            self.release(&finished.output);
             return;
         }
         let Some(task) = known.tasks.pop_front() else { return };
@@ -454,8 +455,8 @@ impl Slots {
         if task.wanted {
             self.end(task, status, ran, output);
         } else {
-            if let Payload::Buffer { buffer, .. } = output {
-                self.effects.push_back(Effect::Release { buffer });
+            if !share_buffer(&task.input, &output) {
+                self.release(&output);
             }
             self.end(task, Status::Cancelled, ran, Payload::empty());
         }
@@ -465,14 +466,7 @@ impl Slots {
     }
 
     /// The process is gone. `started`: how many tasks its progress page says it has begun.
-    pub fn exited(
-        &mut self,
-        now: Time,
-        worker: WorkerId,
-        exit: Exit,
-        started: u64,
-        stderr: &str,
-    ) {
+    pub fn exited(&mut self, now: Time, worker: WorkerId, exit: Exit, started: u64, stderr: &str) {
         let at = worker.0 as usize;
         if !self.workers.contains(at) {
             return;
@@ -488,6 +482,8 @@ impl Slots {
                 self.end(task, Status::Cancelled, ran, Payload::empty());
             } else if sequence + 1 == started {
                 let status = match &doom {
+                    // Killed or not, this is how it really ended.
+                    Some(_) if exit != Exit::Signal(SIGKILL) => blame(exit, stderr),
                     None => blame(exit, stderr),
                     Some((of, status)) if *of == sequence => status.clone(),
                     Some(_) => Status::WorkerLost {
@@ -661,13 +657,13 @@ impl Slots {
     }
 
     fn end(&mut self, task: Task, status: Status, ran: Span, output: Payload) {
-        self.release(&task.input);
+        if !share_buffer(&task.input, &output) {
+            self.release(&task.input);
+        }
         let Task { link, channel, lane, user, charged, .. } = task;
         let account = self.users.get_mut(link.0 as usize).and_then(Option::as_mut);
         let Some(user) = account.filter(|account| account.id == user) else {
-            if let Payload::Buffer { buffer, .. } = output {
-                self.effects.push_back(Effect::Release { buffer });
-            }
+            self.release(&output);
             return;
         };
         user.active -= 1;
@@ -685,8 +681,8 @@ impl Slots {
         self.effects.push_back(Effect::Done { link, channel, finished });
     }
 
-    fn release(&mut self, input: &Payload) {
-        if let Payload::Buffer { buffer, .. } = *input {
+    fn release(&mut self, payload: &Payload) {
+        if let Payload::Buffer { buffer, .. } = *payload {
             self.effects.push_back(Effect::Release { buffer });
         }
     }
@@ -764,6 +760,14 @@ impl Slots {
             Some((link, worker)) => Load::Lone { link, worker },
             None => Load::Crowd,
         }
+    }
+}
+
+/// A result may lie where its input lay: then there is one buffer to let go of, not two.
+fn share_buffer(input: &Payload, output: &Payload) -> bool {
+    match (input, output) {
+        (Payload::Buffer { buffer: a, .. }, Payload::Buffer { buffer: b, .. }) => a == b,
+        (Payload::Inline(_), _) | (_, Payload::Inline(_)) => false,
     }
 }
 

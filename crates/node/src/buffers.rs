@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use logic::BufferId;
 use sys::shared::SharedBuffer;
@@ -29,17 +29,23 @@ pub(crate) struct Buffer {
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     state: Mutex<State>,
-    freed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     next: u32,
     used: HashMap<BufferId, Arc<Buffer>>,
-    free: HashMap<Name, Vec<Arc<Buffer>>>,
-    /// Bytes of all buffers in use.
+    owners: HashMap<Name, Account>,
+}
+
+/// One owner's buffers.
+#[derive(Debug, Default)]
+struct Account {
+    /// Bytes in use.
     held: u64,
-    closed: bool,
+    free: Vec<Arc<Buffer>>,
+    /// Bytes of the free ones.
+    kept: u64,
 }
 
 impl Buffers {
@@ -47,20 +53,17 @@ impl Buffers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer of at least `length` bytes, waiting until others are given back if the node holds
-    /// too much. `None`: the node stops, or the kernel has no memory.
-    pub(crate) fn take_waiting(&self, owner: &Name, length: u64) -> Option<Arc<Buffer>> {
+    /// A buffer of at least `length` bytes, unless the owner holds too much already.
+    pub(crate) fn take_if_room(&self, owner: &Name, length: u64) -> Option<Arc<Buffer>> {
         let mut state = self.state();
-        while state.held > 0 && state.held.saturating_add(length) > PAYLOADS_HELD_MAX {
-            if state.closed {
-                return None;
-            }
-            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let held = state.owners.get(owner).map_or(0, |account| account.held);
+        if held > 0 && held.saturating_add(length) > PAYLOADS_HELD_MAX {
+            return None;
         }
         state.take(owner, length)
     }
 
-    /// The same without waiting: a result must have its place, or nothing would ever be freed.
+    /// The same whatever he holds: a result must have its place, or nothing would ever be freed.
     pub(crate) fn take(&self, owner: &Name, length: u64) -> Option<Arc<Buffer>> {
         self.state().take(owner, length)
     }
@@ -73,37 +76,34 @@ impl Buffers {
     pub(crate) fn release(&self, id: BufferId) {
         let mut state = self.state();
         let Some(buffer) = state.used.remove(&id) else { return };
-        state.held -= buffer.shared.len() as u64;
-        let free = state.free.entry(buffer.owner.clone()).or_default();
-        let kept: u64 = free.iter().map(|buffer| buffer.shared.len() as u64).sum();
-        if kept + buffer.shared.len() as u64 <= KEPT_FREE {
-            free.push(buffer);
+        let Some(account) = state.owners.get_mut(&buffer.owner) else { return };
+        let size = buffer.shared.len() as u64;
+        account.held -= size;
+        if account.kept + size <= KEPT_FREE {
+            account.kept += size;
+            account.free.push(buffer);
         }
-        self.freed.notify_all();
     }
 
-    /// The owner has no link any more.
+    /// The owner has no link any more: what is free goes.
     pub(crate) fn forget(&self, owner: &Name) {
-        self.state().free.remove(owner);
-    }
-
-    /// Nobody waits any longer.
-    pub(crate) fn close(&self) {
-        self.state().closed = true;
-        self.freed.notify_all();
+        if let Some(account) = self.state().owners.get_mut(owner) {
+            account.kept = 0;
+            account.free.clear();
+        }
     }
 }
 
 impl State {
     fn take(&mut self, owner: &Name, length: u64) -> Option<Arc<Buffer>> {
         let size = length.max(SMALLEST).checked_next_power_of_two()?;
-        let free = self.free.get_mut(owner);
-        let fitting = free.and_then(|free| {
-            let at = free.iter().position(|buffer| buffer.shared.len() as u64 == size)?;
-            Some(free.swap_remove(at))
-        });
+        let account = self.owners.entry(owner.clone()).or_default();
+        let fitting = account.free.iter().position(|buffer| buffer.shared.len() as u64 == size);
         let buffer = match fitting {
-            Some(buffer) => buffer,
+            Some(at) => {
+                account.kept -= size;
+                account.free.swap_remove(at)
+            }
             None => {
                 let size = NonZeroUsize::new(usize::try_from(size).ok()?)?;
                 let shared = SharedBuffer::create("farcall-payload", size).ok()?;
@@ -111,7 +111,7 @@ impl State {
                 Arc::new(Buffer { id: BufferId(self.next), shared, owner: owner.clone() })
             }
         };
-        self.held += buffer.shared.len() as u64;
+        account.held += size;
         self.used.insert(buffer.id, buffer.clone());
         Some(buffer)
     }

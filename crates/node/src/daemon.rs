@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use logic::node::{Effect, Event, Node, Peer};
 use logic::near;
+use logic::node::{Effect, Event, Node, Peer};
 use logic::slots;
 use logic::{LinkId, Payload, WorkerId};
 use mio::net::{TcpListener, UnixListener};
@@ -21,14 +21,14 @@ use sys::clock::monotonic_nanoseconds;
 use sys::cpu::Places;
 use transport::{Connection, DialTls, ListenTls};
 use wire::member::{Member, State};
-use wire::name::Hash;
+use wire::name::{Hash, Name};
 use wire::units::Time;
 
 use crate::Error;
-use crate::buffers::Buffers;
 use crate::join::{self, Neighbours};
 use crate::links::{Link, Links};
 use crate::options::Options;
+use crate::payloads::{News, Payloads};
 use crate::source::Source;
 use crate::store::Store;
 use crate::workers::{Said, Workers};
@@ -59,7 +59,7 @@ struct Daemon {
     neighbours: Neighbours,
     workers: Workers,
     store: Store,
-    buffers: Buffers,
+    payloads: Payloads,
     listeners: Vec<TcpListener>,
     unix: Option<UnixListener>,
     addresses: Vec<SocketAddr>,
@@ -94,6 +94,8 @@ impl Daemon {
         open_path(&scratch).map_err(data)?;
 
         let poll = Poll::new().map_err(kernel("make an event queue"))?;
+        let waker = mio::Waker::new(poll.registry(), Source::Threads.token())
+            .map_err(kernel("make a waker"))?;
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for (index, address) in options.listen.iter().enumerate() {
             let listen = |source| Error::Listen { address: address.to_string(), source };
@@ -153,7 +155,7 @@ impl Daemon {
             neighbours,
             workers,
             store,
-            buffers: Buffers::default(),
+            payloads: Payloads::new(waker),
             listeners,
             unix,
             addresses,
@@ -272,7 +274,7 @@ impl Daemon {
             Source::Listener(at) => self.accept(now, at as usize),
             Source::UnixListener => self.accept_unix(now),
             Source::Stop => self.stop(now),
-            Source::Threads => {}
+            Source::Threads => self.threads(now),
         }
     }
 
@@ -283,7 +285,25 @@ impl Daemon {
         }
     }
 
+    /// Bulk threads have something to say.
+    fn threads(&mut self, now: Time) {
+        while let Some(news) = self.payloads.news() {
+            match news {
+                News::Event(event) => self.node.handle(now, event),
+                News::Broken(link) => self.drop_link(now, link),
+            }
+        }
+    }
+
+    fn attach(&mut self, now: Time, connection: LinkId, to: LinkId, owner: Name) {
+        let Some(connection) = self.links.remove(self.poll.registry(), connection) else { return };
+        if !self.payloads.attach(to, connection, owner) {
+            self.drop_link(now, to);
+        }
+    }
+
     fn drop_link(&mut self, now: Time, link: LinkId) {
+        self.payloads.forget(link);
         if self.links.remove(self.poll.registry(), link).is_some() {
             self.neighbours.closed(now, link);
             self.node.handle(now, Event::Closed { link });
@@ -313,7 +333,7 @@ impl Daemon {
                 }
                 Said::Needs(bytes) => {
                     let Some(known) = self.workers.get_mut(worker) else { continue };
-                    match self.buffers.take(&known.class.owner, bytes) {
+                    match self.payloads.buffers.take(&known.class.owner, bytes) {
                         Some(buffer) => {
                             known.lend(buffer.id, &buffer.shared);
                             self.dirty.insert(worker);
@@ -335,7 +355,7 @@ impl Daemon {
         self.said.extend(remains.said);
         self.worker_said(now, worker);
         for buffer in remains.buffers {
-            self.buffers.release(buffer);
+            self.payloads.buffers.release(buffer);
         }
         let (exit, started, stderr) = (remains.exit, remains.started, remains.stderr);
         self.node.handle(now, Event::WorkerExited { worker, exit, started, stderr });
@@ -392,12 +412,16 @@ impl Daemon {
             Effect::Worker(effect) => self.carry_out_worker(now, effect),
             Effect::Place(effect) => self.place(effect),
             Effect::Close { link } => {
+                self.payloads.forget(link);
                 if let Some(mut connection) = self.links.remove(self.poll.registry(), link) {
                     self.neighbours.closed(now, link);
                     connection.close();
                 }
             }
-            Effect::SendPayload { .. } | Effect::Attach { .. } => {}
+            Effect::SendPayload { link, channel, buffer, length } => {
+                self.payloads.send(link, channel, buffer, length);
+            }
+            Effect::Attach { connection, to, owner } => self.attach(now, connection, to, owner),
             Effect::StoreBlob { link, channel, hash, bytes } => {
                 let (length, refused) = self.store_blob(&hash, bytes);
                 let stored = Event::BlobStored { link, channel, hash, length, refused };
@@ -408,6 +432,7 @@ impl Daemon {
                 let joined = join::redeem(&self.options.credentials_folder, &join);
                 self.node.handle(now, Event::Redeemed { link, channel, joined });
             }
+            Effect::OwnerGone { owner } => self.payloads.buffers.forget(&owner),
             Effect::Left => self.left = true,
         }
     }
@@ -418,7 +443,7 @@ impl Daemon {
                 let Some(known) = self.workers.get_mut(worker) else { return };
                 let buffer = match &input {
                     Payload::Inline(_) => None,
-                    Payload::Buffer { buffer, .. } => self.buffers.get(*buffer),
+                    Payload::Buffer { buffer, .. } => self.payloads.buffers.get(*buffer),
                 };
                 known.execute(sequence, attempt, input, buffer.as_ref().map(|b| &b.shared));
                 self.dirty.insert(worker);
@@ -441,7 +466,7 @@ impl Daemon {
                     self.node.handle(now, Event::WorkerMeasured { worker, peak });
                 }
             }
-            slots::Effect::Release { buffer } => self.buffers.release(buffer),
+            slots::Effect::Release { buffer } => self.payloads.buffers.release(buffer),
             slots::Effect::Done { .. } | slots::Effect::Credit { .. } => {
                 unreachable!("the machine turns these into messages")
             }
@@ -499,13 +524,13 @@ impl Daemon {
                 (bytes.len() as u64, self.store.put(hash, pieces).err())
             }
             Payload::Buffer { buffer, length } => {
-                let refused = match self.buffers.get(buffer) {
+                let refused = match self.payloads.buffers.get(buffer) {
                     Some(buffer) => {
                         self.store.put(hash, crate::bulk::pieces(&buffer.shared, length))
                     }
                     None => Err("its bytes were lost".to_owned()),
                 };
-                self.buffers.release(buffer);
+                self.payloads.buffers.release(buffer);
                 (length, refused.err())
             }
         }

@@ -18,6 +18,7 @@ mod daemon;
 mod links;
 mod join;
 mod workers;
+mod payloads;
 mod bulk;
 mod store;
 mod buffers;

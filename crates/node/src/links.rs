@@ -81,9 +81,7 @@ impl Links {
     /// The stranger who has had most time, if there are too many.
     fn crowded(&mut self) -> Option<usize> {
         let table = &self.table;
-        self.strangers.retain(|&(_, at)| {
-            table.get(at).is_some_and(|link| link.stage.is_strange())
-        });
+        self.strangers.retain(|&(_, at)| table.get(at).is_some_and(|link| link.stage.is_strange()));
         (self.strangers.len() >= STRANGERS_MAX)
             .then(|| self.strangers.pop_front())
             .flatten()
@@ -110,10 +108,6 @@ impl Links {
 
     pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
         self.table.get_mut(link.0 as usize)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
     }
 
     /// Gives the connection away, or drops it.

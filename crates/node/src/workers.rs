@@ -127,11 +127,8 @@ impl Workers {
         let mut spawn = Spawn::new(&self.command.program);
         spawn.args.clone_from(&self.command.args);
         spawn.env = worker::jail::environment(&scratch, self.command.environment.clone());
-        spawn.descriptors = vec![
-            (from_node.into(), 3),
-            (to_node.into(), 4),
-            (far_descriptors.into(), 5),
-        ];
+        spawn.descriptors =
+            vec![(from_node.into(), 3), (to_node.into(), 4), (far_descriptors.into(), 5)];
         spawn.stderr = Stderr::To(OwnedFd::from(far_stderr));
         let child = spawn.start().map_err(|e| failed("cannot start a worker", &e))?;
 

@@ -52,6 +52,7 @@ struct Target {
     bulk: Option<Wire>,
     redial: Time,
     backoff: Span,
+    leaving: bool,
     /// Payloads that wait for a bulk connection.
     outbox: Vec<(u64, Bytes)>,
     /// Results without their payload, and the other way round.
@@ -120,6 +121,7 @@ impl Client {
             bulk: None,
             redial: now,
             backoff: BACKOFF.0,
+            leaving: false,
             outbox: Vec::new(),
             dones: BTreeMap::new(),
             payloads: BTreeMap::new(),
@@ -147,8 +149,11 @@ impl Client {
             let bulks = net.plan.bulks;
             let bulk = net.random.per_mille(bulks);
             let terms = Terms { deadline, retries };
-            let task =
-                self.submit_one(net, program, Spec { client: self.at, deed, make, time, bulk, terms });
+            let task = self.submit_one(
+                net,
+                program,
+                Spec { client: self.at, deed, make, time, bulk, terms },
+            );
             let cancels = net.plan.cancels;
             if net.random.per_mille(cancels) {
                 let after = net.random.span(Span(1000), Span::from_millis(800));
@@ -224,10 +229,15 @@ impl Client {
     }
 
     pub(crate) fn closed(&mut self, net: &mut Net, connection: usize) {
-        if let Some((at, _)) = self.target_of(connection) {
-            self.drop_target(net, at);
-            self.settle(net);
+        let Some((at, is_bulk)) = self.target_of(connection) else { return };
+        let target = &mut self.targets[at];
+        // A node that leaves closes both after its last words, which come by two ways.
+        match (target.leaving, is_bulk) {
+            (true, true) if target.control.is_some() => target.bulk = None,
+            (true, false) if target.bulk.is_some() => target.control = None,
+            _ => self.drop_target(net, at),
         }
+        self.settle(net);
     }
 
     pub(crate) fn wake(&mut self, net: &mut Net) {
@@ -301,6 +311,7 @@ impl Client {
         for wire in [target.control.take(), target.bulk.take()].into_iter().flatten() {
             net.close(wire.connection, Side::Dialler);
         }
+        target.leaving = false;
         target.outbox.clear();
         target.dones.clear();
         target.payloads.clear();
@@ -388,6 +399,7 @@ impl Client {
                 }
             }
             Message::Goodbye(Goodbye::Leaving) => {
+                self.targets[at].leaving = true;
                 self.dispatch.handle(net.now, Event::NodeLeaving { link });
             }
             mut message => {
@@ -405,7 +417,7 @@ impl Client {
         let event = Event::Done { link, channel, status, ran, output };
         self.dispatch.handle(net.now, event.clone());
         self.bug.dones += 1;
-        if net.has_bug(Bug::DeliverTwice) && self.bug.dones % 16 == 0 {
+        if net.has_bug(Bug::DeliverTwice) && self.bug.dones.is_multiple_of(16) {
             let other = self.bug.channels.values().find(|other| **other != channel);
             if let (Some(other), Event::Done { link, status, ran, output, .. }) = (other, event) {
                 let event = Event::Done { link, channel: *other, status, ran, output };
@@ -485,14 +497,15 @@ impl Client {
                 }
             }
             Effect::Upload { link, channel, hash } => {
-                let Some((.., bytes)) = self.programs.iter().find(|(_, _, known, _)| *known == hash)
+                let Some((.., bytes)) =
+                    self.programs.iter().find(|(_, _, known, _)| *known == hash)
                 else {
                     return net.judge.fail("an upload of no program of ours".to_owned());
                 };
                 let (bytes, length) = (bytes.clone(), bytes.len() as u64);
                 let at = link.0 as usize;
                 // Large ones go by bulk; here either way is taken, by the client's number.
-                let inline = if self.at % 2 == 0 {
+                let inline = if self.at.is_multiple_of(2) {
                     bytes
                 } else {
                     self.send_payload(at, channel, &bytes);

@@ -33,8 +33,10 @@ struct Record {
     ended: bool,
     /// Its client died: nobody waits for it.
     orphan: bool,
-    starts: u32,
-    last_attempt: u32,
+    /// The attempts that began, anywhere.
+    begun: Vec<u32>,
+    /// Workers that it killed itself.
+    kills: u32,
 }
 
 /// What went wrong, as far as it excuses how tasks end.
@@ -126,8 +128,8 @@ impl Judge {
             cancelled: false,
             ended: false,
             orphan: false,
-            starts: 0,
-            last_attempt: 0,
+            begun: Vec::new(),
+            kills: 0,
         });
         self.records.len() as u32 - 1
     }
@@ -154,16 +156,20 @@ impl Judge {
         let Some(record) = self.records.get_mut(task as usize) else {
             return self.fail(format!("a worker was given task {task}, which nobody submitted"));
         };
-        record.starts += 1;
-        let (starts, retries) = (record.starts, record.spec.terms.retries);
-        if attempt <= record.last_attempt {
-            let last = record.last_attempt;
-            self.fail(format!("task {task}: attempt {attempt} began after attempt {last} had"));
-        } else if starts > retries + 1 {
-            self.fail(format!("task {task} with {retries} retries began {starts} times"));
-        } else {
-            record.last_attempt = attempt;
+        let retries = record.spec.terms.retries;
+        // A node that is cut off may begin an old attempt late, but none twice.
+        let again = record.begun.contains(&attempt);
+        record.begun.push(attempt);
+        if again || attempt == 0 || attempt > retries + 1 {
+            let all = &record.begun;
+            let what = format!("task {task} with {retries} retries began as attempts {all:?}");
+            self.fail(what);
         }
+    }
+
+    /// It does what it was meant to, and its worker dies of it.
+    pub(crate) fn killed_its_worker(&mut self, task: u32) {
+        self.records[task as usize].kills += 1;
     }
 
     pub(crate) fn ended(&mut self, now: Time, client: usize, task: u32, outcome: &Outcome) {
@@ -185,7 +191,7 @@ impl Judge {
 
     fn judge(&self, task: u32, record: &Record, outcome: &Outcome) -> Result<(), &'static str> {
         let ensure = |holds: bool, why| if holds { Ok(()) } else { Err(why) };
-        let Record { spec, cancelled, starts, last_attempt, .. } = record;
+        let Record { spec, cancelled, begun, .. } = record;
         let excuses = &self.excuses;
         let (status, output) = match &outcome.end {
             End::NodeLost => {
@@ -204,19 +210,19 @@ impl Judge {
                     Deed::Crash | Deed::Exit | Deed::Hang | Deed::Leak => false,
                 };
                 ensure(may, "it cannot have ended so")?;
-                ensure(outcome.attempt == *last_attempt, "an older attempt's result")?;
+                ensure(begun.contains(&outcome.attempt), "that attempt never began")?;
                 let Payload::Inline(bytes) = output else { return Err("its output is not here") };
                 let want = output_of(&input_of(task), outcome.attempt);
                 ensure(*bytes == want, "another task's or attempt's output")
             }
             Status::Crashed { .. } => {
-                ensure(*starts > 0, "it never began")?;
-                ensure(*starts <= POISON_KILLS, "it killed more than three workers")?;
+                ensure(!begun.is_empty(), "it never began")?;
+                self.judge_poison(record)?;
                 let did = matches!(spec.deed, Deed::Crash | Deed::CrashOnce);
                 ensure(did || excuses.workers_killed, "nothing crashed it")
             }
             Status::Exited { .. } => {
-                ensure(*starts <= POISON_KILLS, "it killed more than three workers")?;
+                self.judge_poison(record)?;
                 ensure(spec.deed == Deed::Exit, "it did not exit")
             }
             Status::OutOfMemory { .. } => ensure(spec.deed == Deed::Leak, "it took no memory"),
@@ -232,6 +238,13 @@ impl Judge {
             Status::Broken { .. } => Err("no program here breaks its contract"),
             Status::WorkerLost { .. } => ensure(excuses.workers_died, "no worker died"),
         }
+    }
+
+    /// Where nothing else goes wrong, a client hears of each worker that its task killed.
+    fn judge_poison(&self, record: &Record) -> Result<(), &'static str> {
+        let heard = self.excuses.hurt.is_empty() && !self.excuses.workers_killed;
+        let too_often = heard && record.kills > POISON_KILLS;
+        if too_often { Err("it killed more than three workers") } else { Ok(()) }
     }
 
     /// How many tasks of a client have ended.

@@ -1,5 +1,6 @@
 //! `farcall-sim`: runs seeds until one breaks a promise.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a program prints")]
 
 use std::process::ExitCode;

@@ -15,6 +15,9 @@ use crate::plan::{Bug, Fault, Plan};
 use crate::random::Random;
 use crate::trace::{Line, Trace};
 
+/// How long the kernel waits for an answer to its own probes.
+const KEEPALIVE: Span = Span::from_secs(25);
+
 /// Somebody with a clock of his own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
@@ -42,16 +45,34 @@ impl Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum What {
     /// The next piece of a pipe comes out at this side.
-    Arrive { connection: usize, side: Side },
+    Arrive {
+        connection: usize,
+        side: Side,
+    },
     Wake(End),
     /// A worker does its next step.
-    Step { node: usize, worker: u32, birth: u64 },
+    Step {
+        node: usize,
+        worker: u32,
+        birth: u64,
+    },
     /// A worker's words, or the news of its end, reach its node.
-    Listen { node: usize, worker: u32, birth: u64 },
-    Submit { client: usize },
-    Cancel { client: usize, task: u32 },
+    Listen {
+        node: usize,
+        worker: u32,
+        birth: u64,
+    },
+    Submit {
+        client: usize,
+    },
+    Cancel {
+        client: usize,
+        task: u32,
+    },
     Fault,
-    StartNode { name: usize },
+    StartNode {
+        name: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -73,7 +94,8 @@ pub(crate) struct Connection {
 
 #[derive(Debug, Default)]
 struct Pipe {
-    pieces: VecDeque<Piece>,
+    /// Each with the time when it comes out.
+    pieces: VecDeque<(Time, Piece)>,
     last: Time,
 }
 
@@ -208,8 +230,8 @@ impl Net {
         }
         let pipe = &mut known.pipes[side as usize];
         pipe.last = pipe.last.max(self.now + latency);
-        pipe.pieces.push_back(piece);
         let last = pipe.last;
+        pipe.pieces.push_back((last, piece));
         self.at(last, What::Arrive { connection, side });
     }
 
@@ -231,7 +253,8 @@ impl Net {
             return None;
         }
         let known = &mut self.connections[connection];
-        let piece = known.pipes[side as usize].pieces.pop_front()?;
+        let pieces = &mut known.pipes[side as usize].pieces;
+        let (_, piece) = pieces.pop_front_if(|(due, _)| *due <= self.now)?;
         if known.open[side as usize] {
             if matches!(piece, Piece::Closed) {
                 known.open[side as usize] = false;
@@ -255,7 +278,7 @@ impl Net {
         known.open[side as usize] = false;
         if self.has_bug(Bug::DropLastFrame) {
             let pieces = &mut self.connections[connection].pipes[side.other() as usize].pieces;
-            if matches!(pieces.back(), Some(Piece::Bytes(_))) {
+            if matches!(pieces.back(), Some((_, Piece::Bytes(_)))) {
                 pieces.pop_back();
             }
         }
@@ -264,6 +287,9 @@ impl Net {
 
     /// Both sides lose the connection and all that is in flight.
     pub(crate) fn reset(&mut self, connection: usize) {
+        if self.connections[connection].swallows {
+            return;
+        }
         for side in [Side::Dialler, Side::Listener] {
             self.connections[connection].pipes[side as usize].pieces.clear();
             if self.connections[connection].open[side as usize] {
@@ -272,18 +298,30 @@ impl Net {
         }
     }
 
+    /// Nothing comes through any more. The kernels at both ends notice by their own probes, which
+    /// drivers must ask for: a bulk connection has no heartbeat.
     pub(crate) fn swallow(&mut self, connection: usize) {
-        let known = &mut self.connections[connection];
-        known.swallows = true;
-        known.pipes.iter_mut().for_each(|pipe| pipe.pieces.clear());
+        if self.connections[connection].swallows {
+            return;
+        }
+        for side in [Side::Dialler, Side::Listener] {
+            let at = self.now + KEEPALIVE + self.latency();
+            let pipe = &mut self.connections[connection].pipes[side as usize];
+            pipe.pieces.clear();
+            pipe.pieces.push_back((at, Piece::Closed));
+            self.at(at, What::Arrive { connection, side });
+        }
+        self.connections[connection].swallows = true;
     }
 
     /// The machine of this end is gone: nobody closes anything.
     pub(crate) fn power_off(&mut self, end: End) {
-        for connection in &mut self.connections {
+        for connection in 0..self.connections.len() {
             for side in [Side::Dialler, Side::Listener] {
-                if connection.end(side) == end {
-                    connection.open[side as usize] = false;
+                let known = &self.connections[connection];
+                if known.end(side) == end && known.open[side as usize] {
+                    self.swallow(connection);
+                    self.connections[connection].open[side as usize] = false;
                 }
             }
         }

@@ -287,7 +287,9 @@ impl Daemon {
     }
 
     fn drop_link(&mut self, net: &mut Net, link: LinkId) {
-        let Some(known) = self.links.get_mut(link.0 as usize).and_then(Option::take) else { return };
+        let Some(known) = self.links.get_mut(link.0 as usize).and_then(Option::take) else {
+            return;
+        };
         net.close(known.connection, known.side);
         if known.side == Side::Dialler {
             self.redial = net.now + Span::from_secs(1);
@@ -383,7 +385,7 @@ impl Daemon {
                 }
                 self.drop_link(net, link);
             }
-            Effect::Attach { connection, to } => {
+            Effect::Attach { connection, to, .. } => {
                 if let Some(known) = &mut self.links[connection.0 as usize] {
                     known.carries = Some(to);
                 }
@@ -413,6 +415,8 @@ impl Daemon {
             }
             Effect::Redeem { .. } => net.judge.fail("nobody joins here".to_owned()),
             Effect::Worker(effect) => self.carry_out_worker(net, effect),
+            // There are no processors here, and buffers are nobody's.
+            Effect::Place(_) | Effect::OwnerGone { .. } => {}
             Effect::Left => {
                 if !self.workers.values().all(|worker| !worker.is_running()) {
                     // Its patience ended before its tasks did.

@@ -147,7 +147,7 @@ impl Plan {
         let run_max = random.span(run_min, Span::from_millis(400));
         Self {
             story,
-            nodes: 1 + random.index(4),
+            nodes: if story == Story::Rivals { 1 } else { 1 + random.index(4) },
             slots_max: 1 + random.below(4),
             clients: 1 + random.index(3),
             one_owner: random.below(2) == 0,
@@ -162,8 +162,8 @@ impl Plan {
             cancels: rarely(random, 300),
             misdeeds: rarely(random, 200),
             bulks: rarely(random, 300),
-            stillborn: if faulty { rarely(random, 200) } else { 0 },
-            disk_full: if faulty { rarely(random, 300) } else { 0 },
+            stillborn: if faulty && story == Story::Chaos { rarely(random, 200) } else { 0 },
+            disk_full: if faulty && story == Story::Chaos { rarely(random, 300) } else { 0 },
             torn: if faulty { rarely(random, 500) } else { 0 },
             bug,
         }

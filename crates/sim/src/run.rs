@@ -117,8 +117,15 @@ fn everything_ends(world: &mut World, until: Time) -> bool {
 fn every_slot_works(world: &mut World) -> bool {
     let time = world.net.plan.latency.0 * 4 + Span::from_millis(10).0;
     let slots: u64 = useful(world).map(|node| u64::from(node.slots)).sum();
-    world.nodes.iter_mut().for_each(|node| node.running_most = 0);
     let count = 100.max(slots * 10);
+    // First everyone learns anew how long a task takes: whoever takes it for short sends too many
+    // ahead to one worker.
+    world.clients[0].submit_plain(&mut world.net, slots * 2, Span(time));
+    let warm = world.net.now + PATIENCE;
+    if !everything_ends(world, warm) {
+        return false;
+    }
+    world.nodes.iter_mut().for_each(|node| node.running_most = 0);
     world.clients[0].submit_plain(&mut world.net, count, Span(time));
     let rounds = count.div_ceil(slots.max(1));
     let until = world.net.now + Span(time * rounds * 3 + Span::from_secs(1).0);
@@ -144,14 +151,15 @@ fn rivals(world: &mut World) {
     while world.clients.len() < 2 {
         world.add_client();
     }
-    let time = world.net.plan.run_min;
-    // Long enough that starting workers is not what is measured.
-    let count = (Span::from_millis(400).0 / time.0).clamp(300, 3000);
+    // Long enough that neither starting workers nor the first turn is what is measured.
+    let time = world.net.plan.run_min.max(Span::from_micros(100));
+    let count = (Span::from_millis(400).0 / time.0).clamp(100, 4000);
     for client in 0..2 {
         world.clients[client].submit_plain(&mut world.net, count, time);
     }
     let mut shares = (0, 0);
-    while world.net.judge.open() > 0 {
+    let until = world.net.now + PATIENCE;
+    while world.net.judge.open() > 0 && world.net.now < until {
         let step = world.net.now + Span::from_millis(1);
         if !world.run_until(step) {
             return;
@@ -167,6 +175,5 @@ fn rivals(world: &mut World) {
         world.net.judge.fail(format!("equal backlogs of {count}, unequal shares: {a} and {b}"));
     }
     world.clients.iter_mut().for_each(|client: &mut Client| client.to_submit = 0);
-    let until = world.net.now + PATIENCE;
     everything_ends(world, until);
 }

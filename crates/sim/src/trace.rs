@@ -13,20 +13,72 @@ const KEPT: usize = 50;
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum Line {
     /// A frame arrives.
-    ToClient { client: usize, node: usize, kind: u8, channel: u64, length: usize },
-    ToNode { node: usize, connection: usize, kind: u8, channel: u64, length: usize },
-    Dialled { connection: usize },
-    Closed { connection: usize },
-    Submitted { client: usize, task: u32 },
-    Cancelled { client: usize, task: u32 },
-    Ended { client: usize, task: u32, attempt: u32, how: &'static str },
-    Born { node: usize, worker: u32 },
-    Ready { node: usize, worker: u32 },
-    Begun { node: usize, worker: u32, task: u32, attempt: u32 },
-    Killed { node: usize, worker: u32 },
-    Died { node: usize, worker: u32, started: u64 },
-    Fault { name: &'static str, a: usize, b: usize, until: u64 },
-    Act { name: &'static str },
+    ToClient {
+        client: usize,
+        node: usize,
+        kind: u8,
+        channel: u64,
+        length: usize,
+    },
+    ToNode {
+        node: usize,
+        connection: usize,
+        kind: u8,
+        channel: u64,
+        length: usize,
+    },
+    Dialled {
+        connection: usize,
+    },
+    Closed {
+        connection: usize,
+    },
+    Submitted {
+        client: usize,
+        task: u32,
+    },
+    Cancelled {
+        client: usize,
+        task: u32,
+    },
+    Ended {
+        client: usize,
+        task: u32,
+        attempt: u32,
+        how: &'static str,
+    },
+    Born {
+        node: usize,
+        worker: u32,
+    },
+    Ready {
+        node: usize,
+        worker: u32,
+    },
+    Begun {
+        node: usize,
+        worker: u32,
+        task: u32,
+        attempt: u32,
+    },
+    Killed {
+        node: usize,
+        worker: u32,
+    },
+    Died {
+        node: usize,
+        worker: u32,
+        started: u64,
+    },
+    Fault {
+        name: &'static str,
+        a: usize,
+        b: usize,
+        until: u64,
+    },
+    Act {
+        name: &'static str,
+    },
 }
 
 #[derive(Debug)]

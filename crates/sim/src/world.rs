@@ -120,7 +120,8 @@ impl World {
     fn commit(&mut self, fault: Fault) {
         let Self { net, clients, nodes, .. } = self;
         let longest = self.faults_until.since(net.now).min(Span::from_secs(30));
-        let until = net.now + net.random.span(Span::from_millis(1), longest.max(Span::from_millis(1)));
+        let until =
+            net.now + net.random.span(Span::from_millis(1), longest.max(Span::from_millis(1)));
         let alive: Vec<usize> = (0..nodes.len()).filter(|&at| nodes[at].alive).collect();
         let Some(&node) = alive.get(net.random.index(alive.len())) else { return };
         let client = net.random.index(clients.len());
@@ -239,4 +240,3 @@ impl World {
         }
     }
 }
-

@@ -26,7 +26,7 @@ pub const BULK_CHUNK_MAX: usize = 256 * 1024;
 /// Largest payload of a task that is sent as a whole (a stream has no such bound).
 pub const PAYLOAD_MAX: u64 = 16 << 30;
 
-/// Bytes of whole payloads that a node holds for all its clients together before it stops reading.
+/// Bytes of whole payloads that a node holds for one owner before it stops reading more of them.
 pub const PAYLOADS_HELD_MAX: u64 = 2 << 30;
 
 /// Bytes of a stream that may be on the way before the receiver asks for more.

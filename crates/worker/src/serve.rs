@@ -368,10 +368,13 @@ impl Pipe {
         if buffer.len() < bytes.len() {
             return Err(ServeError::Protocol { what: "a buffer smaller than was asked for" });
         }
-        // SAFETY: the target is our mapping, long enough. The source is the core's output, which
-        // may lie in the same mapping (a core may answer with a part of its input), so the copy is
-        // one that allows overlap. The node looks at the buffer only after DONE.
-        unsafe { std::ptr::copy(bytes.as_ptr(), buffer.as_ptr(), bytes.len()) };
+        // A core that answers with its input, where it lies, has done the copying.
+        if !std::ptr::eq(bytes.as_ptr(), buffer.as_ptr()) {
+            // SAFETY: the target is our mapping, long enough. The source is the core's output, which
+            // may lie in the same mapping (a core may answer with a part of its input), so the copy
+            // is one that allows overlap. The node looks at the buffer only after DONE.
+            unsafe { std::ptr::copy(bytes.as_ptr(), buffer.as_ptr(), bytes.len()) };
+        }
         let inline = Bytes::copy_from_slice(&number.to_le_bytes());
         Ok((Output::Bulk(bytes.len() as u64), inline))
     }

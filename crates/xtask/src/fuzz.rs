@@ -1,5 +1,8 @@
 //! `cargo xtask fuzz`: each target for a while.
 
+#[path = "../../../fuzz/src/seeds.rs"]
+mod seeds;
+
 use std::fs;
 
 use anyhow::{Context, bail};
@@ -7,6 +10,18 @@ use anyhow::{Context, bail};
 use crate::shell::{self, answers, program};
 
 const FUZZ_TARGETS: &str = "fuzz/fuzz_targets";
+const CORPUS: &str = "fuzz/corpus";
+const PROTOCOL: &str = "docs/protocol.md";
+
+/// What an input may make a decoder or a machine allocate at once, and what all of the process may
+/// hold: inputs are small, so whoever needs more believes a length that a stranger wrote.
+const MALLOC_LIMIT: &str = "-malloc_limit_mb=8";
+/// The sanitizer's shadow and the fuzzer's corpus come on top of the 64 that the target may have.
+const RSS_LIMIT: &str = "-rss_limit_mb=256";
+/// Freed memory that the sanitizer keeps to find late uses of it; 256 by default.
+const SANITIZER: (&str, &str) = ("ASAN_OPTIONS", "quarantine_size_mb=16");
+/// Longest input: some dozens of frames.
+const LENGTH_LIMIT: &str = "-max_len=16384";
 
 pub(crate) fn run(seconds: u64) -> anyhow::Result<()> {
     let targets = targets()?;
@@ -19,9 +34,27 @@ pub(crate) fn run(seconds: u64) -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    let limit = format!("-max_total_time={seconds}");
     for target in &targets {
-        shell::run(program("cargo").args(["+nightly", "fuzz", "run", target, "--", &limit]))?;
+        sow(target)?;
+        let mut fuzz = program("cargo");
+        fuzz.args(["+nightly", "fuzz", "run", target, "--", LENGTH_LIMIT]);
+        fuzz.args([MALLOC_LIMIT, RSS_LIMIT, "-print_final_stats=1"]);
+        fuzz.arg(format!("-max_total_time={seconds}")).env(SANITIZER.0, SANITIZER.1);
+        shell::run(&mut fuzz)?;
+    }
+    Ok(())
+}
+
+/// Lays the seeds of a target beside what earlier runs have found.
+fn sow(target: &str) -> anyhow::Result<()> {
+    let paper = fs::read_to_string(shell::root().join(PROTOCOL))
+        .with_context(|| format!("cannot read {PROTOCOL}"))?;
+    let vectors = seeds::vectors(&paper).map_err(|error| anyhow::anyhow!("{PROTOCOL}: {error}"))?;
+    let folder = shell::root().join(CORPUS).join(target);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (number, seed) in seeds::seeds(target, &vectors).iter().enumerate() {
+        let path = folder.join(format!("seed-{number}"));
+        fs::write(&path, seed).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

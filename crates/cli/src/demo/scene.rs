@@ -22,67 +22,67 @@ const NUMBER_MAX: f64 = 1e6;
 /// A whole scene file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Scene {
-    pub picture: Picture,
-    pub camera: Camera,
+pub(crate) struct Scene {
+    pub(crate) picture: Picture,
+    pub(crate) camera: Camera,
     #[serde(default)]
-    pub sky: Sky,
-    pub materials: BTreeMap<String, Material>,
+    pub(crate) sky: Sky,
+    pub(crate) materials: BTreeMap<String, Material>,
     #[serde(default)]
-    pub spheres: Vec<Sphere>,
+    pub(crate) spheres: Vec<Sphere>,
     #[serde(default)]
-    pub planes: Vec<Plane>,
+    pub(crate) planes: Vec<Plane>,
     #[serde(default)]
-    pub rectangles: Vec<Rectangle>,
+    pub(crate) rectangles: Vec<Rectangle>,
 }
 
 /// `[picture]`: how large and how good.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Picture {
-    pub width: u32,
-    pub height: u32,
+pub(crate) struct Picture {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
     /// Paths per pixel: time grows with it, noise with the inverse of its root.
-    pub samples: u32,
+    pub(crate) samples: u32,
     /// How often a path may bounce; glass in front of glass needs many.
     #[serde(default = "eight")]
-    pub depth: u32,
+    pub(crate) depth: u32,
     /// Brightness of the whole picture.
     #[serde(default = "one")]
-    pub exposure: f64,
+    pub(crate) exposure: f64,
 }
 
 /// `[camera]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Camera {
+pub(crate) struct Camera {
     /// Where it stands.
-    pub from: [f64; 3],
+    pub(crate) from: [f64; 3],
     /// What is in the middle of the picture.
-    pub to: [f64; 3],
+    pub(crate) to: [f64; 3],
     #[serde(default = "upwards")]
-    pub up: [f64; 3],
+    pub(crate) up: [f64; 3],
     /// From the bottom of the picture to its top, in degrees.
-    pub field_of_view: f64,
+    pub(crate) field_of_view: f64,
     /// Diameter of the lens: 0 makes everything sharp.
     #[serde(default)]
-    pub aperture: f64,
+    pub(crate) aperture: f64,
     /// The distance that is sharp; that of `to`, unless given.
-    pub focus: Option<f64>,
+    pub(crate) focus: Option<f64>,
 }
 
 /// `[sky]`: what light comes from where nothing is. Black, unless given.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sky {
-    pub horizon: [f64; 3],
-    pub zenith: [f64; 3],
+pub(crate) struct Sky {
+    pub(crate) horizon: [f64; 3],
+    pub(crate) zenith: [f64; 3],
 }
 
 /// `[materials.NAME]`, chosen by `kind = "…"`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Material {
+pub(crate) enum Material {
     /// Dull, like chalk.
     Diffuse { color: [f64; 3], checker: Option<Checker> },
     /// Dull under a clear coat, like a billiard ball.
@@ -107,51 +107,51 @@ pub enum Material {
 /// `checker = { color = …, size = … }`: every other square has this colour.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Checker {
-    pub color: [f64; 3],
-    pub size: f64,
+pub(crate) struct Checker {
+    pub(crate) color: [f64; 3],
+    pub(crate) size: f64,
 }
 
 /// `[[spheres]]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sphere {
-    pub center: [f64; 3],
-    pub radius: f64,
-    pub material: String,
+pub(crate) struct Sphere {
+    pub(crate) center: [f64; 3],
+    pub(crate) radius: f64,
+    pub(crate) material: String,
 }
 
 /// `[[planes]]`, without end.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Plane {
-    pub point: [f64; 3],
-    pub normal: [f64; 3],
-    pub material: String,
+pub(crate) struct Plane {
+    pub(crate) point: [f64; 3],
+    pub(crate) normal: [f64; 3],
+    pub(crate) material: String,
 }
 
 /// `[[rectangles]]`: a corner and the two sides that start there, at a right angle.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rectangle {
-    pub corner: [f64; 3],
-    pub side: [f64; 3],
-    pub other_side: [f64; 3],
-    pub material: String,
+pub(crate) struct Rectangle {
+    pub(crate) corner: [f64; 3],
+    pub(crate) side: [f64; 3],
+    pub(crate) other_side: [f64; 3],
+    pub(crate) material: String,
 }
 
 /// A part of the picture: one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tile {
-    pub x: u32,
-    pub y: u32,
-    pub columns: u32,
-    pub rows: u32,
+pub(crate) struct Tile {
+    pub(crate) x: u32,
+    pub(crate) y: u32,
+    pub(crate) columns: u32,
+    pub(crate) rows: u32,
 }
 
 /// Why a scene file cannot be drawn.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error(
         "cannot read the scene file {}; examples are in examples/scenes", path.display()
     )]
@@ -174,14 +174,14 @@ struct Wrong {
 
 impl Scene {
     /// Reads and checks a scene file.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
     /// Checks a scene; `path` is for messages only.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         let scene: Self = toml::from_str(text)
             .map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
         match scene.check() {
@@ -194,7 +194,7 @@ impl Scene {
 
     /// Makes the picture smaller, to at most `width` pixels and `samples` paths per pixel: the
     /// same view, rougher and sooner.
-    pub fn reduce(&mut self, width: u32, samples: u32) {
+    pub(crate) fn reduce(&mut self, width: u32, samples: u32) {
         let picture = &mut self.picture;
         if picture.width > width && width > 0 {
             let height = u64::from(picture.height) * u64::from(width) / u64::from(picture.width);
@@ -205,12 +205,13 @@ impl Scene {
     }
 
     /// The whole picture as one tile.
-    pub fn whole(&self) -> Tile {
+    #[cfg(test)]
+    pub(crate) fn whole(&self) -> Tile {
         Tile { x: 0, y: 0, columns: self.picture.width, rows: self.picture.height }
     }
 
     /// Cuts the picture into tiles of at most `side` by `side` pixels, row by row.
-    pub fn tiles(&self, side: u32) -> Vec<Tile> {
+    pub(crate) fn tiles(&self, side: u32) -> Vec<Tile> {
         let Picture { width, height, .. } = self.picture;
         let side = side.max(1) as usize;
         let mut tiles = Vec::new();
@@ -225,7 +226,7 @@ impl Scene {
     }
 
     /// The input of the compute core for one tile.
-    pub fn encode(&self, tile: Tile) -> Vec<u8> {
+    pub(crate) fn encode(&self, tile: Tile) -> Vec<u8> {
         let mut out = Encoder(Vec::with_capacity(4096));
         let Picture { width, height, samples, depth, exposure } = self.picture;
         out.0.extend_from_slice(b"FCT1");
@@ -273,7 +274,7 @@ impl Scene {
     }
 
     /// Copies the pixels of a rendered tile to their place in a picture of 3 bytes per pixel.
-    pub fn place(&self, tile: Tile, pixels: &[u8], picture: &mut [u8]) {
+    pub(crate) fn place(&self, tile: Tile, pixels: &[u8], picture: &mut [u8]) {
         let row_bytes = tile.columns as usize * 3;
         for (row, bytes) in pixels.chunks_exact(row_bytes).enumerate() {
             let y = tile.y as usize + row;

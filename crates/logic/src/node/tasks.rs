@@ -23,7 +23,10 @@ pub(super) struct Arrivals {
 enum Half {
     Task(RunHead, u64),
     Blob(Put),
-    Bytes { buffer: BufferId, length: u64 },
+    Bytes {
+        buffer: BufferId,
+        length: u64,
+    },
     /// The task was cancelled or given back; its bytes still come, and are dropped.
     Unwanted,
 }

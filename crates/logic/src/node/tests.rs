@@ -1,1 +1,367 @@
-//! Tests follow.
+//! What a node does for whom: roles, payloads, blobs, leaving. Tasks and workers are `slots`' tests.
+
+use wire::hello::VERSION;
+use wire::task::{Define, Input, Output, Program, Run, RunHead, Status, TakeBack};
+
+use super::*;
+
+const CLIENT: LinkId = LinkId(0);
+const OTHER: LinkId = LinkId(1);
+const LENGTH: u64 = 100_000;
+
+/// A node with one slot, and the time.
+struct Bench {
+    node: Node,
+    now: Time,
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn member(text: &str) -> Member {
+    Member { name: name(text), life: 1, addresses: Vec::new(), slots: 1, state: State::Here }
+}
+
+fn program() -> Program {
+    Program::Core { library: Hash::of(b"core"), name: "core".to_owned() }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let options =
+            Options { agent: "test".to_owned(), me: member("me"), grace: Span::from_secs(10) };
+        Self { node: Node::new(Time(1), options), now: Time(1) }
+    }
+
+    /// A node that a client of this name has a link to, and a program on it.
+    fn with_client(client: &str) -> Self {
+        let mut bench = Self::new();
+        bench.greet(CLIENT, Peer::Client(name(client)), Purpose::Client);
+        let define = Define { number: 0, program: program(), memory: 0 };
+        bench.say(CLIENT, 0, Message::Define(define));
+        bench
+    }
+
+    fn greet(&mut self, link: LinkId, peer: Peer, purpose: Purpose) -> String {
+        let token = u64::from(link.0) + 100;
+        let hello = Hello { agent: "test".to_owned(), name: name("somebody"), purpose };
+        let (version, hello) = (Message::Version(VERSION), Message::Hello(hello));
+        self.handle(vec![
+            Event::Accepted { link, peer, token },
+            Event::Message { link, channel: 0, message: version },
+            Event::Message { link, channel: 0, message: hello },
+        ])
+    }
+
+    fn say(&mut self, link: LinkId, channel: u64, message: Message) -> String {
+        self.handle(vec![Event::Message { link, channel, message }])
+    }
+
+    fn run(&mut self, channel: u64, input: Input) -> String {
+        let head = RunHead { program: 0, attempt: 1, deadline: Span(0), input };
+        self.say(CLIENT, channel, Message::Run(Run { head, inline: Bytes::new() }))
+    }
+
+    /// A payload arrives in a buffer that has the channel's number.
+    fn payload(&mut self, channel: u64, length: u64) -> String {
+        let buffer = BufferId(channel as u32);
+        self.handle(vec![Event::Payload { link: CLIENT, channel, buffer, length }])
+    }
+
+    fn worker_ready(&mut self, worker: u32) -> String {
+        self.handle(vec![Event::WorkerReady { worker: WorkerId(worker), result: Ok(()) }])
+    }
+
+    fn worker_done(&mut self, worker: u32, sequence: u64) -> String {
+        let (status, output) = (Status::Finished { code: 0 }, Payload::empty());
+        let finished = Finished { status, ran: Span::from_millis(9), output };
+        self.handle(vec![Event::WorkerDone { worker: WorkerId(worker), sequence, finished }])
+    }
+
+    /// The only place that touches the API: a batch of events, and what followed in short.
+    fn handle(&mut self, events: Vec<Event>) -> String {
+        self.now = self.now + Span::from_millis(1);
+        events.into_iter().for_each(|event| self.node.handle(self.now, event));
+        self.node.settle(self.now);
+        let effects = std::iter::from_fn(|| self.node.poll_effect());
+        let words: Vec<String> = effects.filter_map(|effect| describe(&effect)).collect();
+        words.join(", ")
+    }
+}
+
+/// What an effect is, in short; what belongs to every link's life is left out.
+fn describe(effect: &Effect) -> Option<String> {
+    Some(match effect {
+        Effect::Send { link, channel, message } => {
+            let what = match message {
+                Message::VersionAnswer { .. } => return None,
+                Message::Welcome(_) => "welcome".to_owned(),
+                Message::Members(news) => {
+                    let told = news.members.iter();
+                    let told: Vec<_> = told.map(|m| format!("{} {:?}", m.name, m.state)).collect();
+                    format!("members [{}]", told.join(", "))
+                }
+                Message::Credit(credit) => format!("credit {}", credit.limit),
+                Message::Goodbye(Goodbye::Forbidden { .. }) => "forbidden".to_owned(),
+                Message::Goodbye(Goodbye::Protocol { reason }) => format!("breach: {reason}"),
+                Message::Goodbye(goodbye) => format!("{goodbye:?}"),
+                Message::Done(done) => {
+                    let status = format!("{:?}", done.head.status);
+                    format!("done {channel} {}", status.split(' ').next().unwrap_or_default())
+                }
+                Message::Returned(returned) => format!("returned {:?}", returned.channels),
+                Message::Known(known) => format!("known {}", known.here),
+                Message::Stored(stored) => format!("stored {:?}", stored.refused),
+                other => format!("{other:?}"),
+            };
+            format!("{}: {what}", link.0)
+        }
+        Effect::SendPayload { link, channel, .. } => format!("{}: payload {channel}", link.0),
+        Effect::Close { link } => format!("close {}", link.0),
+        Effect::Attach { connection, to, .. } => format!("attach {} to {}", connection.0, to.0),
+        Effect::StoreBlob { channel, .. } => format!("store {channel}"),
+        Effect::Redeem { .. } => "redeem".to_owned(),
+        Effect::Worker(slots::Effect::Release { buffer }) => format!("free {}", buffer.0),
+        Effect::Worker(slots::Effect::Start { worker, .. }) => format!("start {}", worker.0),
+        Effect::Worker(slots::Effect::Execute { worker, sequence, .. }) => {
+            format!("run {}.{sequence}", worker.0)
+        }
+        Effect::Worker(slots::Effect::Kill { worker }) => format!("kill {}", worker.0),
+        Effect::Left => "left".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Who comes with which certificate, wants what, and gets what.
+#[track_caller]
+fn check(peer: Peer, purpose: Purpose, want: &str) {
+    assert_eq!(Bench::new().greet(CLIENT, peer, purpose), want);
+}
+
+#[test]
+fn a_client_is_let_in_and_gets_credits() {
+    let want = "0: welcome, 0: members [me Here], 0: credit 2";
+    check(Peer::Client(name("you")), Purpose::Client, want);
+    check(Peer::Admin(name("you")), Purpose::Client, want);
+}
+
+#[test]
+fn a_nodes_certificate_runs_no_tasks() {
+    check(Peer::Node(name("you")), Purpose::Client, "0: forbidden, close 0");
+}
+
+#[test]
+fn a_node_is_let_in_under_its_own_name_only() {
+    let node = Purpose::Node { member: member("you") };
+    check(Peer::Node(name("you")), node.clone(), "0: welcome, 0: members [me Here]");
+    check(Peer::Node(name("me-too")), node.clone(), "0: forbidden, close 0");
+    check(Peer::Client(name("you")), node.clone(), "0: forbidden, close 0");
+    check(Peer::Admin(name("you")), node, "0: forbidden, close 0");
+}
+
+#[test]
+fn a_stranger_may_only_join() {
+    check(Peer::Stranger, Purpose::Client, "0: forbidden, close 0");
+    check(Peer::Stranger, Purpose::Node { member: member("you") }, "0: forbidden, close 0");
+    check(Peer::Stranger, Purpose::Bulk { link: 100 }, "0: forbidden, close 0");
+    let mut bench = Bench::new();
+    assert_eq!(bench.greet(CLIENT, Peer::Stranger, Purpose::Join), "0: welcome");
+    let join = Join { secret: [0; 16], name: name("you"), request: Vec::new() };
+    assert_eq!(bench.say(CLIENT, 0, Message::Join(join)), "redeem");
+    let told = bench.say(CLIENT, 0, Message::StatusAsk);
+    assert_eq!(told, "0: breach: a stranger may only join, close 0");
+}
+
+#[test]
+fn a_connection_for_payloads_is_of_the_same_certificate() {
+    let mut bench = Bench::with_client("you");
+    let bulk = Purpose::Bulk { link: 100 };
+    let told = bench.greet(OTHER, Peer::Client(name("me")), bulk.clone());
+    assert_eq!(told, "1: forbidden, close 1");
+    let told = bench.greet(OTHER, Peer::Client(name("you")), Purpose::Bulk { link: 7 });
+    assert_eq!(told, "1: forbidden, close 1");
+    let told = bench.greet(OTHER, Peer::Client(name("you")), bulk);
+    assert_eq!(told, "1: welcome, attach 1 to 0");
+}
+
+#[test]
+fn news_of_members_goes_round() {
+    let mut bench = Bench::with_client("you");
+    let node = Purpose::Node { member: member("new") };
+    let told = bench.greet(OTHER, Peer::Node(name("new")), node);
+    assert_eq!(told, "1: welcome, 1: members [me Here], 0: members [new Here]");
+    let told = bench.handle(vec![Event::Closed { link: OTHER }]);
+    assert_eq!(told, "0: members [new Lost]");
+}
+
+#[test]
+fn a_client_may_say_only_what_clients_say() {
+    for message in [Message::Credit(wire::task::Credit { limit: 9 }), Message::Hello(hello())] {
+        let told = Bench::with_client("you").say(CLIENT, 0, message);
+        assert!(told.starts_with("0: breach: "), "{told}");
+        assert!(told.ends_with("close 0"), "{told}");
+    }
+}
+
+fn hello() -> Hello {
+    Hello { agent: String::new(), name: name("you"), purpose: Purpose::Client }
+}
+
+#[test]
+fn a_small_input_comes_with_its_task() {
+    let mut bench = Bench::with_client("you");
+    assert_eq!(bench.run(1, Input::Inline), "start 0");
+    assert_eq!(bench.worker_ready(0), "run 0.0");
+    assert_eq!(bench.worker_done(0, 0), "0: done 1 Finished, 0: credit 3");
+}
+
+#[test]
+fn a_large_input_may_come_after_its_task_or_before_it() {
+    let mut bench = Bench::with_client("you");
+    assert_eq!(bench.run(1, Input::Bulk(LENGTH)), "");
+    assert_eq!(bench.payload(1, LENGTH), "start 0");
+    assert_eq!(bench.payload(2, LENGTH), "");
+    assert_eq!(bench.run(2, Input::Bulk(LENGTH)), "");
+    assert_eq!(bench.worker_ready(0), "run 0.0");
+    assert_eq!(bench.worker_done(0, 0), "free 1, 0: done 1 Finished, run 0.1, 0: credit 3");
+}
+
+#[test]
+fn a_payload_that_is_not_as_announced_is_a_breach_and_is_freed() {
+    let breach = "0: breach: channel 1: its payload is not as announced, close 0";
+    let mut bench = Bench::with_client("you");
+    bench.run(1, Input::Bulk(LENGTH));
+    assert_eq!(bench.payload(1, LENGTH + 1), format!("free 1, {breach}"));
+    let mut bench = Bench::with_client("you");
+    bench.payload(1, LENGTH + 1);
+    assert_eq!(bench.run(1, Input::Bulk(LENGTH)), format!("free 1, {breach}"));
+    let mut bench = Bench::with_client("you");
+    bench.payload(1, LENGTH);
+    assert_eq!(bench.payload(1, LENGTH), format!("free 1, free 1, {breach}"));
+}
+
+#[test]
+fn bytes_of_a_task_that_was_cancelled_before_them_are_dropped() {
+    let mut bench = Bench::with_client("you");
+    bench.run(1, Input::Bulk(LENGTH));
+    assert_eq!(bench.say(CLIENT, 1, Message::Cancel), "0: done 1 Cancelled, 0: credit 3");
+    assert_eq!(bench.payload(1, LENGTH), "free 1");
+    assert_eq!(bench.node.tally().arrivals, 0);
+}
+
+#[test]
+fn tasks_that_wait_for_their_bytes_can_be_taken_back() {
+    let mut bench = Bench::with_client("you");
+    bench.run(1, Input::Bulk(LENGTH));
+    let all = Message::TakeBack(TakeBack { count: 5 });
+    assert_eq!(bench.say(CLIENT, 0, all), "0: returned [1], 0: credit 3");
+    assert_eq!(bench.payload(1, LENGTH), "free 1");
+}
+
+#[test]
+fn a_client_that_goes_leaves_no_buffer() {
+    let mut bench = Bench::with_client("you");
+    bench.payload(1, LENGTH);
+    bench.payload(2, LENGTH);
+    bench.run(2, Input::Bulk(LENGTH));
+    assert_eq!(bench.handle(vec![Event::Closed { link: CLIENT }]), "free 1, free 2");
+    assert_eq!(bench.payload(3, LENGTH), "free 3");
+}
+
+#[test]
+fn a_large_result_is_sent_before_its_end_is_told() {
+    let mut bench = Bench::with_client("you");
+    bench.run(1, Input::Inline);
+    bench.worker_ready(0);
+    let output = Payload::Buffer { buffer: BufferId(8), length: LENGTH };
+    let status = Status::Finished { code: 0 };
+    let finished = Finished { status, ran: Span::from_millis(9), output };
+    let done = Event::WorkerDone { worker: WorkerId(0), sequence: 0, finished };
+    bench.now = bench.now + Span::from_millis(1);
+    bench.node.handle(bench.now, done);
+    bench.node.settle(bench.now);
+    let first = bench.node.poll_effect();
+    assert!(matches!(first, Some(Effect::SendPayload { channel: 1, .. })), "{first:?}");
+    let Some(Effect::Send { message: Message::Done(done), .. }) = bench.node.poll_effect() else {
+        panic!("no end was told");
+    };
+    assert_eq!(done.head.output, Output::Bulk(LENGTH));
+}
+
+#[test]
+fn a_blob_is_known_to_whom_it_came_from_and_to_nobody_else() {
+    let mut bench = Bench::with_client("you");
+    bench.greet(OTHER, Peer::Client(name("spy")), Purpose::Client);
+    let hash = Hash::of(b"core");
+    let have = || Message::Have(wire::blob::Have { hash });
+    assert_eq!(bench.say(CLIENT, 3, have()), "0: known false");
+    let put = Message::Put(Put { hash, length: 4 }, Bytes::from_static(b"core"));
+    assert_eq!(bench.say(CLIENT, 3, put), "store 3");
+    let stored = Event::BlobStored { link: CLIENT, channel: 3, hash, length: 4, refused: None };
+    assert_eq!(bench.handle(vec![stored]), "0: stored None");
+    assert_eq!(bench.say(CLIENT, 3, have()), "0: known true");
+    assert_eq!(bench.say(OTHER, 3, have()), "1: known false");
+}
+
+#[test]
+fn a_large_blob_comes_as_a_payload() {
+    let mut bench = Bench::with_client("you");
+    let put = Message::Put(Put { hash: Hash::of(b"big"), length: LENGTH }, Bytes::new());
+    assert_eq!(bench.say(CLIENT, 3, put), "");
+    assert_eq!(bench.payload(3, LENGTH), "store 3");
+}
+
+#[test]
+fn a_blob_without_end_is_refused() {
+    let mut bench = Bench::with_client("you");
+    let put = Put { hash: Hash::of(b"big"), length: PAYLOAD_MAX + 1 };
+    let told = bench.say(CLIENT, 3, Message::Put(put, Bytes::new()));
+    assert!(told.starts_with("0: stored Some"), "{told}");
+}
+
+#[test]
+fn a_node_that_leaves_tells_everyone_and_ends_what_runs() {
+    let mut bench = Bench::with_client("you");
+    bench.greet(OTHER, Peer::Node(name("new")), Purpose::Node { member: member("new") });
+    bench.run(1, Input::Inline);
+    bench.worker_ready(0);
+    bench.run(2, Input::Inline);
+    let told = bench.handle(vec![Event::Leave]);
+    assert_eq!(told, "0: members [me Leaving], 1: members [me Leaving], 0: Leaving");
+    let all = Message::TakeBack(TakeBack { count: u32::MAX });
+    assert_eq!(bench.say(CLIENT, 0, all), "0: returned [2]");
+    let told = bench.worker_done(0, 0);
+    assert_eq!(told, "0: done 1 Finished, 0: members [me Gone], 1: members [me Gone], left");
+}
+
+#[test]
+fn a_node_does_not_leave_before_its_clients_know() {
+    let mut bench = Bench::with_client("you");
+    bench.handle(vec![Event::Leave]);
+    // It was sent before the client knew, and there is a credit for it.
+    assert_eq!(bench.run(1, Input::Inline), "start 0");
+    let all = Message::TakeBack(TakeBack { count: u32::MAX });
+    let told = bench.say(CLIENT, 0, all);
+    assert_eq!(told, "0: returned [1], 0: members [me Gone], left");
+}
+
+#[test]
+fn patience_with_what_runs_ends() {
+    let mut bench = Bench::with_client("you");
+    bench.run(1, Input::Inline);
+    bench.handle(vec![Event::Leave]);
+    bench.now = bench.now + Span::from_secs(9);
+    assert_eq!(bench.handle(vec![]), "");
+    bench.now = bench.now + Span::from_secs(2);
+    assert_eq!(bench.handle(vec![]), "0: members [me Gone], left");
+}
+
+#[test]
+fn a_client_that_comes_while_the_node_leaves_is_told_so_and_gets_no_credit() {
+    let mut bench = Bench::with_client("you");
+    bench.run(1, Input::Inline);
+    bench.handle(vec![Event::Leave]);
+    let told = bench.greet(OTHER, Peer::Client(name("late")), Purpose::Client);
+    assert_eq!(told, "1: welcome, 1: members [me Leaving], 1: Leaving");
+}

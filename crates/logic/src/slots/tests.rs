@@ -1,1 +1,565 @@
-//! Tests follow.
+//! Scripts of what users and workers do, each step with what must follow from it.
+
+use super::*;
+
+/// One step of a script. Tasks are named by their channel, workers by their number.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A user appears and defines a program: `Up(link, owner, program)`.
+    Up(u32, &'static str, &'static str),
+    /// As `Up`, with a limit of memory.
+    Limited(u32, u64),
+    Down(u32),
+    Run(u32, u64),
+    /// As `Run`, with a large input: its buffer has the channel's number.
+    RunBulk(u32, u64),
+    RunUntil(u32, u64, Span),
+    Burst(u32, std::ops::Range<u64>),
+    Cancel(u32, u64),
+    TakeBack(u32, u32),
+    Ready(u32),
+    Unusable(u32),
+    /// The worker's next results, each after so much time in it.
+    Done(u32, u64, Span),
+    /// It died of a signal after it had begun so many tasks.
+    Died(u32, i32, u64),
+    /// The page says: so many begun, the last one since then.
+    Peeked(u32, u64, Span),
+    Measured(u32, u64),
+    Tick,
+}
+use Step::*;
+
+const fn us(micros: u64) -> Span {
+    Span::from_micros(micros)
+}
+
+/// The only place that touches the API. Each step happens at a time in µs, in a batch of its own;
+/// the text says what followed: `start 0`, `run 0.5` (worker 0, its task 5; `run 0.5-9` for many),
+/// `done 1:7 Finished` (link 1, channel 7), `credit 1=8`, `kill 0`, `peek 0`, `measure 0`,
+/// `free 7` (a buffer).
+#[track_caller]
+fn check(size: u32, script: &[(u64, Step, &str)]) {
+    let mut slots = Slots::new(size);
+    let mut results = std::collections::BTreeMap::new();
+    for (number, (at, step, want)) in script.iter().enumerate() {
+        let now = Time(1_000_000) + us(*at);
+        take(&mut slots, &mut results, now, step.clone());
+        slots.settle(now);
+        let effects: Vec<Effect> = std::iter::from_fn(|| slots.poll_effect()).collect();
+        assert_eq!(describe(&effects), *want, "after step {number}, {step:?}, of {script:#?}");
+    }
+}
+
+fn take(
+    slots: &mut Slots,
+    results: &mut std::collections::BTreeMap<u32, u64>,
+    now: Time,
+    step: Step,
+) {
+    let program = |name: &str| {
+        let library = wire::name::Hash::of(name.as_bytes());
+        Program::Core { library, name: name.to_owned() }
+    };
+    let head = |deadline| {
+        let input = wire::task::Input::Inline;
+        RunHead { program: 0, attempt: 1, deadline, input }
+    };
+    let run = |slots: &mut Slots, link, channel, deadline, input| {
+        slots.run(LinkId(link), channel, head(deadline), input).expect("no breach");
+    };
+    match step {
+        Up(link, owner, name) => {
+            slots.link_up(LinkId(link), owner.parse().expect("a name"));
+            slots.define(LinkId(link), program(name), 0).expect("no breach");
+        }
+        Limited(link, memory) => {
+            slots.link_up(LinkId(link), "me".parse().expect("a name"));
+            slots.define(LinkId(link), program("limited"), memory).expect("no breach");
+        }
+        Down(link) => slots.link_down(LinkId(link)),
+        Run(link, channel) => run(slots, link, channel, Span(0), Payload::empty()),
+        RunBulk(link, channel) => {
+            let input = Payload::Buffer { buffer: BufferId(channel as u32), length: 1 };
+            run(slots, link, channel, Span(0), input);
+        }
+        RunUntil(link, channel, deadline) => run(slots, link, channel, deadline, Payload::empty()),
+        Burst(link, channels) => {
+            channels.for_each(|channel| run(slots, link, channel, Span(0), Payload::empty()));
+        }
+        Cancel(link, channel) => slots.cancel(LinkId(link), channel),
+        TakeBack(link, count) => {
+            let returned = slots.take_back(LinkId(link), count);
+            assert!(returned.len() <= count as usize);
+            assert!(returned.is_sorted_by(|a, b| a > b), "the last first: {returned:?}");
+        }
+        Ready(worker) => {
+            results.insert(worker, 0);
+            slots.ready(now, WorkerId(worker), Ok(()));
+        }
+        Unusable(worker) => slots.ready(now, WorkerId(worker), Err("no such symbol".into())),
+        Done(worker, count, ran) => {
+            let next = results.entry(worker).or_default();
+            for sequence in *next..*next + count {
+                let status = Status::Finished { code: 0 };
+                let finished = Finished { status, ran, output: Payload::empty() };
+                slots.done(now, WorkerId(worker), sequence, finished);
+            }
+            *next += count;
+        }
+        Died(worker, signal, started) => {
+            slots.exited(now, WorkerId(worker), Exit::Signal(signal), started, "");
+        }
+        Peeked(worker, started, since) => {
+            let since = if since == Span(0) { Time(0) } else { Time(1_000_000) + since };
+            slots.peeked(now, WorkerId(worker), started, since);
+        }
+        Measured(worker, peak) => slots.measured(now, WorkerId(worker), peak),
+        Tick => slots.tick(now),
+    }
+}
+
+fn describe(effects: &[Effect]) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut batch: Option<(u32, u64, u64)> = None;
+    let flush = |batch: &mut Option<(u32, u64, u64)>, words: &mut Vec<String>| {
+        if let Some((worker, first, last)) = batch.take() {
+            let last = if last > first { format!("-{last}") } else { String::new() };
+            words.push(format!("run {worker}.{first}{last}"));
+        }
+    };
+    for effect in effects {
+        if let Effect::Execute { worker, sequence, .. } = effect {
+            match &mut batch {
+                Some((of, _, last)) if *of == worker.0 && *last + 1 == *sequence => *last += 1,
+                batch => {
+                    flush(batch, &mut words);
+                    *batch = Some((worker.0, *sequence, *sequence));
+                }
+            }
+            continue;
+        }
+        flush(&mut batch, &mut words);
+        words.push(match effect {
+            Effect::Execute { .. } => unreachable!(),
+            Effect::Done { link, channel, finished } => {
+                let status = format!("{:?}", finished.status);
+                let status = status.split(' ').next().unwrap_or_default();
+                format!("done {}:{channel} {status}", link.0)
+            }
+            Effect::Credit { link, limit } => format!("credit {}={limit}", link.0),
+            Effect::Start { worker, .. } => format!("start {}", worker.0),
+            Effect::Kill { worker } => format!("kill {}", worker.0),
+            Effect::Peek { worker } => format!("peek {}", worker.0),
+            Effect::Measure { worker } => format!("measure {}", worker.0),
+            Effect::Release { buffer } => format!("free {}", buffer.0),
+        });
+    }
+    flush(&mut batch, &mut words);
+    words.join(", ")
+}
+
+const UP: Step = Up(0, "me", "a");
+
+#[test]
+fn a_task_starts_a_worker_and_ends_where_it_came_from() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 7), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (3, Done(0, 1, us(4000)), "done 0:7 Finished, credit 0=3"),
+            (4, Run(0, 8), "run 0.1"),
+        ],
+    );
+}
+
+#[test]
+fn a_second_slot_is_used_by_a_second_task() {
+    check(
+        2,
+        &[
+            (0, UP, "credit 0=4"),
+            (1, Burst(0, 1..4), "start 0, start 1"),
+            (2, Ready(1), "run 1.0"),
+            (3, Ready(0), "run 0.0"),
+            (4, Done(1, 1, us(9000)), "done 0:1 Finished, run 1.1, credit 0=5"),
+        ],
+    );
+}
+
+#[test]
+fn credits_grow_with_what_fits_into_the_prefetch() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            // 40 tasks of 100 µs fill the prefetch of 4 ms, and one runs.
+            (3, Done(0, 1, us(100)), "done 0:1 Finished, credit 0=42"),
+        ],
+    );
+}
+
+#[test]
+fn credits_are_renewed_in_batches() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (3, Done(0, 1, us(100)), "done 0:1 Finished, credit 0=42"),
+            (4, Burst(0, 2..12), "run 0.1-2"),
+            (5, Done(0, 2, us(100)), "done 0:2 Finished, done 0:3 Finished, run 0.3-4"),
+        ],
+    );
+}
+
+#[test]
+fn short_tasks_are_sent_ahead_and_long_ones_are_not() {
+    let script = |ran, ahead| {
+        [
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (3, Done(0, 1, ran), ahead),
+        ]
+    };
+    let mut short = script(us(20), "done 0:1 Finished, credit 0=202").to_vec();
+    short.push((4, Burst(0, 2..40), "run 0.1-10"));
+    check(1, &short);
+    let mut long = script(us(1000), "done 0:1 Finished, credit 0=6").to_vec();
+    long.push((4, Burst(0, 2..6), "run 0.1"));
+    check(1, &long);
+}
+
+#[test]
+fn two_clients_of_one_owner_take_turns_at_a_worker() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (0, Up(1, "me", "a"), "credit 1=2"),
+            (1, Burst(0, 1..3), "start 0"),
+            (1, Burst(1, 11..13), ""),
+            (2, Ready(0), "run 0.0"),
+            (3, Done(0, 1, us(2000)), "done 0:1 Finished, run 0.1, credit 0=4"),
+            (4, Done(0, 1, us(2000)), "done 1:11 Finished, run 0.2, credit 1=4"),
+            (5, Done(0, 1, us(2000)), "done 1:12 Finished, run 0.3, credit 1=5"),
+            (6, Done(0, 1, us(2000)), "done 0:2 Finished, credit 0=5"),
+        ],
+    );
+}
+
+#[test]
+fn a_newcomer_gets_his_share_of_slots_from_one_whose_workers_are_kept_busy() {
+    check(
+        2,
+        &[
+            (0, UP, "credit 0=4"),
+            (1, Burst(0, 1..3), "start 0, start 1"),
+            (2, Ready(0), "run 0.0"),
+            (2, Ready(1), "run 1.0"),
+            (3, Done(0, 1, us(50)), "done 0:1 Finished, credit 0=163"),
+            (3, Done(1, 1, us(50)), "done 0:2 Finished"),
+            (4, Burst(0, 3..20), "run 0.1-4, run 1.1-4"),
+            (5, Up(1, "you", "b"), "credit 1=4"),
+            (6, Run(1, 1), ""),
+            // Both have had alike, and it was the other's turn.
+            (
+                7,
+                Done(0, 3, us(50)),
+                "done 0:3 Finished, done 0:4 Finished, done 0:5 Finished, run 0.5-7",
+            ),
+            // Not topped up any more: one falls idle, and its slot changes hands.
+            (8, Done(1, 3, us(50)), "done 0:7 Finished, done 0:8 Finished, done 0:9 Finished"),
+            (9, Done(1, 1, us(50)), "done 0:10 Finished, kill 1, start 2"),
+            (
+                10,
+                Done(0, 3, us(50)),
+                "done 0:6 Finished, done 0:11 Finished, done 0:12 Finished, run 0.8-10",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_idle_worker_keeps_its_slot_only_for_a_moment() {
+    check(
+        2,
+        &[
+            (0, UP, "credit 0=4"),
+            (1, Burst(0, 1..3), "start 0, start 1"),
+            (2, Ready(0), "run 0.0"),
+            (2, Ready(1), "run 1.0"),
+            (3, Up(1, "you", "b"), "credit 1=4"),
+            (4, Done(0, 1, us(9000)), "done 0:1 Finished, credit 0=5"),
+            (5, Burst(1, 1..3), "kill 0, start 2"),
+            (6, Done(1, 1, us(9000)), "done 0:2 Finished, credit 0=6"),
+            (7, Tick, ""),
+            (60_000, Tick, "kill 1, start 3"),
+        ],
+    );
+}
+
+#[test]
+fn a_waiting_task_is_cancelled_at_once() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, RunBulk(0, 1), "start 0"),
+            (2, Cancel(0, 1), "free 1, done 0:1 Cancelled, credit 0=3"),
+            (3, Ready(0), ""),
+        ],
+    );
+}
+
+#[test]
+fn a_running_task_is_cancelled_with_its_worker() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Burst(0, 1..3), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (3, Cancel(0, 1), "kill 0, start 1"),
+            (4, Died(0, 9, 1), "done 0:1 Cancelled, credit 0=3"),
+            (5, Cancel(0, 1), ""),
+        ],
+    );
+}
+
+/// A worker with tasks 2 to 11 at it, the first of which is running; two more wait.
+const AHEAD: [(u64, Step, &str); 5] = [
+    (0, UP, "credit 0=2"),
+    (1, Run(0, 1), "start 0"),
+    (2, Ready(0), "run 0.0"),
+    (3, Done(0, 1, us(20)), "done 0:1 Finished, credit 0=202"),
+    (4, Burst(0, 2..14), "run 0.1-10"),
+];
+
+#[track_caller]
+fn check_ahead(script: &[(u64, Step, &str)]) {
+    check(1, &[&AHEAD, script].concat());
+}
+
+#[test]
+fn a_task_sent_ahead_is_cancelled_when_its_turn_comes() {
+    check_ahead(&[
+        (5, Cancel(0, 3), ""),
+        (6, Done(0, 1, us(20)), "done 0:2 Finished, kill 0, start 1"),
+        // It was not begun, and neither were those behind it.
+        (7, Died(0, 9, 2), "done 0:3 Cancelled"),
+        (8, Ready(1), "run 1.0-9"),
+    ]);
+}
+
+#[test]
+fn of_a_dead_workers_tasks_only_the_culprit_is_blamed() {
+    check_ahead(&[
+        (5, Died(0, 11, 4), "done 0:4 Crashed, done 0:3 WorkerLost, done 0:2 WorkerLost, start 0"),
+        (6, Ready(0), "run 0.0-8"),
+    ]);
+}
+
+#[test]
+fn nobody_is_blamed_for_the_task_before_it() {
+    // The deadline's task ended while the kill was on its way; the next one had begun.
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (3, Done(0, 1, us(20)), "done 0:1 Finished, credit 0=202"),
+            (4, RunUntil(0, 2, us(100)), "run 0.1"),
+            (5, Run(0, 3), "run 0.2"),
+            (200, Peeked(0, 2, us(5)), "kill 0"),
+            (201, Done(0, 1, us(190)), "done 0:2 Finished"),
+            (202, Died(0, 9, 3), "done 0:3 WorkerLost"),
+        ],
+    );
+}
+
+#[test]
+fn a_program_whose_workers_die_at_birth_is_refused() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Died(0, 11, 0), "start 0"),
+            (3, Died(0, 11, 0), "start 0"),
+            (4, Died(0, 11, 0), "done 0:1 Refused, credit 0=3"),
+            // It may be tried again.
+            (5, Run(0, 2), "start 0"),
+        ],
+    );
+}
+
+#[test]
+fn a_program_that_cannot_be_loaded_is_refused_with_its_reason() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Burst(0, 1..3), "start 0"),
+            (2, Unusable(0), "kill 0, done 0:1 Refused, done 0:2 Refused, credit 0=4"),
+            (3, Died(0, 9, 0), ""),
+        ],
+    );
+}
+
+#[test]
+fn a_program_that_loads_for_ever_is_refused() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (29_999_000, Tick, ""),
+            (30_000_001, Tick, "kill 0, done 0:1 Refused, credit 0=3"),
+        ],
+    );
+}
+
+#[test]
+fn a_deadline_counts_from_when_the_worker_began() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, RunUntil(0, 1, us(100)), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (102, Tick, "peek 0"),
+            // The process got round to it only late.
+            (102, Peeked(0, 1, us(60)), ""),
+            (159, Tick, ""),
+            (160, Tick, "peek 0"),
+            (160, Peeked(0, 1, us(60)), "kill 0"),
+            (161, Died(0, 9, 1), "done 0:1 TimeLimit, credit 0=3"),
+        ],
+    );
+}
+
+#[test]
+fn a_result_on_its_way_is_not_late() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, RunUntil(0, 1, us(100)), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (102, Tick, "peek 0"),
+            (102, Peeked(0, 1, us(0)), ""),
+            (103, Done(0, 1, us(90)), "done 0:1 Finished, credit 0=46"),
+        ],
+    );
+}
+
+#[test]
+fn results_held_back_are_looked_for() {
+    check_ahead(&[(5003, Tick, ""), (5004, Tick, "peek 0"), (5005, Peeked(0, 2, us(4)), "")]);
+}
+
+#[test]
+fn too_much_memory_ends_the_task() {
+    check(
+        1,
+        &[
+            (0, Limited(0, 100), "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (20_002, Tick, "measure 0"),
+            (20_002, Measured(0, 100), ""),
+            (40_002, Tick, "measure 0"),
+            (40_002, Measured(0, 101), "kill 0"),
+            (40_003, Died(0, 9, 1), "done 0:1 OutOfMemory, credit 0=3"),
+        ],
+    );
+}
+
+#[test]
+fn an_idle_worker_ends_after_a_while() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (3, Done(0, 1, us(9000)), "done 0:1 Finished, credit 0=3"),
+            (30_000_002, Tick, ""),
+            (30_000_003, Tick, "kill 0"),
+            (30_000_004, Died(0, 9, 1), ""),
+        ],
+    );
+}
+
+#[test]
+fn only_what_is_not_at_a_worker_is_given_back() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (3, RunBulk(0, 2), ""),
+            // Its credit comes back at once.
+            (4, TakeBack(0, 9), "free 2, credit 0=3"),
+            (5, TakeBack(0, 9), ""),
+            (6, Done(0, 1, us(9000)), "done 0:1 Finished, credit 0=4"),
+        ],
+    );
+}
+
+#[test]
+fn a_client_that_goes_takes_its_tasks_with_it() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, RunBulk(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (3, RunBulk(0, 2), ""),
+            (4, Down(0), "free 2, kill 0"),
+            (5, Died(0, 9, 1), "free 1"),
+        ],
+    );
+}
+
+#[test]
+fn after_everyone_has_gone_nothing_is_left() {
+    let mut slots = Slots::new(2);
+    let mut results = std::collections::BTreeMap::new();
+    let steps =
+        [UP, Burst(0, 1..4), Ready(0), Ready(1), Down(0), Died(0, 9, 1), Died(1, 9, 1), Tick];
+    for (at, step) in steps.into_iter().enumerate() {
+        let now = Time(at as u64 + 1);
+        take(&mut slots, &mut results, now, step);
+        slots.settle(now);
+    }
+    assert_eq!(slots.tally(), Tally::default());
+    assert_eq!(slots.poll_timeout(), Time::NEVER);
+}
+
+#[test]
+fn a_task_without_a_credit_is_a_breach_and_its_buffer_is_freed() {
+    let mut slots = Slots::new(1);
+    let mut results = std::collections::BTreeMap::new();
+    for step in [UP, Run(0, 1), Run(0, 2)] {
+        take(&mut slots, &mut results, Time(1), step);
+        slots.settle(Time(1));
+    }
+    while slots.poll_effect().is_some() {}
+    // Cancelling what was announced only must not make room for more.
+    slots.pass(LinkId(0));
+    let input = wire::task::Input::Bulk(1);
+    let head = RunHead { program: 0, attempt: 1, deadline: Span(0), input };
+    let payload = Payload::Buffer { buffer: BufferId(3), length: 1 };
+    assert_eq!(slots.run(LinkId(0), 3, head, payload), Err(Breach::NoCredit));
+    assert_eq!(slots.poll_effect(), Some(Effect::Release { buffer: BufferId(3) }));
+}

@@ -85,7 +85,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn start(net: &mut Net, node: usize, number: u32, make: Make, slowness: u64) -> Self {
+    pub(super) fn start(
+        net: &mut Net,
+        node: usize,
+        number: u32,
+        make: Make,
+        slowness: u64,
+    ) -> Self {
         let birth = net.birth();
         let load = Span(Span::from_micros(300 + net.random.below(8000)).0 * slowness);
         net.after(load, What::Step { node, worker: number, birth });
@@ -173,7 +179,10 @@ impl Worker {
                     self.finish(net, &given, code);
                     self.next(net);
                 }
-                Then::Die(exit) => self.crash(net, exit),
+                Then::Die(exit) => {
+                    task_of(&given.input).into_iter().for_each(|t| net.judge.killed_its_worker(t));
+                    self.crash(net, exit);
+                }
             },
         }
         if self.flush <= net.now && !matches!(self.phase, Phase::Dead) {

@@ -1,0 +1,225 @@
+//! What becomes of results: files in a folder, or standard output in the order of the inputs.
+//!
+//! On standard output a result waits until all before it are there. Nothing is changed in it, apart
+//! from the newline that parts it from the next one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use client::{Failure, Output, Why};
+use serde::Serialize;
+
+use super::inputs::{Inputs, Names};
+use crate::errors::{Complaint, complaint, file};
+
+pub(crate) enum Results {
+    Folder(PathBuf),
+    Stdout(Box<Ordered>),
+}
+
+/// Standard output, in order.
+pub(crate) struct Ordered {
+    to: BufWriter<io::Stdout>,
+    style: Style,
+    /// Somebody reads along: nothing waits in the buffer.
+    is_terminal: bool,
+    next: u64,
+    /// Those that came before their turn; nothing to print for some.
+    early: BTreeMap<u64, Vec<u8>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Exact,
+    Lines,
+    Json,
+}
+
+/// One task's end, for programs.
+#[derive(Serialize)]
+struct Line<'a> {
+    index: u64,
+    input: &'a str,
+    node: Option<&'a str>,
+    attempt: u32,
+    ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+    /// An output that is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Reason>,
+}
+
+#[derive(Serialize)]
+struct Reason {
+    kind: &'static str,
+    text: String,
+}
+
+impl Results {
+    /// A file for each input. Two inputs of one name cannot both have theirs.
+    pub(crate) fn in_folder(folder: &Path, inputs: &Inputs) -> Result<Self, Complaint> {
+        if let Names::Files(files) = inputs.names() {
+            let mut seen: HashMap<_, &PathBuf> = HashMap::new();
+            for path in files.iter() {
+                if let Some(other) = seen.insert(path.file_name(), path) {
+                    let what = format!(
+                        "{} and {} would have the same result file",
+                        other.display(),
+                        path.display()
+                    );
+                    return Err(complaint("E0104", what).help("run them with a folder each"));
+                }
+            }
+        }
+        std::fs::create_dir_all(folder).map_err(|error| file("make folder", folder, &error))?;
+        Ok(Self::Folder(folder.to_owned()))
+    }
+
+    pub(crate) fn on_stdout(json: bool, single: bool) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let style = match (json, single) {
+            (true, _) => Style::Json,
+            (false, true) if !is_terminal => Style::Exact,
+            (false, _) => Style::Lines,
+        };
+        let to = BufWriter::new(io::stdout());
+        Self::Stdout(Box::new(Ordered { to, style, is_terminal, next: 0, early: BTreeMap::new() }))
+    }
+
+    /// Takes one result. `aside` keeps the progress bar away meanwhile. `false`: nobody reads any
+    /// more.
+    pub(crate) fn put(
+        &mut self,
+        index: u64,
+        name: &str,
+        result: Result<Output, Failure>,
+        aside: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
+    ) -> Result<bool, Complaint> {
+        match self {
+            Self::Folder(folder) => {
+                let Ok(output) = result else { return Ok(true) };
+                let file_name = Path::new(name).file_name().unwrap_or(name.as_ref());
+                let path = folder.join(file_name);
+                std::fs::write(&path, &output).map_err(|error| file("write", &path, &error))?;
+                Ok(true)
+            }
+            Self::Stdout(ordered) => ordered.put(index, name, result, aside),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Complaint> {
+        match self {
+            Self::Folder(_) => Ok(()),
+            Self::Stdout(mut ordered) => judge(ordered.to.flush()).map(|_| ()),
+        }
+    }
+}
+
+impl Ordered {
+    fn put(
+        &mut self,
+        index: u64,
+        name: &str,
+        result: Result<Output, Failure>,
+        aside: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
+    ) -> Result<bool, Complaint> {
+        let bytes = match (self.style, &result) {
+            (Style::Json, result) => json(index, name, result),
+            (_, Err(_)) => Vec::new(),
+            (style, Ok(output)) => {
+                let mut bytes = output.to_vec();
+                if style == Style::Lines && bytes.last() != Some(&b'\n') {
+                    bytes.push(b'\n');
+                }
+                bytes
+            }
+        };
+        self.early.insert(index, bytes);
+        if index != self.next {
+            return Ok(true);
+        }
+        if self.is_terminal {
+            return judge(aside(&mut || {
+                self.print()?;
+                self.to.flush()
+            }));
+        }
+        judge(self.print())
+    }
+
+    /// Prints all whose turn it is.
+    fn print(&mut self) -> io::Result<()> {
+        while let Some(bytes) = self.early.remove(&self.next) {
+            self.next += 1;
+            self.to.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// `Ok(false)`: the reader is gone.
+fn judge(written: io::Result<()>) -> Result<bool, Complaint> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(file("write", Path::new("to standard output"), &error)),
+    }
+}
+
+fn json(index: u64, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
+    let ms = |ran: std::time::Duration| (ran.as_secs_f64() * 1e6).round() / 1e3;
+    let bytes: Option<&[u8]> = match result {
+        Ok(output) => Some(output),
+        Err(Failure { why: Why::ExitCode { output, .. }, .. }) => Some(output),
+        Err(_) => None,
+    };
+    let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let output_base64 = if text.is_none() { bytes.map(base64) } else { None };
+    let (node, attempt, ran, failure) = match result {
+        Ok(output) => (Some(output.node()), output.attempt(), output.ran(), None),
+        Err(failure) => {
+            let reason = Reason { kind: failure.why.kind(), text: failure.why.to_string() };
+            (failure.node.as_deref(), failure.attempt, failure.ran, Some(reason))
+        }
+    };
+    let line =
+        Line { index, input, node, attempt, ms: ms(ran), output: text, output_base64, failure };
+    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// With padding, as RFC 4648 has it.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte));
+        let word = word << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            let index = word >> (18 - 6 * digit) & 63;
+            let used = digit <= chunk.len();
+            text.push(if used { char::from(DIGITS[index as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        let check = |bytes: &[u8], text| assert_eq!(base64(bytes), text);
+        check(b"", "");
+        check(b"f", "Zg==");
+        check(b"fo", "Zm8=");
+        check(b"foo", "Zm9v");
+        check(b"\xff\xfe\xfd\xfc", "//79/A==");
+    }
+}

@@ -1,0 +1,221 @@
+//! Errors in words: a code, what happened, why, and one next step.
+//!
+//! ```text
+//! error[E0201]: no node can be reached
+//!   note: host-a:4114 (no answer)
+//!   help: one next step
+//! ```
+//!
+//! The first digits of a code: E01 a command's own input, E02 the cluster and its nodes, E03
+//! credentials, E04 scenes and other files, E09 the rest. Library errors end in their next step
+//! after a semicolon where they have one; here it becomes the help.
+
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::terminal::tame_line;
+
+/// An error of the command itself.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    code: &'static str,
+    what: String,
+    notes: Vec<String>,
+    help: Option<String>,
+}
+
+pub(crate) fn complaint(code: &'static str, what: impl Into<String>) -> Complaint {
+    Complaint { code, what: what.into(), notes: Vec::new(), help: None }
+}
+
+impl Complaint {
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Complaint {}
+
+/// A file of the user's that cannot be read or written.
+pub(crate) fn file(action: &str, path: &Path, error: &std::io::Error) -> Complaint {
+    complaint("E0401", format!("cannot {action} {}", path.display())).note(error.to_string())
+}
+
+/// Prints an error, and says with which status the command ends.
+pub(crate) fn show(error: &anyhow::Error) -> ExitCode {
+    eprint!("{}", describe(error));
+    ExitCode::FAILURE
+}
+
+fn describe(error: &anyhow::Error) -> String {
+    let complaint = match error.downcast_ref::<Complaint>() {
+        Some(own) => Complaint {
+            code: own.code,
+            what: own.what.clone(),
+            notes: own.notes.clone(),
+            help: own.help.clone(),
+        },
+        None => of_library(error),
+    };
+    let mut text = format!("error[{}]: {}\n", complaint.code, tame_line(&complaint.what));
+    for note in &complaint.notes {
+        text += &format!("  note: {}\n", tame_line(note));
+    }
+    if let Some(help) = &complaint.help {
+        text += &format!("  help: {}\n", tame_line(help));
+    }
+    text
+}
+
+/// The innermost error that has a code of its own tells most.
+fn of_library(error: &anyhow::Error) -> Complaint {
+    let chain: Vec<&(dyn std::error::Error + 'static)> = error.chain().collect();
+    let coded = (0..chain.len()).rev().find_map(|at| code(chain[at]).map(|code| (at, code)));
+    let (at, code) = coded.unwrap_or((0, "E0901"));
+    if let Some(client::Error::Unreachable { attempts }) = chain[at].downcast_ref() {
+        // Written for one line; what to do about it comes once, and last.
+        let attempts = attempts.replace("; check that a node listens there", "");
+        return complaint(code, "no node can be reached")
+            .note(attempts)
+            .help("start a node there with `farcall node`");
+    }
+    let mut complaint = put(code, chain[at]);
+    complaint.help = complaint.help.or_else(|| help(chain[at]));
+    complaint
+}
+
+/// An error whose words are `what; next step`, and its causes.
+pub(crate) fn put(code: &'static str, error: &(dyn std::error::Error + 'static)) -> Complaint {
+    let words = error.to_string();
+    let mut complaint = match words.split_once("; ") {
+        Some((what, step)) => complaint(code, what).help(step),
+        None => complaint(code, words),
+    };
+    let mut source = error.source();
+    while let Some(cause) = source {
+        complaint = complaint.note(cause.to_string());
+        source = cause.source();
+    }
+    complaint
+}
+
+fn code(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = error.downcast_ref::<client::Error>() {
+        return of_client(error);
+    }
+    if let Some(error) = error.downcast_ref::<node::Error>() {
+        return of_node(error);
+    }
+    error.downcast_ref::<transport::Error>().map(of_transport)
+}
+
+fn of_client(error: &client::Error) -> Option<&'static str> {
+    use client::Error;
+    Some(match error {
+        Error::Address { .. } => "E0101",
+        Error::Unreachable { .. } => "E0201",
+        Error::LocalNode { .. } => "E0202",
+        Error::NoBinary => "E0203",
+        Error::Kernel { .. } => "E0204",
+        Error::Join { .. } => "E0301",
+        Error::NoCredentials { .. } => "E0302",
+        // What the transport says is more to the point.
+        Error::Credentials { .. } => return None,
+        Error::File { .. } => "E0401",
+    })
+}
+
+fn of_node(error: &node::Error) -> Option<&'static str> {
+    use node::Error;
+    Some(match error {
+        Error::Listen { .. } => "E0211",
+        Error::Data { .. } => "E0212",
+        Error::Kernel { .. } | Error::Sys { .. } => "E0213",
+        Error::Transport { .. } => return None,
+        Error::NoCredentials => "E0302",
+        Error::Resolve { .. } => "E0101",
+    })
+}
+
+fn of_transport(error: &transport::Error) -> &'static str {
+    use transport::Error;
+    match error {
+        Error::Unreachable { .. } | Error::Broken { .. } | Error::Truncated { .. } => "E0201",
+        Error::Closed { .. } | Error::PeerGarbled { .. } => "E0205",
+        Error::TokenUnknown | Error::TokenExpired => "E0301",
+        Error::NoAuthority { .. } => "E0303",
+        Error::PeerNotTrusted { .. }
+        | Error::RefusedByPeer { .. }
+        | Error::PeerUnnamed { .. }
+        | Error::OtherAuthority { .. } => "E0304",
+        Error::LooseMode { .. }
+        | Error::SymbolicLink { .. }
+        | Error::WrongKind { .. }
+        | Error::ForeignOwner { .. } => "E0305",
+        Error::Damaged { .. } => "E0306",
+        Error::BadName { .. } | Error::BadRole { .. } | Error::BadToken { .. } => "E0102",
+        Error::TooManyTokens { .. } | Error::BadRequest { .. } => "E0307",
+        Error::File { .. } | Error::Certificate { .. } | Error::Tls { .. } => "E0308",
+    }
+}
+
+/// The next step of those that do not say it themselves.
+fn help(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    use client::Error;
+    let step = match error.downcast_ref::<client::Error>()? {
+        Error::Join { .. } => "print a new token with `farcall auth token` there",
+        Error::NoCredentials { .. } => {
+            "get some with `farcall auth join ADDR --token T`; the token comes from \
+             `farcall auth token` on a node"
+        }
+        Error::LocalNode { .. } => "start one by hand with `farcall node` to see more",
+        Error::File { .. } => "check the path",
+        Error::Address { .. } => "write an address that `getent hosts` can find",
+        Error::Unreachable { .. }
+        | Error::NoBinary
+        | Error::Kernel { .. }
+        | Error::Credentials { .. } => return None,
+    };
+    Some(step.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_why_and_the_next_step() {
+        let own = complaint("E0101", "`x` is no line").note("it is a dot").help("draw a line");
+        assert_eq!(
+            describe(&own.into()),
+            "error[E0101]: `x` is no line\n  note: it is a dot\n  help: draw a line\n"
+        );
+        let source = transport::Error::TokenExpired;
+        let wrapped = client::Error::Credentials { source };
+        assert_eq!(
+            describe(&wrapped.into()),
+            "error[E0301]: this token has expired\n  \
+             help: print a new one with `farcall auth token`\n"
+        );
+    }
+
+    #[test]
+    fn words_of_another_host_are_one_tame_line() {
+        let error = client::Error::Unreachable { attempts: "a (\u{1b}[2J\nno)".to_owned() };
+        let text = describe(&error.into());
+        assert!(text.contains("  note: a (·[2J no)\n"), "{text}");
+    }
+}

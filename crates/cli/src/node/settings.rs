@@ -1,0 +1,195 @@
+//! What `farcall node` is told: flags, then the file, then defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use node::Jail;
+use serde::Deserialize;
+use transport::Name;
+
+use crate::config;
+use crate::errors::complaint;
+use crate::values;
+
+const LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4114);
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Offer this host's cores to the cluster
+///
+/// Runs until SIGTERM or Ctrl-C, which let running tasks end first; a second one does not. Every
+/// TCP address is served with TLS, and only those with a certificate of this user's authority are
+/// let in; the Unix socket is for programs of the same user.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  farcall node                                            for this machine
+  farcall node --listen 0.0.0.0:4114                      for others, too
+  farcall node --listen 0.0.0.0:4114 --join host-a --token farcall1-…
+                                                          as part of host-a's cluster
+  farcall node --config /etc/farcall/node.toml
+
+A configuration file has the same names:
+  listen = [\"0.0.0.0:4114\"]
+  slots = 8
+  grace = \"30s\"")]
+pub(crate) struct Node {
+    /// Address to listen at with TLS; may be given several times [default: 127.0.0.1:4114]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// A node whose cluster to join, HOST[:PORT]; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    join: Vec<String>,
+    /// For the first time: what `farcall auth token --role node` printed; `-` reads it from
+    /// standard input
+    #[arg(long, value_name = "T")]
+    token: Option<String>,
+    /// Tasks at a time [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    slots: Option<u32>,
+    /// What the node is called [default: the name of the host]
+    #[arg(long, value_name = "NAME")]
+    name: Option<Name>,
+    /// Where it keeps programs and tasks' files [default: ~/.local/state/farcall/NAME]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How workers are confined [default: user]
+    #[arg(long, value_enum)]
+    jail: Option<JailLevel>,
+    /// A file with these settings; flags win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Unix socket for programs of the same user [default: farcall.sock in XDG_RUNTIME_DIR, or in
+    /// the data folder]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// How long a stop waits for running tasks [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    grace: Option<Duration>,
+    /// Folder of the credentials [default: FARCALL_HOME, or ~/.config/farcall]
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// End when standard input ends
+    #[arg(long, hide = true)]
+    pub(super) embedded: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum JailLevel {
+    /// Processes of their own, and no more
+    None,
+    /// No new privileges, few files, writes to a folder of their own only
+    User,
+}
+
+/// The file of `--config`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    listen: Vec<SocketAddr>,
+    join: Vec<String>,
+    token: Option<String>,
+    slots: Option<u32>,
+    name: Option<String>,
+    data: Option<PathBuf>,
+    jail: Option<JailLevel>,
+    socket: Option<PathBuf>,
+    grace: Option<String>,
+    home: Option<PathBuf>,
+}
+
+/// Everything decided.
+pub(super) struct Settings {
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) join: Vec<String>,
+    pub(super) token: Option<String>,
+    pub(super) slots: u32,
+    pub(super) name: Name,
+    pub(super) name_is_default: bool,
+    pub(super) data: PathBuf,
+    pub(super) jail: Jail,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) socket_is_default: bool,
+    pub(super) grace: Duration,
+    pub(super) home: PathBuf,
+}
+
+impl Settings {
+    pub(super) fn gather(flags: Node) -> anyhow::Result<Self> {
+        let written = match &flags.config {
+            Some(path) => Written::read(path)?,
+            None => Written::default(),
+        };
+        let name = match (flags.name, &written.name) {
+            (Some(name), _) => Some(name),
+            (None, Some(name)) => Some(name.parse()?),
+            (None, None) => None,
+        };
+        let name_is_default = name.is_none();
+        let name = name.map_or_else(config::host_name, Ok)?;
+        let data = flags.data.or(written.data).unwrap_or_else(|| config::data_folder(&name));
+        let (mut listen, join) =
+            (either(flags.listen, written.listen), either(flags.join, written.join));
+        let mut socket = flags.socket.or(written.socket);
+        let socket_is_default = socket.is_none();
+        // An embedded node listens where its owner says, and nowhere else.
+        if !flags.embedded {
+            if listen.is_empty() {
+                listen.push(LISTEN);
+            }
+            socket = socket.or_else(|| Some(config::socket(&data)));
+        }
+        let grace = match (flags.grace, &written.grace) {
+            (Some(grace), _) => grace,
+            (None, Some(text)) => values::duration(text)
+                .map_err(|what| complaint("E0403", what).help("correct `grace` in the file"))?,
+            (None, None) => GRACE,
+        };
+        let token = flags.token.or(written.token);
+        if token.is_some() && join.is_empty() {
+            return Err(complaint("E0105", "a token was given, but no node to show it to")
+                .help("add --join HOST")
+                .into());
+        }
+        Ok(Self {
+            listen,
+            join,
+            token,
+            slots: flags.slots.or(written.slots).unwrap_or(sys::cpu::usable().get() as u32).max(1),
+            name,
+            name_is_default,
+            data,
+            jail: match flags.jail.or(written.jail) {
+                Some(JailLevel::None) => Jail::None,
+                Some(JailLevel::User) | None => Jail::User,
+            },
+            socket,
+            socket_is_default,
+            grace,
+            home: flags.home.or(written.home).unwrap_or_else(client::Cluster::home),
+        })
+    }
+}
+
+impl Written {
+    /// A token is a secret: a file that holds one is its owner's alone.
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let written: Self = config::read(path)?;
+        if written.token.is_some() {
+            let opened = sys::files::open_private(path);
+            opened.map_err(|error| {
+                complaint("E0305", format!("{} holds a token", path.display()))
+                    .note(error.to_string())
+                    .help(format!("run `chmod 600 {}`", path.display()))
+            })?;
+        }
+        Ok(written)
+    }
+}
+
+fn either<T>(flags: Vec<T>, written: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { written } else { flags }
+}

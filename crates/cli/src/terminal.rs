@@ -1,0 +1,52 @@
+//! Words for people: whether a terminal listens, and what is safe to show on it.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Somebody watches standard error, and it can redraw a line.
+pub(crate) fn stderr_is_alive() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    io::stderr().is_terminal() && !dumb
+}
+
+/// A stranger's words without what could steer a terminal: control characters become `·`, except
+/// for the ends of lines.
+pub(crate) fn tame(text: &str) -> String {
+    let tame = |c: char| match c {
+        '\n' => '\n',
+        '\t' => ' ',
+        // Also those that reverse the direction of writing.
+        c if c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+        {
+            '·'
+        }
+        c => c,
+    };
+    text.chars().map(tame).collect()
+}
+
+/// The same on one line.
+pub(crate) fn tame_line(text: &str) -> String {
+    tame(text).replace('\n', " ")
+}
+
+/// Writes to standard output. A reader that has gone away is no error: it has seen enough.
+pub(crate) fn say(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_strangers_cannot_steer_the_terminal() {
+        assert_eq!(tame("a\u{1b}[31mb\r\u{9b}c\n"), "a·[31mb··c\n");
+        assert_eq!(tame("a\u{202e}b\u{2069}c"), "a·b·c");
+        assert_eq!(tame_line("a\nb"), "a b");
+    }
+}

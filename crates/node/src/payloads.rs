@@ -1,0 +1,119 @@
+//! Which bulk connection carries which payload, and what their threads report.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use logic::node::Event;
+use logic::{BufferId, LinkId};
+use mio::Waker;
+use transport::Connection;
+use wire::name::Name;
+
+use crate::buffers::Buffers;
+use crate::bulk::{Bulk, BulkId, Report};
+
+/// What a report means to the loop.
+pub(crate) enum News {
+    /// For the machine.
+    Event(Event),
+    /// A link lost a bulk connection, and with it perhaps a payload: it has to begin anew.
+    Broken(LinkId),
+}
+
+pub(crate) struct Payloads {
+    pub(crate) buffers: Arc<Buffers>,
+    /// The bulk connections of each link.
+    bulks: HashMap<LinkId, Vec<Bulk>>,
+    links: HashMap<BulkId, LinkId>,
+    /// Results that wait for their link's first bulk connection.
+    homeless: HashMap<LinkId, Vec<(u64, BufferId, u64)>>,
+    reports: Receiver<Report>,
+    reporter: Sender<Report>,
+    waker: Arc<Waker>,
+    opened: u64,
+    /// Whose turn it is among the connections of a link.
+    turn: usize,
+}
+
+impl Payloads {
+    pub(crate) fn new(waker: Waker) -> Self {
+        let (reporter, reports) = mpsc::channel();
+        Self {
+            buffers: Arc::default(),
+            bulks: HashMap::new(),
+            links: HashMap::new(),
+            homeless: HashMap::new(),
+            reports,
+            reporter,
+            waker: Arc::new(waker),
+            opened: 0,
+            turn: 0,
+        }
+    }
+
+    /// A connection carries payloads of `link` from now on. `false`: it cannot be served.
+    pub(crate) fn attach(&mut self, link: LinkId, connection: Connection, owner: Name) -> bool {
+        self.opened += 1;
+        let id = BulkId(self.opened);
+        let (reporter, waker) = (self.reporter.clone(), self.waker.clone());
+        let report = move |report| {
+            // A loop that is gone needs no reports.
+            let _ = reporter.send(report);
+            let _ = waker.wake();
+        };
+        let Ok(bulk) = Bulk::start(id, connection, owner, self.buffers.clone(), report) else {
+            return false;
+        };
+        self.links.insert(id, link);
+        self.bulks.entry(link).or_default().push(bulk);
+        for (channel, buffer, length) in self.homeless.remove(&link).unwrap_or_default() {
+            self.send(link, channel, buffer, length);
+        }
+        true
+    }
+
+    /// Sends a buffer over one of the link's bulk connections, or keeps it for the first.
+    pub(crate) fn send(&mut self, link: LinkId, channel: u64, buffer: BufferId, length: u64) {
+        let Some(bulks) = self.bulks.get(&link).filter(|bulks| !bulks.is_empty()) else {
+            self.homeless.entry(link).or_default().push((channel, buffer, length));
+            return;
+        };
+        self.turn = self.turn.wrapping_add(1);
+        let bulk = &bulks[self.turn % bulks.len()];
+        let sent = self.buffers.get(buffer).is_some_and(|held| bulk.send(channel, held, length));
+        if !sent {
+            self.buffers.release(buffer);
+        }
+    }
+
+    /// The link is down.
+    pub(crate) fn forget(&mut self, link: LinkId) {
+        for bulk in self.bulks.remove(&link).unwrap_or_default() {
+            self.links.remove(&bulk.id);
+        }
+        for (_, buffer, _) in self.homeless.remove(&link).unwrap_or_default() {
+            self.buffers.release(buffer);
+        }
+    }
+
+    /// The next report that matters.
+    pub(crate) fn news(&mut self) -> Option<News> {
+        loop {
+            match self.reports.try_recv().ok()? {
+                Report::Sent { buffer } => self.buffers.release(buffer),
+                Report::Arrived { bulk, channel, buffer, length } => match self.links.get(&bulk) {
+                    Some(&link) => {
+                        return Some(News::Event(Event::Payload { link, channel, buffer, length }));
+                    }
+                    None => self.buffers.release(buffer),
+                },
+                Report::Ended { bulk } => {
+                    if let Some(link) = self.links.remove(&bulk) {
+                        return Some(News::Broken(link));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! `docs/protocol.md` says what this crate does: every vector, every kind, every limit.
+
+#[path = "../../../fuzz/src/seeds.rs"]
+pub mod seeds;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use bytes::{Bytes, BytesMut};
+use farcall_wire::blob::{Have, Known, Put, Stored};
+use farcall_wire::frame::{self, Frame, HEADER, Kind};
+use farcall_wire::hello::{Goodbye, Hello, Purpose, VERSION, Welcome};
+use farcall_wire::join::{Join, Joined};
+use farcall_wire::member::{Member, Members, State};
+use farcall_wire::name::{Hash, Name};
+use farcall_wire::status::{Report, User, Worker};
+use farcall_wire::task::{
+    Credit, Define, Done, DoneHead, Input, Output, PAYLOAD_HEAD, PayloadHead, Program, Returned,
+    Run, RunHead, Status, TakeBack, Window,
+};
+use farcall_wire::units::Span;
+use farcall_wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
+use farcall_wire::{Message, decode, limits};
+
+const PAPER: &str = include_str!("../../../docs/protocol.md");
+
+#[test]
+fn vectors_are_what_the_code_reads_and_writes() {
+    let vectors = seeds::vectors(PAPER).expect("every vector is one");
+    let written: BTreeMap<&str, &[u8]> =
+        vectors.iter().map(|vector| (vector.name.as_str(), &vector.bytes[..])).collect();
+    assert_eq!(written.len(), vectors.len(), "two vectors have one name");
+    let mut missing = String::new();
+    for (name, channel, message) in messages() {
+        let mut bytes = BytesMut::new();
+        message.encode(channel, &mut bytes);
+        if written.get(name) != Some(&&bytes[..]) {
+            missing += &block(name, &bytes);
+        }
+    }
+    assert!(missing.is_empty(), "docs/protocol.md should say:\n{missing}");
+
+    let built: BTreeMap<_, _> =
+        messages().into_iter().map(|(name, channel, message)| (name, (channel, message))).collect();
+    for vector in &vectors {
+        let frame = whole(&vector.bytes);
+        assert_eq!(says(frame.clone()), vector.says, "vector {}", vector.name);
+        match built.get(vector.name.as_str()) {
+            Some(message) => assert_eq!(decode(frame).as_ref(), Ok(message), "{}", vector.name),
+            // Pieces of payloads are no messages: bulk connections move them unseen.
+            None => assert_eq!(frame.kind, Kind::PAYLOAD, "{} is not built here", vector.name),
+        }
+    }
+}
+
+#[test]
+fn every_kind_has_its_row_and_its_vector() {
+    let kinds = constants(include_str!("../src/frame.rs"), ": u8 = ");
+    let of_code: BTreeSet<(String, u8)> =
+        kinds.iter().map(|(name, value)| (name.clone(), number(value) as u8)).collect();
+    assert!(of_code.contains(&("RUN".to_owned(), Kind::RUN)), "{of_code:?}");
+    let of_paper: BTreeSet<(String, u8)> = rows()
+        .filter(|row| row[0].starts_with("0x"))
+        .map(|row| (row[1].trim_matches('`').to_owned(), number(row[0]) as u8))
+        .collect();
+    assert_eq!(of_paper, of_code, "the rows of docs/protocol.md and the kinds in frame.rs");
+
+    let vectors = seeds::vectors(PAPER).expect("every vector is one");
+    let shown: BTreeSet<u8> = vectors.iter().map(|vector| vector.bytes[0]).collect();
+    let absent = of_code.iter().filter(|(_, kind)| !shown.contains(kind));
+    assert_eq!(absent.collect::<Vec<_>>(), Vec::<&(String, u8)>::new(), "kinds without a vector");
+}
+
+#[test]
+fn every_limit_has_its_row() {
+    let of_code: BTreeSet<String> =
+        constants(include_str!("../src/limits.rs"), ": ").into_iter().map(|(name, _)| name).collect();
+    let values = values();
+    let listed: BTreeSet<String> = values.keys().map(|name| (*name).to_owned()).collect();
+    let others = ["VERSION", "HEADER", "PAYLOAD_HEAD", "HOLD_BACK", "STARTED", "SINCE", "UNSENT"];
+    let others = others.iter().chain(&["TURN", "RESULTS", "SIZE"]).map(|name| (*name).to_owned());
+    let expected: BTreeSet<String> = of_code.into_iter().chain(others).collect();
+    assert_eq!(listed, expected, "`values` here and the constants of wire::limits");
+
+    let mut of_paper = BTreeMap::new();
+    for row in rows().filter(|row| row.len() >= 3 && !row[0].starts_with("0x")) {
+        let name = row[0].trim_matches('`');
+        if name.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !name.is_empty() {
+            let unit = match row[2] {
+                "s" => 1_000_000_000,
+                "ms" => 1_000_000,
+                "µs" => 1000,
+                _ => 1,
+            };
+            of_paper.insert(name, number(row[1]) * unit);
+        }
+    }
+    assert_eq!(of_paper, values, "the rows of docs/protocol.md and the values in the code");
+}
+
+/// Every value that the paper names, spans in nanoseconds.
+fn values() -> BTreeMap<&'static str, u64> {
+    macro_rules! limits {
+        ($($name:ident)*) => { [$((stringify!($name), limits::$name as u64)),*] };
+    }
+    let mut all: BTreeMap<_, _> = limits![
+        CONTROL_BODY_MAX INLINE_MAX STRANGER_BODY_MAX STRANGERS_MAX BULK_CHUNK_MAX PAYLOAD_MAX
+        PAYLOADS_HELD_MAX STREAM_WINDOW STREAM_CHUNK_MAX CREDITS_MAX AHEAD_MAX PROGRAMS_MAX
+        POISON_KILLS ATTEMPTS_MAX MEMBERS_MAX LINKS_MAX HEARTBEATS_MISSED_MAX STDERR_TAIL TEXT_MAX
+        UNSENT_MAX BLOBS_KEPT
+    ]
+    .into();
+    all.extend([
+        ("STRANGER_PATIENCE", limits::STRANGER_PATIENCE.0),
+        ("HEARTBEAT", limits::HEARTBEAT.0),
+        ("HOLD_BACK", HOLD_BACK.0),
+        ("VERSION", VERSION.into()),
+        ("HEADER", HEADER as u64),
+        ("PAYLOAD_HEAD", PAYLOAD_HEAD as u64),
+        ("STARTED", progress::STARTED as u64),
+        ("SINCE", progress::SINCE as u64),
+        ("UNSENT", progress::UNSENT as u64),
+        ("TURN", progress::TURN as u64),
+        ("RESULTS", progress::RESULTS as u64),
+        ("SIZE", progress::SIZE as u64),
+    ]);
+    all
+}
+
+/// The paper's vectors, as they are built in Rust.
+fn messages() -> Vec<(&'static str, u64, Message)> {
+    use Message as M;
+    let hash = Hash(std::array::from_fn(|at| at as u8));
+    let member = Member {
+        name: name("b"),
+        life: 1_700_000_000,
+        addresses: vec!["10.0.0.2:4114".into(), "[::1]:4114".into()],
+        slots: 8,
+        state: State::Here,
+    };
+    let leaving = Member { state: State::Leaving, addresses: Vec::new(), ..member.clone() };
+    let hello = |purpose| M::Hello(Hello { agent: "x 1".into(), name: name("me"), purpose });
+    let run = |program, attempt, deadline, input, inline| {
+        let head = RunHead { program, attempt, deadline: Span(deadline), input };
+        M::Run(Run { head, inline: Bytes::from_static(inline) })
+    };
+    let done = |status, ran, output, inline| {
+        M::Done(Done { head: DoneHead { status, ran: Span(ran), output }, inline })
+    };
+    let ended = |status| done(status, 2_000_000, Output::Inline, Bytes::new());
+    let core = Program::Core { library: hash, name: "sum".into() };
+    let account = Some(1_984_000_000);
+    vec![
+        ("version", 0, M::Version(VERSION)),
+        ("version-accepted", 0, M::VersionAnswer { accepted: true }),
+        ("version-refused", 0, M::VersionAnswer { accepted: false }),
+        ("hello-client", 0, hello(Purpose::Client)),
+        ("hello-node", 0, hello(Purpose::Node { member: member.clone() })),
+        ("hello-bulk", 0, hello(Purpose::Bulk { link: u64::MAX })),
+        ("hello-join", 0, hello(Purpose::Join)),
+        (
+            "welcome",
+            0,
+            M::Welcome(Welcome { agent: "x 1".into(), node: name("b"), link: 300, slots: 8 }),
+        ),
+        ("ping", 0, M::Ping),
+        ("pong", 0, M::Pong),
+        ("goodbye-leaving", 0, M::Goodbye(Goodbye::Leaving)),
+        ("goodbye-version", 0, M::Goodbye(Goodbye::Version { speaks: 2 })),
+        ("goodbye-forbidden", 0, M::Goodbye(Goodbye::Forbidden { reason: "no".into() })),
+        ("goodbye-protocol", 0, M::Goodbye(Goodbye::Protocol { reason: "no".into() })),
+        ("goodbye-full", 0, M::Goodbye(Goodbye::Full { reason: "no".into() })),
+        ("define", 0, M::Define(Define { number: 0, program: core.clone(), memory: 1 << 30 })),
+        ("credit", 0, M::Credit(Credit { limit: 300 })),
+        ("run-inline", 5, run(0, 1, 0, Input::Inline, b"hello")),
+        ("run-deadline", 5, run(1, 2, 1_500_000_000, Input::Inline, b"")),
+        ("run-bulk", 6, run(0, 1, 0, Input::Bulk(1 << 20), b"")),
+        ("run-stream", 7, run(0, 1, 0, Input::Stream, b"")),
+        (
+            "done-inline",
+            5,
+            done(Status::Finished { code: 0 }, 1000, Output::Inline, Bytes::from_static(b"42")),
+        ),
+        ("done-bulk", 6, done(Status::Finished { code: 0 }, 1000, Output::Bulk(5), Bytes::new())),
+        ("done-stream", 7, done(Status::Finished { code: 0 }, 1000, Output::Stream(9), Bytes::new())),
+        ("done-finished", 5, ended(Status::Finished { code: -3 })),
+        ("done-crashed", 5, ended(Status::Crashed { signal: 11, stderr: "oops\n".into() })),
+        ("done-exited", 5, ended(Status::Exited { code: 3, stderr: String::new() })),
+        ("done-out-of-memory", 5, ended(Status::OutOfMemory { peak: 300, limit: 200 })),
+        ("done-time-limit", 5, ended(Status::TimeLimit { limit: Span(1_000_000) })),
+        ("done-cancelled", 5, ended(Status::Cancelled)),
+        ("done-refused", 5, ended(Status::Refused { reason: "no".into() })),
+        ("done-broken", 5, ended(Status::Broken { reason: "no".into() })),
+        ("done-worker-lost", 5, ended(Status::WorkerLost { reason: "no".into() })),
+        ("cancel", 5, M::Cancel),
+        ("take-back", 0, M::TakeBack(TakeBack { count: 3 })),
+        ("take-back-all", 0, M::TakeBack(TakeBack { count: u32::MAX })),
+        ("returned", 0, M::Returned(Returned { channels: vec![9, 300] })),
+        ("data", 7, M::Data(Bytes::from_static(b"abc"))),
+        ("end", 7, M::End),
+        ("window", 7, M::Window(Window { bytes: limits::STREAM_WINDOW })),
+        ("have", 0, M::Have(Have { hash })),
+        ("known", 0, M::Known(Known { hash, here: true })),
+        ("put-inline", 8, M::Put(Put { hash, length: 3 }, Bytes::from_static(b"abc"))),
+        ("put-bulk", 9, M::Put(Put { hash, length: 1 << 20 }, Bytes::new())),
+        ("stored", 8, M::Stored(Stored { hash, refused: None })),
+        ("stored-refused", 8, M::Stored(Stored { hash, refused: Some("no".into()) })),
+        ("members", 0, M::Members(Members { members: vec![leaving, member] })),
+        ("status-ask", 0, M::StatusAsk),
+        ("status", 0, M::Status(report())),
+        (
+            "join",
+            0,
+            M::Join(Join { secret: [0x11; 16], name: name("me"), request: vec![0x30, 0x82] }),
+        ),
+        (
+            "joined-welcome",
+            0,
+            M::Joined(Joined::Welcome { certificate: vec![0x30, 1], authority: vec![0x30, 2] }),
+        ),
+        ("joined-refused", 0, M::Joined(Joined::Refused { reason: "no".into() })),
+        (
+            "setup",
+            0,
+            M::Setup(Setup {
+                program: core,
+                jail: Jail::User { account },
+                scratch: "/s".into(),
+                memory: 0,
+            }),
+        ),
+        ("ready", 0, M::Ready(Ready::Yes { gaps: vec!["no".into()] })),
+        ("ready-not", 0, M::Ready(Ready::No { reason: "no".into() })),
+        ("buffer-take", 0, M::Buffer(Buffer::Take { number: 1 })),
+        ("buffer-lend", 0, M::Buffer(Buffer::Lend { number: 1 })),
+        ("buffer-forget", 0, M::Buffer(Buffer::Forget { number: 1 })),
+        ("need", 0, M::Need(Need { bytes: 1 << 20 })),
+    ]
+}
+
+fn report() -> Report {
+    Report {
+        node: name("b"),
+        agent: "x 1".into(),
+        up: Span(1_000_000_000),
+        slots: 8,
+        users: vec![User { name: name("me"), running: 1, waiting: 2, done: 3 }],
+        workers: vec![Worker {
+            pid: 4242,
+            program: "sum".into(),
+            user: name("me"),
+            tasks: 3,
+            done: 3,
+        }],
+        blobs: 1,
+        blob_bytes: 300,
+        members: Vec::new(),
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+#[track_caller]
+fn whole(bytes: &[u8]) -> Frame {
+    let mut input = BytesMut::from(bytes);
+    let frame = frame::take(&mut input, limits::CONTROL_BODY_MAX);
+    let frame = frame.expect("within the bound").expect("a whole frame");
+    assert!(input.is_empty(), "bytes after the frame");
+    frame
+}
+
+/// What a frame says, in the words of the paper.
+fn says(frame: Frame) -> String {
+    if frame.kind == Kind::PAYLOAD {
+        let head = PayloadHead::peek(&frame.body).expect("a head");
+        let rest = frame.body.slice(PAYLOAD_HEAD..);
+        return format!("channel {}, {head:?}, {rest:?}", frame.channel);
+    }
+    let (channel, message) = decode(frame).expect("a message");
+    format!("channel {channel}, {message:?}")
+}
+
+/// A vector as it is to be written.
+fn block(name: &str, bytes: &[u8]) -> String {
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    };
+    let (kind, rest) = bytes.split_at(1);
+    let (channel, rest) = rest.split_at(8);
+    let (length, body) = rest.split_at(8);
+    let mut text = format!("{} {} {}", hex(kind), hex(channel), hex(length));
+    for line in body.chunks(24) {
+        let words: Vec<String> = line.chunks(4).map(hex).collect();
+        let _ = write!(text, "\n      {}", words.join(" "));
+    }
+    let says = says(whole(bytes));
+    format!("```vector\nname: {name}\nhex:  {text}\nsays: {says}\n```\n")
+}
+
+/// `pub const NAME<of>VALUE;` of a source file.
+fn constants(source: &str, of: &str) -> Vec<(String, String)> {
+    let lines = source.lines().filter_map(|line| line.trim().strip_prefix("pub const "));
+    let split = lines.filter_map(|line| line.trim_end_matches(';').split_once(of));
+    split.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The rows of all tables, by their cells.
+fn rows() -> impl Iterator<Item = Vec<&'static str>> {
+    let rows = PAPER.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.map(|row| row.split('|').map(str::trim).collect())
+}
+
+#[track_caller]
+fn number(text: &str) -> u64 {
+    let text = text.replace('_', "");
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.unwrap_or_else(|_| panic!("{text:?} is no number"))
+}

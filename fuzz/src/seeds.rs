@@ -1,0 +1,140 @@
+//! What fuzzing begins with: the test vectors of `docs/protocol.md`, dressed for each target.
+//!
+//! ````text
+//! ```vector
+//! name: credit
+//! hex:  21 0000000000000000 0100000000000000 05
+//! says: channel 0, Credit(Credit { limit: 5 })
+//! ```
+//! ````
+//!
+//! Nothing but std is used here: `cargo xtask fuzz` and tests of several crates include this file.
+
+/// One vector. `bytes` are one whole frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vector {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    /// What the frame says, as the Rust types print it.
+    pub says: String,
+}
+
+/// Reads all vectors of a text. The error says which one is no vector.
+pub fn vectors(text: &str) -> Result<Vec<Vector>, String> {
+    let blocks = text.split("\n```vector\n").skip(1);
+    blocks.map(|block| vector(block.split("\n```").next().unwrap_or(block))).collect()
+}
+
+fn vector(block: &str) -> Result<Vector, String> {
+    let mut fields = [("name:", String::new()), ("hex:", String::new()), ("says:", String::new())];
+    let mut current = None;
+    for line in block.lines() {
+        let begins = fields.iter().position(|(field, _)| line.starts_with(field));
+        let rest = begins.map_or(line, |at| &line[fields[at].0.len()..]);
+        current = begins.or(current);
+        let Some(at) = current else { return Err(format!("no field before {line:?}")) };
+        let text = &mut fields[at].1;
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(rest.trim());
+    }
+    let [(_, name), (_, hex), (_, says)] = fields;
+    let digits: Vec<char> = hex.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| match pair {
+        [high, low] => Some((high.to_digit(16)? * 16 + low.to_digit(16)?) as u8),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    let bytes = bytes.ok_or_else(|| format!("vector {name}: {hex:?} is not hexadecimal"))?;
+    Ok(Vector { name, bytes, says })
+}
+
+/// The inputs to begin with, of a target that exists.
+pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
+    let each = |dress: &dyn Fn(&[u8]) -> Vec<u8>| -> Vec<Vec<u8>> {
+        vectors.iter().map(|vector| dress(&vector.bytes)).collect()
+    };
+    let named = |name: &str| -> Vec<u8> {
+        let vector = vectors.iter().find(|vector| vector.name == name);
+        vector.map_or_else(Vec::new, |vector| vector.bytes.clone())
+    };
+    let greeting = [named("version"), named("hello-client")].concat();
+    let welcome = [named("version-accepted"), named("welcome")].concat();
+    match target {
+        "frame" => each(&|frame| [&[255, 5], frame, frame].concat()),
+        "message" => each(&|frame| [&frame[..1], &frame[17..]].concat()),
+        "link" => {
+            let mut all = each(&|frame| [&[0, 64], &greeting[..], frame].concat());
+            all.extend(each(&|frame| [&[1, 64], &welcome[..], frame].concat()));
+            all.push([&[2, 64], &greeting[..]].concat());
+            all
+        }
+        "node" => {
+            let mut all = each(&|frame| [&greeting[..], frame].concat());
+            all.extend(lives(&greeting, named));
+            all
+        }
+        "payload_head" => vec![(0..16).collect()],
+        "token" => vec![TOKEN.into()],
+        _ => Vec::new(),
+    }
+}
+
+/// A token with a right checksum, which no fuzzer finds.
+const TOKEN: &str = "farcall1-\
+    paWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaVaWlpaWlpaWlpaWlpaWlpaAgAAAAB3NZQA____";
+
+/// A frame of the world around a node; `node` says what they mean.
+pub fn happening(kind: u8, channel: u64, body: &[u8]) -> Vec<u8> {
+    let length = body.len() as u64;
+    [&[kind], &channel.to_le_bytes()[..], &length.to_le_bytes(), body].concat()
+}
+
+/// Single frames from which tests put lives together.
+pub fn happenings() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for nanoseconds in [1_000_000, 100_000_000, 40_000_000_000] {
+        all.push(happening(0xe0, nanoseconds, &[]));
+    }
+    for link_and_who in 0..24 {
+        all.push(happening(0xe1, link_and_who, &[]));
+    }
+    all.push(happening(0xe2, 6, &(1_u64 << 20).to_le_bytes()));
+    for worker in 0..3 {
+        for what in 0..8 {
+            all.push(happening(0xe3, worker, &[what, what + 1]));
+        }
+    }
+    all.push(happening(0xe4, 0, &[]));
+    all.push(happening(0xe5, 0, &[]));
+    all
+}
+
+/// Whole lives of a client at a node.
+fn lives(greeting: &[u8], named: impl Fn(&str) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let worker = |what: u8, detail: u8| happening(0xe3, 0, &[what, detail]);
+    let begun = [greeting.to_vec(), named("define"), named("run-inline"), worker(0, 0)].concat();
+    let bytes = happening(0xe2, 6, &(1_u64 << 20).to_le_bytes());
+    let wait = happening(0xe0, 1_000_000_000, &[]);
+    let bulk = [begun.clone(), worker(2, 0), named("run-bulk"), bytes.clone()].concat();
+    let lives = [
+        // A small task; one with a buffer whose result lies in the same; its result a second time.
+        vec![bulk.clone(), worker(2, 1), worker(4, 0)],
+        // A payload before its task, a crash at it, and what was left over.
+        vec![begun.clone(), bytes, named("run-bulk"), worker(5, 1), wait.clone(), worker(0, 0)],
+        vec![begun.clone(), named("cancel"), worker(5, 1)],
+        vec![begun, named("run-deadline"), named("take-back-all"), happening(0xe4, 0, &[]), wait],
+        vec![bulk, named("cancel"), happening(0xe5, 0, &[])],
+        vec![happening(0xe1, 1, &[]), named("version"), named("hello-join"), named("join")],
+        vec![happening(0xe1, 13, &[]), named("version"), named("hello-node"), named("members")],
+        vec![
+            happening(0xe1, 5, &[]),
+            greeting.to_vec(),
+            happening(0xe1, 6, &[]),
+            named("version"),
+            named("hello-bulk"),
+        ],
+    ];
+    lives.iter().map(|life| life.concat()).collect()
+}
