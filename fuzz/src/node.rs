@@ -32,6 +32,8 @@ use wire::task::Status;
 use wire::units::{Span, Time};
 use wire::{Message, frame};
 
+use crate::seeds::happening;
+
 const LINKS: u64 = 4;
 
 /// Serves whoever the bytes say is there.
@@ -383,4 +385,24 @@ impl World {
 fn name(text: &str) -> Name {
     let Ok(name) = text.parse() else { unreachable!("a constant name") };
     name
+}
+
+/// Single frames from which tests put lives together.
+pub fn happenings() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for nanoseconds in [1_000_000, 100_000_000, 40_000_000_000] {
+        all.push(happening(0xe0, nanoseconds, &[]));
+    }
+    for link_and_who in 0..24 {
+        all.push(happening(0xe1, link_and_who, &[]));
+    }
+    all.push(happening(0xe2, 6, &(1_u64 << 20).to_le_bytes()));
+    for worker in 0..3 {
+        for what in 0..8 {
+            all.push(happening(0xe3, worker, &[what, what + 1]));
+        }
+    }
+    all.push(happening(0xe4, 0, &[]));
+    all.push(happening(0xe5, 0, &[]));
+    all
 }

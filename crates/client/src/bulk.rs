@@ -212,13 +212,14 @@ impl Bulk {
                 output.put_slice(&PayloadHead { total, offset }.to_bytes());
             }
             let piece = &sending.bytes[sending.sent..sending.sent + sending.piece];
-            let sent = self.connection.send(piece).map_err(|error| chain(&error))?;
+            let sent = self.connection.send(piece, registry).map_err(|error| chain(&error))?;
             sending.sent += sent;
             sending.piece -= sent;
             budget = budget.saturating_sub(sent);
             if sending.piece > 0 {
                 // The socket is full in the middle of a piece: it goes on with this one.
                 self.sending.push_front(sending);
+                return Ok(false);
             } else if sending.sent < sending.bytes.len() {
                 self.sending.push_back(sending);
             }

@@ -436,7 +436,11 @@ impl Slots {
             // Peeked at before it was sent: its buffer went out with the first of the two.
             return;
         }
-        if sequence > known.finished || known.life == Life::Starting {
+        if sequence > known.finished {
+            // Peeked at before the ones sent ahead of it were read: it comes again, in its turn.
+            return;
+        }
+        if known.life == Life::Starting {
             // Nonsense from a worker gone mad.
             self.release(&finished.output);
             return;

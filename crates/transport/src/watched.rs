@@ -30,6 +30,20 @@ impl Watched {
     /// `Connection::flush`, and the interest that follows from its outcome.
     pub fn flush(&mut self, registry: &Registry) -> Result<FlushOutcome, Error> {
         let outcome = self.connection.flush()?;
+        self.watch_for(outcome, registry);
+        Ok(outcome)
+    }
+
+    /// `Connection::send`, and the interest that follows from its outcome.
+    pub fn send(&mut self, bytes: &[u8], registry: &Registry) -> Result<usize, Error> {
+        let taken = self.connection.send(bytes)?;
+        if taken < bytes.len() {
+            self.watch_for(FlushOutcome::Blocked, registry);
+        }
+        Ok(taken)
+    }
+
+    fn watch_for(&mut self, outcome: FlushOutcome, registry: &Registry) {
         let for_writing = outcome == FlushOutcome::Blocked;
         if for_writing != self.for_writing {
             let interest = match outcome {
@@ -41,7 +55,6 @@ impl Watched {
                 self.for_writing = for_writing;
             }
         }
-        Ok(outcome)
     }
 
     /// Takes the connection out of the event queue.

@@ -13,11 +13,11 @@ mod message;
 
 pub mod hello;
 pub mod join;
-pub mod task;
 pub mod worker;
+pub mod task;
 pub mod blob;
-pub mod member;
 pub mod status;
+pub mod member;
 pub mod frame;
 pub mod limits;
 pub mod units;

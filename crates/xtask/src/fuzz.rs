@@ -1,12 +1,10 @@
 //! `cargo xtask fuzz`: each target for a while.
 
-#[path = "../../../fuzz/src/seeds.rs"]
-mod seeds;
-
 use std::fs;
 
 use anyhow::{Context, bail};
 
+use crate::seeds;
 use crate::shell::{self, answers, program};
 
 const FUZZ_TARGETS: &str = "fuzz/fuzz_targets";

@@ -10,6 +10,8 @@ mod test;
 mod bench;
 mod fuzz;
 mod shell;
+#[path = "../../../fuzz/src/seeds.rs"]
+pub mod seeds;
 
 use std::process::ExitCode;
 

@@ -563,3 +563,27 @@ fn a_task_without_a_credit_is_a_breach_and_its_buffer_is_freed() {
     assert_eq!(slots.run(LinkId(0), 3, head, payload), Err(Breach::NoCredit));
     assert_eq!(slots.poll_effect(), Some(Effect::Release { buffer: BufferId(3) }));
 }
+
+#[test]
+fn a_result_counts_once_and_in_its_turn() {
+    let mut slots = Slots::new(1);
+    let mut results = std::collections::BTreeMap::new();
+    let ahead = AHEAD.into_iter().map(|(_, step, _)| step);
+    for step in ahead {
+        take(&mut slots, &mut results, Time(1), step);
+        slots.settle(Time(1));
+    }
+    while slots.poll_effect().is_some() {}
+    let mut ends = |sequence| {
+        let output = Payload::Buffer { buffer: BufferId(sequence as u32), length: 1 };
+        let finished = Finished { status: Status::Finished { code: 0 }, ran: us(20), output };
+        slots.done(Time(2), WorkerId(0), sequence, finished);
+        let effects: Vec<Effect> = std::iter::from_fn(|| slots.poll_effect()).collect();
+        describe(&effects)
+    };
+    // What is found in the page may be ahead of what is in the pipe, and comes again from there.
+    assert_eq!(ends(2), "");
+    assert_eq!(ends(1), "done 0:2 Finished");
+    assert_eq!(ends(1), "");
+    assert_eq!(ends(2), "done 0:3 Finished");
+}
