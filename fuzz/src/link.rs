@@ -8,10 +8,10 @@
 
 use bytes::BytesMut;
 use logic::link::{Effect, Link, Pass};
+use wire::frame;
 use wire::hello::{Goodbye, Hello, Purpose, Welcome};
 use wire::limits::STRANGER_BODY_MAX;
 use wire::units::{Span, Time};
-use wire::{Message, frame};
 
 /// It never panics; it is up at most once and down at most once, and then says nothing more.
 pub fn converse(bytes: &[u8]) {

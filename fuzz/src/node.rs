@@ -28,7 +28,7 @@ use wire::join::Joined;
 use wire::limits::{CONTROL_BODY_MAX, CREDITS_MAX, STRANGER_BODY_MAX};
 use wire::member::{Member, State};
 use wire::name::Name;
-use wire::task::Status;
+use wire::task::{Status, Window};
 use wire::units::{Span, Time};
 use wire::{Message, frame};
 
@@ -167,7 +167,8 @@ impl World {
             0xe0 => self.pass(Span(channel)),
             0xe1 => self.open((channel % LINKS) as usize, channel / LINKS),
             0xe2 => {
-                let Some(length) = body.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)) else {
+                let Some(length) = body.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+                else {
                     return;
                 };
                 let is_up = self.links[self.speaks] == Link::Open { trusted: true };
@@ -209,7 +210,7 @@ impl World {
         };
         let Some(known) = self.workers.get_mut(&worker) else { return };
         let now = self.now;
-        match what % 8 {
+        match what % 11 {
             0 if !known.ready => {
                 known.ready = true;
                 self.node.handle(now, Event::WorkerReady { worker, result: Ok(()) });
@@ -234,12 +235,25 @@ impl World {
                 let since = Time(now.0 - u64::from(detail).min(now.0));
                 self.node.handle(now, Event::WorkerPeeked { worker, started, since });
             }
+            8..=10 => self.stream(worker, what % 11, detail),
             7 => {
                 let peak = u64::from(detail) << 20;
                 self.node.handle(now, Event::WorkerMeasured { worker, peak });
             }
             _ => {}
         }
+    }
+
+    /// A worker says something on the stream of its task, or on one that it had.
+    fn stream(&mut self, worker: WorkerId, what: u8, detail: u8) {
+        let Some(known) = self.workers.get(&worker).filter(|known| known.ready) else { return };
+        let sequence = known.finished.saturating_sub(u64::from(detail & 1));
+        let message = match what {
+            8 => Message::Data(Bytes::from(vec![detail; 1 + usize::from(detail) * 64])),
+            9 => Message::End,
+            _ => Message::Window(Window { bytes: u64::from(detail) * 1024 }),
+        };
+        self.node.handle(self.now, Event::WorkerStream { worker, sequence, message });
     }
 
     fn done(&mut self, worker: WorkerId, detail: u8) {
@@ -250,6 +264,7 @@ impl World {
         known.finished += 1;
         let length = 1 << 20;
         let output = match (detail % 4, input) {
+            (_, Payload::Stream) => Payload::Stream,
             (0, _) => Payload::Inline(Bytes::from_static(b"result")),
             // In the buffer that the input came in, or in one that was lent.
             (1 | 2, Payload::Buffer { buffer, .. }) => Payload::Buffer { buffer, length },
@@ -322,9 +337,11 @@ impl World {
                         self.release(buffer);
                         length
                     }
+                    other => unreachable!("a blob comes whole: {other:?}"),
                 };
                 // Most hashes are not those of the bytes; here the first bit decides.
-                let refused = (hash.0[0] & 1 == 1).then(|| "the bytes have another hash".to_owned());
+                let refused =
+                    (hash.0[0] & 1 == 1).then(|| "the bytes have another hash".to_owned());
                 let stored = Event::BlobStored { link, channel, hash, length, refused };
                 self.node.handle(self.now, stored);
             }
@@ -333,6 +350,11 @@ impl World {
                 self.node.handle(self.now, Event::Redeemed { link, channel, joined });
             }
             Effect::Worker(effect) => self.carry_out_worker(effect),
+            Effect::ToWorker { worker, sequence, message } => {
+                let known = self.workers.get(&worker).expect("a worker that was started");
+                let has = known.finished + known.tasks.len() as u64;
+                assert!(sequence < has, "{message:?} for a task that {known:?} was not given");
+            }
             _ => {}
         }
     }
@@ -398,7 +420,7 @@ pub fn happenings() -> Vec<Vec<u8>> {
     }
     all.push(happening(0xe2, 6, &(1_u64 << 20).to_le_bytes()));
     for worker in 0..3 {
-        for what in 0..8 {
+        for what in 0..11 {
             all.push(happening(0xe3, worker, &[what, what + 1]));
         }
     }

@@ -9,7 +9,7 @@ impl Noise {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -18,11 +18,11 @@ impl Noise {
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 16) as usize % bound
+        (self.draw() >> 16) as usize % bound
     }
 
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
+        (0..length).map(|_| self.draw() as u8).collect()
     }
 }
 
@@ -48,7 +48,7 @@ pub fn feed(count: u64, seeds: &[Vec<u8>], body: impl Fn(&[u8])) {
 fn wound(noise: &mut Noise, input: &mut Vec<u8>, seeds: &[Vec<u8>]) {
     let at = noise.below(input.len() + 1);
     match noise.below(6) {
-        0 if at < input.len() => input[at] = noise.next() as u8,
+        0 if at < input.len() => input[at] = noise.draw() as u8,
         1 if at < input.len() => input[at] ^= 1 << noise.below(8),
         2 => input.truncate(at),
         3 => input.insert(at, [0, 1, 0x7f, 0x80, 0xff][noise.below(5)]),

@@ -106,6 +106,11 @@ fn lives(greeting: &[u8], named: impl Fn(&str) -> Vec<u8>) -> Vec<Vec<u8>> {
         vec![begun.clone(), named("cancel"), worker(5, 1)],
         vec![begun, named("run-deadline"), named("take-back-all"), happening(0xe4, 0, &[]), wait],
         vec![bulk, named("cancel"), happening(0xe5, 0, &[])],
+        vec![
+            [greeting, &named("define"), &named("run-stream"), &named("data")].concat(),
+            [worker(0, 0), worker(8, 0), named("window"), named("end"), worker(10, 2)].concat(),
+            [worker(9, 0), worker(2, 0), named("data")].concat(),
+        ],
         vec![happening(0xe1, 1, &[]), named("version"), named("hello-join"), named("join")],
         vec![happening(0xe1, 13, &[]), named("version"), named("hello-node"), named("members")],
         vec![

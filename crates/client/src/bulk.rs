@@ -95,6 +95,11 @@ impl Bulk {
         self.link = Some(link);
     }
 
+    /// No payload is under way in either direction.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sending.is_empty() && self.receiving.is_empty()
+    }
+
     /// Reads a turn's worth. Whole payloads go to `arrived`; returns whether there is more.
     pub(crate) fn read(
         &mut self,

@@ -11,7 +11,7 @@ use wire::units::Span;
 
 use crate::driver::Shared;
 use crate::tickets::{GroupId, TicketId};
-use crate::{Failure, Handle, Map, MapUnordered, Output};
+use crate::{Failure, Handle, Map, MapUnordered, Output, Stream};
 
 /// A compute core on a cluster, with the terms on which its tasks run. Cheap to clone; the methods
 /// that set terms return another handle to the same core.
@@ -82,6 +82,12 @@ impl Core {
             state.tickets.issue(task)
         });
         Handle::new(self.shared.clone(), ticket)
+    }
+
+    /// Opens a task as a pair of streams: write its input, read its output, then ask how it ended.
+    /// It is tried once only, since nobody keeps what went by.
+    pub fn open(&self) -> Stream {
+        Stream::open(self.shared.clone(), self.id, Terms { retries: 0, ..self.terms })
     }
 
     /// Runs a task for each input; results come in the order of the inputs.

@@ -29,6 +29,7 @@ const PAUSE_MAX: Span = Span::from_secs(5);
 const BULK: usize = 1 << 32;
 
 use crate::bulk::Bulk;
+use crate::stream::Streams;
 
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +88,7 @@ pub(crate) struct Nodes {
     me: Name,
     nodes: Vec<Node>,
     libraries: HashMap<Hash, Bytes>,
+    pub(crate) streams: Streams,
     /// Bytes of programs sent so far.
     pub(crate) uploaded: u64,
     dirty: Vec<usize>,
@@ -101,6 +103,7 @@ impl Nodes {
             me,
             nodes: Vec::new(),
             libraries: HashMap::new(),
+            streams: Streams::default(),
             uploaded: 0,
             dirty: Vec::new(),
             unread: VecDeque::new(),
@@ -374,7 +377,11 @@ impl Nodes {
                             break Err(trouble);
                         }
                     }
-                    Output::Stream(_) => break Err("a stream that nobody asked for".to_owned()),
+                    Output::Stream => {
+                        let output = Payload::Inline(Bytes::new());
+                        let done = Event::Done { link: link_id, channel, status, ran, output };
+                        dispatch.handle(now, done);
+                    }
                 }
             } else if link.message(now, &message) == Pass::Taken {
                 self.manners(now, at, dispatch);
@@ -398,6 +405,9 @@ impl Nodes {
     ) {
         let link = LinkId(at as u32);
         match message {
+            Message::Data(_) | Message::End | Message::Window(_) => {
+                self.streams.message(LinkId(at as u32), channel, message);
+            }
             Message::Members(news) => self.learn(now, news.members),
             Message::Status(report) => self.nodes[at].report = Some(report),
             Message::Goodbye(Goodbye::Leaving) => {
@@ -470,7 +480,19 @@ impl Nodes {
     pub(crate) fn carry_out(&mut self, now: Time, effect: Effect) {
         match effect {
             Effect::Run { link, channel, program, attempt, deadline, input } => {
-                let Payload::Inline(bytes) = input else { return };
+                let bytes = match input {
+                    Payload::Inline(bytes) => bytes,
+                    Payload::Stream => {
+                        let head = RunHead { program, attempt, deadline, input: Input::Stream };
+                        let inline = Bytes::new();
+                        self.send(link, channel, &Message::Run(Run { head, inline }));
+                        for message in self.streams.began(link, channel) {
+                            self.send(link, channel, &message);
+                        }
+                        return;
+                    }
+                    Payload::Buffer { .. } => unreachable!("a client has no shared buffers"),
+                };
                 let (input, inline) = if bytes.len() <= INLINE_MAX {
                     (Input::Inline, bytes)
                 } else {
@@ -498,7 +520,7 @@ impl Nodes {
         }
     }
 
-    fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
+    pub(crate) fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
         let at = link.0 as usize;
         if let Some(Node { life: Life::Linked(connection, _), .. }) = self.nodes.get_mut(at) {
             message.encode(channel, connection.output());
@@ -561,7 +583,19 @@ impl Nodes {
         match joined.and(read) {
             Ok(false) => {}
             Ok(true) => self.unread.push_back(BULK + at),
-            Err(trouble) => self.lost(now, at, dispatch, trouble),
+            Err(trouble) => {
+                let node = &mut self.nodes[at];
+                let waits = |half: &Half| matches!(half, Half::Head { .. });
+                let idle = node.bulk.as_ref().is_some_and(Bulk::is_idle);
+                if idle && !node.halves.values().any(waits) {
+                    // A node that leaves closes it after the last result; the link speaks for itself.
+                    if let Some(bulk) = node.bulk.take() {
+                        bulk.release(&self.registry);
+                    }
+                } else {
+                    self.lost(now, at, dispatch, trouble);
+                }
+            }
         }
     }
 

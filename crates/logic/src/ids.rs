@@ -19,6 +19,8 @@ pub struct BufferId(pub u32);
 pub enum Payload {
     Inline(Bytes),
     Buffer { buffer: BufferId, length: u64 },
+    /// It comes, or goes, piece by piece.
+    Stream,
 }
 
 impl Payload {

@@ -6,6 +6,7 @@
 //! Elsewhere: the parts (`link`, `slots`, `blobs`, `members`), the loop (crate `node`).
 
 mod tasks;
+mod streams;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -27,6 +28,7 @@ use crate::members::Members;
 use crate::near::{self, Near};
 use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
+use streams::Streams;
 use tasks::Arrivals;
 
 /// Who is at the other end, as far as the transport could prove it.
@@ -106,6 +108,12 @@ pub enum Event {
         worker: WorkerId,
         peak: u64,
     },
+    /// `DATA`, `END` or `WINDOW` of a stream.
+    WorkerStream {
+        worker: WorkerId,
+        sequence: u64,
+        message: Message,
+    },
     /// The node is asked to stop: it finishes what it has begun.
     Leave,
     Tick,
@@ -150,6 +158,12 @@ pub enum Effect {
         join: Join,
     },
     Worker(slots::Effect),
+    /// A piece of a stream for a worker, after its task.
+    ToWorker {
+        worker: WorkerId,
+        sequence: u64,
+        message: Message,
+    },
     /// Where the loop and a worker should run.
     Place(near::Effect),
     /// The last link of this owner is down.
@@ -200,6 +214,7 @@ pub struct Node {
     blobs: Blobs,
     members: Members,
     arrivals: Arrivals,
+    streams: Streams,
     near: Near,
     leaving: Option<Time>,
     left: bool,
@@ -216,6 +231,7 @@ impl Node {
             blobs: Blobs::new(BLOBS_KEPT),
             members: Members::new(options.me.clone()),
             arrivals: Arrivals::default(),
+            streams: Streams::default(),
             near: Near::default(),
             leaving: None,
             left: false,
@@ -263,6 +279,9 @@ impl Node {
                 self.send(link, channel, Message::Joined(joined));
                 self.effects.push_back(Effect::Close { link });
                 self.closed(link);
+            }
+            Event::WorkerStream { worker, sequence, message } => {
+                self.worker_stream(worker, sequence, message);
             }
             Event::WorkerReady { worker, result } => self.slots.ready(now, worker, result),
             Event::WorkerExited { worker, exit, started, stderr } => {
@@ -502,6 +521,7 @@ impl Node {
                     self.effects.push_back(Effect::OwnerGone { owner });
                 }
                 self.slots.link_down(link);
+                self.streams.forget(link);
                 for buffer in self.arrivals.forget(link) {
                     self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
                 }
@@ -531,6 +551,9 @@ impl Node {
     fn client(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
         match message {
             Message::Run(run) => self.run(now, link, channel, run),
+            Message::Data(_) | Message::End | Message::Window(_) => {
+                self.stream(now, link, channel, message);
+            }
             Message::Cancel => {
                 if self.arrivals.cancel(link, channel) {
                     self.slots.pass(link);

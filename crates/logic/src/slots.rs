@@ -58,6 +58,8 @@ pub struct Class {
     pub program: Program,
     /// Bytes; 0 is no limit.
     pub memory: u64,
+    /// Its tasks are streams: how long one takes says nothing of the next, so none is sent ahead.
+    pub stream: bool,
 }
 
 /// How a task ended at its worker.
@@ -94,6 +96,8 @@ pub enum Effect {
         sequence: u64,
         attempt: u32,
         input: Payload,
+        link: LinkId,
+        channel: u64,
     },
     /// End the process; `exited` follows.
     Kill {
@@ -192,7 +196,7 @@ struct Known {
 impl Known {
     /// Tasks that fill `span` for one worker, at least one.
     fn fill(&self, span: Span, max: u32) -> u32 {
-        let Some(run) = self.run else { return 1 };
+        let Some(run) = self.run.filter(|_| !self.class.stream) else { return 1 };
         u32::try_from(span.0 / run.0.max(200)).unwrap_or(max).clamp(1, max)
     }
 }
@@ -274,7 +278,7 @@ impl Slots {
         let Some(user) = self.users.get_mut(link.0 as usize).and_then(Option::take) else { return };
         self.active -= u32::from(user.active > 0);
         self.tasks -= user.active;
-        for lane in user.lanes {
+        for lane in user.all_lanes() {
             let Lane { queue, class, .. } = self.lanes.remove(lane);
             self.hungry.retain(|&other| other != lane);
             self.classes[class].tasks -= queue.len() as u32;
@@ -292,13 +296,27 @@ impl Slots {
         }
     }
 
-    /// Gives a program its number on the link.
+    /// The number that the next program of the link gets.
+    pub fn next_program(&self, link: LinkId) -> u32 {
+        let user = self.users.get(link.0 as usize).and_then(Option::as_ref);
+        user.map_or(0, |user| user.lanes.len() as u32)
+    }
+
+    /// Gives a program the next number on the link.
     pub fn define(&mut self, link: LinkId, program: Program, memory: u64) -> Result<(), Breach> {
         let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return Ok(()) };
         if user.lanes.len() >= PROGRAMS_MAX as usize {
             return Err(Breach::TooManyPrograms);
         }
-        let class = Class { owner: user.owner.clone(), program, memory };
+        let class = Class { owner: user.owner.clone(), program, memory, stream: false };
+        let lane = self.open_lane(link, class);
+        if let Some(Some(user)) = self.users.get_mut(link.0 as usize) {
+            user.lanes.push(lane);
+        }
+        Ok(())
+    }
+
+    fn open_lane(&mut self, link: LinkId, class: Class) -> usize {
         let class = *self.class_index.entry(class.clone()).or_insert_with(|| {
             let workers = Vec::new();
             let known =
@@ -306,8 +324,21 @@ impl Slots {
             self.classes.insert(known)
         });
         self.classes[class].lanes += 1;
-        user.lanes.push(self.lanes.insert(Lane { link, class, queue: VecDeque::new() }));
-        Ok(())
+        self.lanes.insert(Lane { link, class, queue: VecDeque::new() })
+    }
+
+    /// The lane for the streams of the program that `lane` is for.
+    fn stream_lane(&mut self, link: LinkId, lane: usize) -> usize {
+        let user = self.users.get(link.0 as usize).and_then(Option::as_ref);
+        if let Some(known) = user.and_then(|user| user.streams.get(&lane)) {
+            return *known;
+        }
+        let class = Class { stream: true, ..self.classes[self.lanes[lane].class].class.clone() };
+        let opened = self.open_lane(link, class);
+        if let Some(Some(user)) = self.users.get_mut(link.0 as usize) {
+            user.streams.insert(lane, opened);
+        }
+        opened
     }
 
     /// Takes a task whose input is here.
@@ -325,6 +356,7 @@ impl Slots {
                 return refused.map(|_| ());
             }
         };
+        let lane = if input == Payload::Stream { self.stream_lane(link, lane) } else { lane };
         let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return Ok(()) };
         user.accepted += 1;
         user.active += 1;
@@ -371,7 +403,7 @@ impl Slots {
 
     pub fn cancel(&mut self, link: LinkId, channel: u64) {
         let Some(Some(user)) = self.users.get(link.0 as usize) else { return };
-        for lane in user.lanes.clone() {
+        for lane in user.all_lanes() {
             let queue = &mut self.lanes[lane].queue;
             if let Some(at) = queue.iter().position(|task| task.channel == channel) {
                 if let Some(task) = queue.remove(at) {
@@ -498,6 +530,10 @@ impl Slots {
             } else if sequence < started {
                 let reason = format!("its result was lost when the worker died ({exit:?})");
                 self.end(task, Status::WorkerLost { reason }, Span(0), Payload::empty());
+            } else if task.input == Payload::Stream {
+                // What was sent to that worker already cannot be had again.
+                let reason = format!("it died before the stream began ({exit:?})");
+                self.end(task, Status::WorkerLost { reason }, Span(0), Payload::empty());
             } else if task.unbegun == UNBEGUN_MAX {
                 let reason = format!("{UNBEGUN_MAX} workers died before it began ({exit:?})");
                 self.end(task, Status::WorkerLost { reason }, Span(0), Payload::empty());
@@ -532,6 +568,14 @@ impl Slots {
         let limit = front.deadline;
         if limit.0 > 0 && now.since(known.front_since) >= limit {
             self.kill(at, Some(Status::TimeLimit { limit }));
+        }
+    }
+
+    /// A worker said what it may not say.
+    pub fn misbehaved(&mut self, worker: WorkerId) {
+        if self.workers.contains(worker.0 as usize) {
+            let reason = "its worker broke the protocol".to_owned();
+            self.kill(worker.0 as usize, Some(Status::Broken { reason }));
         }
     }
 
@@ -771,7 +815,7 @@ impl Slots {
 fn share_buffer(input: &Payload, output: &Payload) -> bool {
     match (input, output) {
         (Payload::Buffer { buffer: a, .. }, Payload::Buffer { buffer: b, .. }) => a == b,
-        (Payload::Inline(_), _) | (_, Payload::Inline(_)) => false,
+        (Payload::Inline(_) | Payload::Stream, _) | (_, Payload::Inline(_) | Payload::Stream) => false,
     }
 }
 

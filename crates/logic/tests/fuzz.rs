@@ -27,7 +27,8 @@ fn no_order_of_frames_leaves_anything_behind() {
     let vectors = vectors();
     let mut pieces: Vec<Vec<u8>> = vectors.iter().map(|vector| vector.bytes.clone()).collect();
     pieces.extend(node::happenings());
-    let begin = |name: &str| vectors.iter().find(|vector| vector.name == name).map(|v| &v.bytes[..]);
+    let begin =
+        |name: &str| vectors.iter().find(|vector| vector.name == name).map(|v| &v.bytes[..]);
     let greeting = ["version", "hello-client", "define"].map(|name| begin(name).expect("a vector"));
     for number in 0..20_000 {
         let mut noise = noise::Noise::new(number);

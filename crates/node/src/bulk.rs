@@ -44,6 +44,8 @@ pub(crate) enum Report {
     Arrived { bulk: BulkId, channel: u64, buffer: BufferId, length: u64 },
     /// A buffer has been sent, or never will be: nobody here needs it any more.
     Sent { buffer: BufferId },
+    /// The payload that was to arrive in this buffer never will.
+    Dropped { buffer: BufferId },
     /// The connection is over.
     Ended { bulk: BulkId },
 }
@@ -92,6 +94,7 @@ impl Bulk {
             orders: incoming_orders,
             report,
             sending: VecDeque::new(),
+            sent: Vec::new(),
             receiving: HashMap::new(),
             current: None,
             starved: false,
@@ -134,6 +137,8 @@ struct Thread<R> {
     orders: Receiver<Order>,
     report: R,
     sending: VecDeque<Sending>,
+    /// Sent but for what the socket has not taken yet.
+    sent: Vec<BufferId>,
     receiving: HashMap<u64, Arriving>,
     current: Option<Piece>,
     /// There was no room for the payload whose head is next in the input.
@@ -150,11 +155,14 @@ impl<R: Fn(Report)> Thread<R> {
         for Sending { order, .. } in self.sending.drain(..) {
             (self.report)(Report::Sent { buffer: order.buffer.id });
         }
+        for buffer in self.sent.drain(..) {
+            (self.report)(Report::Sent { buffer });
+        }
         for order in self.orders.try_iter() {
             (self.report)(Report::Sent { buffer: order.buffer.id });
         }
         for (_, arriving) in self.receiving.drain() {
-            (self.report)(Report::Sent { buffer: arriving.buffer.id });
+            (self.report)(Report::Dropped { buffer: arriving.buffer.id });
         }
         self.connection.close();
         (self.report)(Report::Ended { bulk: self.id });
@@ -279,6 +287,9 @@ impl<R: Fn(Report)> Thread<R> {
             {
                 return Ok(());
             }
+            for buffer in self.sent.drain(..) {
+                (self.report)(Report::Sent { buffer });
+            }
             let Some(Sending { order, mut sent }) = self.sending.pop_front() else { return Ok(()) };
             let piece = (order.length - sent).min(BULK_CHUNK_MAX as u64) as usize;
             let (kind, channel) = (Kind::PAYLOAD, order.channel);
@@ -293,7 +304,7 @@ impl<R: Fn(Report)> Thread<R> {
             if sent < order.length {
                 self.sending.push_back(Sending { order, sent });
             } else {
-                (self.report)(Report::Sent { buffer: order.buffer.id });
+                self.sent.push(order.buffer.id);
             }
         }
     }

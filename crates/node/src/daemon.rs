@@ -22,7 +22,7 @@ use sys::cpu::Places;
 use transport::{Connection, DialTls, ListenTls};
 use wire::member::{Member, State};
 use wire::name::{Hash, Name};
-use wire::units::Time;
+use wire::units::{Span, Time};
 
 use crate::Error;
 use crate::join::{self, Neighbours};
@@ -35,6 +35,8 @@ use crate::workers::{Said, Workers};
 
 /// Events of one turn.
 const EVENTS: usize = 256;
+/// How long the last results may take to go out.
+const FAREWELL: Span = Span::from_secs(2);
 /// Reads of one turn before everything is settled and sent.
 const READS: usize = 4;
 
@@ -73,6 +75,8 @@ struct Daemon {
     said: Vec<Said>,
     stopping: bool,
     left: bool,
+    /// Everything is done; what is queued may still go out.
+    left_since: Option<Time>,
     /// Where the loop may run by itself, and the worker that was moved with it.
     anywhere: Option<Places>,
     moved: Option<WorkerId>,
@@ -167,6 +171,7 @@ impl Daemon {
             said: Vec::new(),
             stopping: false,
             left: false,
+            left_since: None,
             anywhere: Places::own().ok(),
             moved: None,
         })
@@ -200,12 +205,25 @@ impl Daemon {
                 self.drop_link(now, link);
             }
             self.settle(now);
+            self.see_off(now);
         }
         self.end_workers();
         Ok(())
     }
 
+    /// After the last task: what is queued goes out, as far as the peers read it.
+    fn see_off(&mut self, now: Time) {
+        let Some(since) = self.left_since else { return };
+        if now.since(since) >= FAREWELL || (self.payloads.is_idle() && self.links.unsent() == 0) {
+            self.links.close_all();
+            self.left = true;
+        }
+    }
+
     fn timeout(&self) -> Option<Duration> {
+        if self.left_since.is_some() {
+            return Some(Duration::from_millis(5));
+        }
         if self.links.has_unread() || !self.unread.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -328,6 +346,9 @@ impl Daemon {
                 Said::Done { sequence, finished } => {
                     self.node.handle(now, Event::WorkerDone { worker, sequence, finished });
                 }
+                Said::Stream { sequence, message } => {
+                    self.node.handle(now, Event::WorkerStream { worker, sequence, message });
+                }
                 Said::Ready(result) => {
                     self.node.handle(now, Event::WorkerReady { worker, result });
                 }
@@ -410,6 +431,12 @@ impl Daemon {
                 self.links.send(link, channel, &message);
             }
             Effect::Worker(effect) => self.carry_out_worker(now, effect),
+            Effect::ToWorker { worker, sequence, message } => {
+                if let Some(known) = self.workers.get_mut(worker) {
+                    known.pass_on(sequence, &message);
+                    self.dirty.insert(worker);
+                }
+            }
             Effect::Place(effect) => self.place(effect),
             Effect::Close { link } => {
                 self.payloads.forget(link);
@@ -433,16 +460,16 @@ impl Daemon {
                 self.node.handle(now, Event::Redeemed { link, channel, joined });
             }
             Effect::OwnerGone { owner } => self.payloads.buffers.forget(&owner),
-            Effect::Left => self.left = true,
+            Effect::Left => self.left_since = Some(now),
         }
     }
 
     fn carry_out_worker(&mut self, now: Time, effect: slots::Effect) {
         match effect {
-            slots::Effect::Execute { worker, sequence, attempt, input } => {
+            slots::Effect::Execute { worker, sequence, attempt, input, .. } => {
                 let Some(known) = self.workers.get_mut(worker) else { return };
                 let buffer = match &input {
-                    Payload::Inline(_) => None,
+                    Payload::Inline(_) | Payload::Stream => None,
                     Payload::Buffer { buffer, .. } => self.payloads.buffers.get(*buffer),
                 };
                 known.execute(sequence, attempt, input, buffer.as_ref().map(|b| &b.shared));
@@ -523,6 +550,7 @@ impl Daemon {
                 let pieces = std::iter::once(bytes.as_ref().into());
                 (bytes.len() as u64, self.store.put(hash, pieces).err())
             }
+            Payload::Stream => (0, Some("a blob is no stream".to_owned())),
             Payload::Buffer { buffer, length } => {
                 let refused = match self.payloads.buffers.get(buffer) {
                     Some(buffer) => {

@@ -253,6 +253,16 @@ impl Links {
         failed
     }
 
+    /// Bytes that wait for their peers.
+    pub(crate) fn unsent(&self) -> usize {
+        self.table.iter().map(|(_, link)| link.connection.unsent()).sum()
+    }
+
+    /// Says goodbye to everyone.
+    pub(crate) fn close_all(&mut self) {
+        self.table.iter_mut().for_each(|(_, link)| link.connection.close());
+    }
+
     /// Strangers whose time is over.
     pub(crate) fn overdue(&mut self, now: Time) -> Vec<LinkId> {
         let mut overdue = Vec::new();

@@ -32,6 +32,8 @@ pub(crate) struct Payloads {
     reporter: Sender<Report>,
     waker: Arc<Waker>,
     opened: u64,
+    /// Payloads that are being sent.
+    sending: usize,
     /// Whose turn it is among the connections of a link.
     turn: usize,
 }
@@ -48,6 +50,7 @@ impl Payloads {
             reporter,
             waker: Arc::new(waker),
             opened: 0,
+            sending: 0,
             turn: 0,
         }
     }
@@ -82,9 +85,16 @@ impl Payloads {
         self.turn = self.turn.wrapping_add(1);
         let bulk = &bulks[self.turn % bulks.len()];
         let sent = self.buffers.get(buffer).is_some_and(|held| bulk.send(channel, held, length));
-        if !sent {
+        if sent {
+            self.sending += 1;
+        } else {
             self.buffers.release(buffer);
         }
+    }
+
+    /// Nothing is on its way to a client.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sending == 0
     }
 
     /// The link is down.
@@ -101,7 +111,11 @@ impl Payloads {
     pub(crate) fn news(&mut self) -> Option<News> {
         loop {
             match self.reports.try_recv().ok()? {
-                Report::Sent { buffer } => self.buffers.release(buffer),
+                Report::Sent { buffer } => {
+                    self.sending -= 1;
+                    self.buffers.release(buffer);
+                }
+                Report::Dropped { buffer } => self.buffers.release(buffer),
                 Report::Arrived { bulk, channel, buffer, length } => match self.links.get(&bulk) {
                     Some(&link) => {
                         return Some(News::Event(Event::Payload { link, channel, buffer, length }));

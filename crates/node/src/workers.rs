@@ -38,6 +38,8 @@ pub(crate) enum Said {
         sequence: u64,
         finished: Finished,
     },
+    /// A piece of a stream, its end or its window.
+    Stream { sequence: u64, message: Message },
     /// It needs a buffer for a result of so many bytes.
     Needs(u64),
     /// It broke the protocol, or hung up: it is to be killed.
@@ -65,6 +67,8 @@ pub(crate) struct Worker {
     pub(crate) class: Class,
     /// Buffers whose descriptor it has.
     knows: HashSet<BufferId>,
+    /// Results that have come: the next one's sequence number.
+    finished: u64,
     /// Lent for results that have not come yet.
     lent: HashSet<BufferId>,
     more: bool,
@@ -145,6 +149,7 @@ impl Workers {
             scratch: scratch.clone(),
             class: class.clone(),
             knows: HashSet::new(),
+            finished: 0,
             lent: HashSet::new(),
             more: false,
         };
@@ -245,6 +250,7 @@ impl Worker {
     ) {
         let (input, inline) = match input {
             Payload::Inline(bytes) => (Input::Inline, bytes),
+            Payload::Stream => (Input::Stream, bytes::Bytes::new()),
             Payload::Buffer { buffer: id, length } => {
                 if let Some(shared) = buffer {
                     self.hand_over(id, shared);
@@ -254,6 +260,11 @@ impl Worker {
         };
         let head = RunHead { program: 0, attempt, deadline: Span(0), input };
         self.send(sequence, &Message::Run(Run { head, inline }));
+    }
+
+    /// Queues a piece of a stream.
+    pub(crate) fn pass_on(&mut self, sequence: u64, message: &Message) {
+        self.send(sequence, message);
     }
 
     /// Lends a buffer for a result.
@@ -306,12 +317,21 @@ impl Worker {
                 Err(_) => return said.push(Said::Nonsense),
             };
             said.push(match wire::decode(frame) {
-                Ok((sequence, Message::Done(done))) => match self.finished(done) {
-                    Some(finished) => Said::Done { sequence, finished },
+                // Seen in the progress page before it was sent, or the other way round: it counts
+                // once, in its turn.
+                Ok((sequence, Message::Done(_))) if sequence != self.finished => continue,
+                Ok((sequence, Message::Done(done))) => match self.result(done) {
+                    Some(finished) => {
+                        self.finished += 1;
+                        Said::Done { sequence, finished }
+                    }
                     None => Said::Nonsense,
                 },
                 Ok((_, Message::Ready(Ready::Yes { .. }))) => Said::Ready(Ok(())),
                 Ok((_, Message::Ready(Ready::No { reason }))) => Said::Ready(Err(reason)),
+                Ok((sequence, message @ (Message::Data(_) | Message::End | Message::Window(_)))) => {
+                    Said::Stream { sequence, message }
+                }
                 Ok((_, Message::Need(need))) => Said::Needs(need.bytes),
                 Ok(_) | Err(_) => Said::Nonsense,
             });
@@ -319,7 +339,7 @@ impl Worker {
     }
 
     /// A worker may say only what a worker can know.
-    fn finished(&mut self, done: Done) -> Option<Finished> {
+    fn result(&mut self, done: Done) -> Option<Finished> {
         let output = match done.head.output {
             Output::Inline => Payload::Inline(done.inline),
             Output::Bulk(length) => {
@@ -331,7 +351,7 @@ impl Worker {
                 self.lent.remove(&buffer);
                 Payload::Buffer { buffer, length }
             }
-            Output::Stream(_) => return None,
+            Output::Stream => Payload::Stream,
         };
         let status = match done.head.status {
             status @ (Status::Finished { .. } | Status::Broken { .. }) => status,

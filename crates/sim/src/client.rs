@@ -389,7 +389,7 @@ impl Client {
                         self.targets[at].dones.insert(channel, done);
                     }
                 },
-                Output::Stream(_) => net.judge.fail("nobody opened a stream".to_owned()),
+                Output::Stream => net.judge.fail("nobody opened a stream".to_owned()),
             },
             Message::Members(news) => {
                 for member in news.members {

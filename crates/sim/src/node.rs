@@ -385,6 +385,7 @@ impl Daemon {
                 }
                 self.drop_link(net, link);
             }
+            Effect::ToWorker { .. } => net.judge.fail("nobody opened a stream".to_owned()),
             Effect::Attach { connection, to, .. } => {
                 if let Some(known) = &mut self.links[connection.0 as usize] {
                     known.carries = Some(to);
@@ -395,6 +396,7 @@ impl Daemon {
             }
             Effect::StoreBlob { link, channel, hash, bytes } => {
                 let (length, bytes) = match bytes {
+                    Payload::Stream => (0, None),
                     Payload::Inline(bytes) => (bytes.len() as u64, Some(bytes)),
                     Payload::Buffer { buffer, length } => (length, self.buffers.remove(&buffer)),
                 };
@@ -457,8 +459,9 @@ impl Daemon {
 
     fn carry_out_worker(&mut self, net: &mut Net, effect: slots::Effect) {
         match effect {
-            slots::Effect::Execute { worker, sequence, attempt, input } => {
+            slots::Effect::Execute { worker, sequence, attempt, input, .. } => {
                 let input = match input {
+                    Payload::Stream => None,
                     Payload::Inline(bytes) => Some(bytes),
                     Payload::Buffer { buffer, .. } => self.buffers.get(&buffer).cloned(),
                 };

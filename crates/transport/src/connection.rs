@@ -152,6 +152,11 @@ impl Connection {
             action: "setting TCP_NODELAY",
             source,
         })?;
+        socket::notice_death(&stream).map_err(|source| Error::Broken {
+            peer: address.to_string(),
+            action: "setting the socket's time-outs",
+            source,
+        })?;
         let mut this = Self::new(Socket::Tcp(stream), Some(session), Some(address), stage);
         this.decrypt(&mut [])?;
         Ok(this)

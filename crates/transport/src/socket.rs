@@ -6,6 +6,15 @@ use mio::{Interest, Registry, Token};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+
+/// Silence after which the kernel asks whether the peer is there, and how often.
+const QUIET: Duration = Duration::from_secs(10);
+const ASK: Duration = Duration::from_secs(5);
+/// How long sent bytes may stay unanswered.
+const UNHEARD: Duration = Duration::from_secs(25);
 
 /// A non-blocking stream in both directions.
 pub(crate) enum Socket {
@@ -92,6 +101,15 @@ impl AsFd for Socket {
             Self::Pipes { reader, .. } => reader.as_fd(),
         }
     }
+}
+
+/// Has the kernel notice a peer that is gone without a word, on connections that have no heartbeat
+/// of their own: about as soon as a link's heartbeat would.
+pub(crate) fn notice_death(stream: &mio::net::TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(ASK).with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNHEARD))
 }
 
 /// The call may succeed after the next event. A socket that is still connecting answers ENOTCONN

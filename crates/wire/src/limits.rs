@@ -44,6 +44,9 @@ pub const AHEAD_MAX: u32 = 256;
 /// Programs that one client may define on one link.
 pub const PROGRAMS_MAX: u32 = 4096;
 
+/// Bytes of a program's name, which a node keeps for each program of each link.
+pub const PROGRAM_NAME_MAX: usize = 255;
+
 /// Workers that a task may kill before it is given up as poison.
 pub const POISON_KILLS: u32 = 3;
 

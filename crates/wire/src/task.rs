@@ -92,8 +92,8 @@ pub enum Output {
     Inline,
     /// So many bytes over a bulk connection.
     Bulk(u64),
-    /// All of it was sent as `DATA` frames: so many bytes.
-    Stream(u64),
+    /// All of it was sent as `DATA` frames, closed by `END`.
+    Stream,
 }
 
 /// Why a task ended. The node knows; it never guesses.

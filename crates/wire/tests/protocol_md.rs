@@ -73,8 +73,10 @@ fn every_kind_has_its_row_and_its_vector() {
 
 #[test]
 fn every_limit_has_its_row() {
-    let of_code: BTreeSet<String> =
-        constants(include_str!("../src/limits.rs"), ": ").into_iter().map(|(name, _)| name).collect();
+    let of_code: BTreeSet<String> = constants(include_str!("../src/limits.rs"), ": ")
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let values = values();
     let listed: BTreeSet<String> = values.keys().map(|name| (*name).to_owned()).collect();
     let others = ["VERSION", "HEADER", "PAYLOAD_HEAD", "HOLD_BACK", "STARTED", "SINCE", "UNSENT"];
@@ -106,7 +108,7 @@ fn values() -> BTreeMap<&'static str, u64> {
     let mut all: BTreeMap<_, _> = limits![
         CONTROL_BODY_MAX INLINE_MAX STRANGER_BODY_MAX STRANGERS_MAX BULK_CHUNK_MAX PAYLOAD_MAX
         PAYLOADS_HELD_MAX STREAM_WINDOW STREAM_CHUNK_MAX CREDITS_MAX AHEAD_MAX PROGRAMS_MAX
-        POISON_KILLS ATTEMPTS_MAX MEMBERS_MAX LINKS_MAX HEARTBEATS_MISSED_MAX STDERR_TAIL TEXT_MAX
+        PROGRAM_NAME_MAX POISON_KILLS ATTEMPTS_MAX MEMBERS_MAX LINKS_MAX HEARTBEATS_MISSED_MAX STDERR_TAIL TEXT_MAX
         UNSENT_MAX BLOBS_KEPT
     ]
     .into();
@@ -182,7 +184,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
             done(Status::Finished { code: 0 }, 1000, Output::Inline, Bytes::from_static(b"42")),
         ),
         ("done-bulk", 6, done(Status::Finished { code: 0 }, 1000, Output::Bulk(5), Bytes::new())),
-        ("done-stream", 7, done(Status::Finished { code: 0 }, 1000, Output::Stream(9), Bytes::new())),
+        ("done-stream", 7, done(Status::Finished { code: 0 }, 1000, Output::Stream, Bytes::new())),
         ("done-finished", 5, ended(Status::Finished { code: -3 })),
         ("done-crashed", 5, ended(Status::Crashed { signal: 11, stderr: "oops\n".into() })),
         ("done-exited", 5, ended(Status::Exited { code: 3, stderr: String::new() })),

@@ -24,8 +24,8 @@ use sys::clock::monotonic_nanoseconds;
 use sys::shared::SharedBuffer;
 use sys::socket::recv_with_fds;
 use wire::Message;
-use wire::limits::{INLINE_MAX, TEXT_MAX};
-use wire::task::{Done, DoneHead, Input, Output, Program, Run, Status};
+use wire::limits::{INLINE_MAX, STREAM_CHUNK_MAX, STREAM_WINDOW, TEXT_MAX};
+use wire::task::{Done, DoneHead, Input, Output, Program, Run, Status, Window};
 use wire::units::Span;
 use wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
 
@@ -89,7 +89,12 @@ pub fn serve(
                 started += 1;
                 attempt.set(run.head.attempt);
                 let since = pipe.begin(started);
-                let result = run_task(&mut pipe, &mut core, &mut scratch, &run)?;
+                let result = match run.head.input {
+                    Input::Stream => run_stream(&mut pipe, &mut core, sequence)?,
+                    Input::Inline | Input::Bulk(_) => {
+                        run_task(&mut pipe, &mut core, &mut scratch, &run)?
+                    }
+                };
                 let now = pipe.pause();
                 pipe.done(now, sequence, Span(now - since), result);
                 if pipe.oldest + HOLD_BACK.0 <= now {
@@ -97,6 +102,8 @@ pub fn serve(
                 }
             }
             Message::Buffer(buffer) => pipe.buffer(buffer)?,
+            // The rest of a stream whose task is over.
+            Message::Data(_) | Message::End | Message::Window(_) => {}
             _ => return Err(ServeError::Protocol { what: "a message that no worker takes" }),
         }
     }
@@ -171,7 +178,7 @@ fn run_task(
             // with torn bytes and nothing else would depend on them.
             unsafe { slice::from_raw_parts_mut(buffer.as_ptr(), length) }
         }
-        Input::Stream => return Err(ServeError::Protocol { what: "a stream for a core" }),
+        Input::Stream => unreachable!("streams have a function of their own"),
     };
     let ran = core.run(input, |output| pipe.take_output(output, lent));
     match ran {
@@ -184,6 +191,33 @@ fn run_task(
             Ok((status, Output::Inline, Bytes::new()))
         }
     }
+}
+
+/// A core takes its whole input at once, so a stream is collected until it ends; its output leaves
+/// as fast as the client reads it.
+fn run_stream(pipe: &mut Pipe, core: &mut Core, sequence: u64) -> Result<TaskResult, ServeError> {
+    let mut input = Vec::new();
+    loop {
+        match pipe.next_of(sequence)? {
+            Message::Data(bytes) => {
+                input.extend_from_slice(&bytes);
+                let bytes = bytes.len() as u64;
+                pipe.send(sequence, &Message::Window(Window { bytes }));
+            }
+            Message::End => break,
+            // The client reads on although nothing was sent yet: it may say so early.
+            _ => {}
+        }
+    }
+    let status = match core.run(&mut input, Bytes::copy_from_slice) {
+        Ok((code, output)) => {
+            pipe.send_stream(sequence, output)?;
+            Status::Finished { code }
+        }
+        Err(error) => Status::Broken { reason: cut(chain(&error)) },
+    };
+    pipe.send(sequence, &Message::End);
+    Ok((status, Output::Stream, Bytes::new()))
 }
 
 /// Both directions to the node, and the memory shared with it.
@@ -199,6 +233,8 @@ struct Pipe {
     output: BytesMut,
     /// When the oldest result in `output` was ready.
     oldest: u64,
+    /// Bytes of `output`, all of them results, that the progress page shows.
+    shown: usize,
     /// Batches sent so far.
     turn: u64,
     progress: Option<SharedBuffer>,
@@ -216,6 +252,7 @@ impl Pipe {
             early: VecDeque::new(),
             output: BytesMut::with_capacity(READ),
             oldest: 0,
+            shown: 0,
             turn: 0,
             progress: None,
             buffers: HashMap::new(),
@@ -264,8 +301,45 @@ impl Pipe {
         self.writer.write_all(&self.output).map_err(|source| ServeError::Socket { source })?;
         self.output.clear();
         self.turn += 1;
+        self.shown = 0;
         self.note(progress::UNSENT, 0);
         self.note(progress::TURN, self.turn);
+        Ok(())
+    }
+
+    // Streams.
+
+    /// The next message of a task's stream; what is not for it is kept for later.
+    fn next_of(&mut self, sequence: u64) -> Result<Message, ServeError> {
+        loop {
+            match self.receive()? {
+                Some((of, message @ (Message::Data(_) | Message::End | Message::Window(_))))
+                    if of == sequence =>
+                {
+                    return Ok(message);
+                }
+                Some((_, Message::Data(_) | Message::End | Message::Window(_))) => {}
+                Some(other) => self.early.push_back(other),
+                None => return Err(ServeError::Protocol { what: "nothing: it hung up" }),
+            }
+        }
+    }
+
+    /// Sends an output in pieces, never more than the client's window.
+    fn send_stream(&mut self, sequence: u64, mut output: Bytes) -> Result<(), ServeError> {
+        let mut window = STREAM_WINDOW;
+        while !output.is_empty() {
+            if window == 0 {
+                if let Message::Window(more) = self.next_of(sequence)? {
+                    window = window.saturating_add(more.bytes);
+                }
+                continue;
+            }
+            let most = usize::try_from(window).unwrap_or(usize::MAX);
+            let piece = output.split_to(output.len().min(STREAM_CHUNK_MAX).min(most));
+            window -= piece.len() as u64;
+            self.send(sequence, &Message::Data(piece));
+        }
         Ok(())
     }
 
@@ -300,13 +374,14 @@ impl Pipe {
         let done = Done { head: DoneHead { status, ran, output }, inline };
         self.send(sequence, &Message::Done(done));
         let end = self.output.len();
-        if end > progress::SIZE - progress::RESULTS {
-            // It is due at once: what does not fit in the page is not held back.
+        if start != self.shown || end > progress::SIZE - progress::RESULTS {
+            // It is due at once: what cannot be shown in the page is not held back.
             self.oldest = 0;
         } else if let Some(page) = &self.progress
             && page.copy_in(progress::RESULTS + start, &self.output[start..end]).is_ok()
         {
             page.store_u64(progress::UNSENT, end as u64);
+            self.shown = end;
         }
     }
 

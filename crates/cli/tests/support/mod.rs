@@ -4,13 +4,15 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "this is part of tests, though no test stands here")]
 
+pub(crate) mod process;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A machine for one test: its own credentials, state and runtime folders.
 pub(crate) struct Machine {
@@ -181,5 +183,8 @@ pub(crate) fn until(what: &str, mut ask: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !ask() {
         assert!(Instant::now() < end, "never: {what}");
+        // Nothing tells when the answer changes. The pause only leaves the processor to those whom
+        // it depends on; no outcome does.
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }

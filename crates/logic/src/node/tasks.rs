@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use wire::Message;
 use wire::blob::Put;
-use wire::limits::{CREDITS_MAX, PAYLOAD_MAX};
+use wire::limits::{CREDITS_MAX, PAYLOAD_MAX, PROGRAM_NAME_MAX};
 use wire::task::{Define, Done, DoneHead, Input, Output, Run, RunHead};
 use wire::units::Time;
 
-use super::{Effect, Node};
+use super::{Effect, Node, streams};
 use crate::slots::{self, Finished};
-use crate::{BufferId, LinkId, Payload};
+use crate::{BufferId, LinkId, Payload, WorkerId};
 
 /// What control says of a channel and what bulk brought for it; whichever comes first waits here.
 #[derive(Debug, Default)]
@@ -98,7 +98,18 @@ impl Arrivals {
 
 impl Node {
     pub(super) fn define(&mut self, now: Time, link: LinkId, define: Define) {
-        if let Err(breach) = self.slots.define(link, define.program, define.memory) {
+        let Define { number, program, memory } = define;
+        let next = self.slots.next_program(link);
+        if number != next {
+            let reason = format!("program {number} was defined where {next} is next");
+            return self.breach(now, link, reason);
+        }
+        let length = program.name().len();
+        if length > PROGRAM_NAME_MAX {
+            let reason = format!("a program's name of {length} bytes; at most {PROGRAM_NAME_MAX}");
+            return self.breach(now, link, reason);
+        }
+        if let Err(breach) = self.slots.define(link, program, memory) {
             self.breach(now, link, breach.to_string());
         }
     }
@@ -121,7 +132,11 @@ impl Node {
                 Some(other) => Err(self.mismatch(channel, &other)),
                 None => self.arrivals.add(link, channel, Half::Task(run.head, length)),
             },
-            Input::Stream => Err("streams are not served by this node yet".to_owned()),
+            Input::Stream => {
+                self.streams.open(link, channel);
+                let taken = self.slots.run(link, channel, run.head, Payload::Stream);
+                taken.map_err(|breach| breach.to_string())
+            }
         };
         if let Err(reason) = taken {
             self.breach(now, link, reason);
@@ -209,23 +224,54 @@ impl Node {
                 slots::Effect::Credit { link, limit } => {
                     self.send(link, 0, Message::Credit(wire::task::Credit { limit }));
                 }
-                other => {
-                    executed |= matches!(other, slots::Effect::Execute { .. });
-                    self.effects.push_back(Effect::Worker(other));
+                slots::Effect::Execute { worker, sequence, link, channel, ref input, .. } => {
+                    executed = true;
+                    let is_stream = *input == Payload::Stream;
+                    self.effects.push_back(Effect::Worker(effect));
+                    if is_stream {
+                        for message in self.streams.begin(link, channel, worker, sequence) {
+                            self.effects.push_back(Effect::ToWorker { worker, sequence, message });
+                        }
+                    }
                 }
+                other => self.effects.push_back(Effect::Worker(other)),
             }
         }
         executed
     }
 
+    /// A piece of a stream, its end or its window, from a client.
+    pub(super) fn stream(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
+        match self.streams.from_client(link, channel, &message) {
+            Ok(Some((worker, sequence))) => {
+                self.effects.push_back(Effect::ToWorker { worker, sequence, message });
+            }
+            Ok(None) => {}
+            Err(streams::Overrun) => {
+                self.breach(now, link, format!("channel {channel}: a stream beyond its window"));
+            }
+        }
+    }
+
+    /// The same from a worker.
+    pub(super) fn worker_stream(&mut self, worker: WorkerId, sequence: u64, message: Message) {
+        match self.streams.from_worker(worker, sequence, &message) {
+            Ok(Some((link, channel))) => self.send(link, channel, message),
+            Ok(None) => {}
+            Err(streams::Overrun) => self.slots.misbehaved(worker),
+        }
+    }
+
     pub(super) fn finished(&mut self, link: LinkId, channel: u64, finished: Finished) {
         let Finished { status, ran, output } = finished;
+        self.streams.close(link, channel);
         let (output, inline) = match output {
             Payload::Inline(bytes) => (Output::Inline, bytes),
             Payload::Buffer { buffer, length } => {
                 self.effects.push_back(Effect::SendPayload { link, channel, buffer, length });
                 (Output::Bulk(length), bytes::Bytes::new())
             }
+            Payload::Stream => (Output::Stream, bytes::Bytes::new()),
         };
         let head = DoneHead { status, ran, output };
         self.send(link, channel, Message::Done(Done { head, inline }));

@@ -365,3 +365,34 @@ fn a_client_that_comes_while_the_node_leaves_is_told_so_and_gets_no_credit() {
     let told = bench.greet(OTHER, Peer::Client(name("late")), Purpose::Client);
     assert_eq!(told, "1: welcome, 1: members [me Leaving], 1: Leaving");
 }
+
+#[test]
+fn a_result_that_lies_where_its_input_lay_is_sent_and_freed_once() {
+    let mut bench = Bench::with_client("you");
+    bench.payload(1, LENGTH);
+    bench.run(1, Input::Bulk(LENGTH));
+    bench.worker_ready(0);
+    let output = Payload::Buffer { buffer: BufferId(1), length: 5 };
+    let finished = Finished { status: Status::Finished { code: 0 }, ran: Span(1), output };
+    let done = || {
+        let finished = finished.clone();
+        vec![Event::WorkerDone { worker: WorkerId(0), sequence: 0, finished }]
+    };
+    assert!(!bench.handle(done()).contains("free"), "it is still to be sent");
+    assert!(!bench.handle(done()).contains("free"), "found in the progress page before");
+}
+
+#[test]
+fn programs_are_numbered_without_gaps_and_named_in_short() {
+    let define = |number, name: String| {
+        let program = Program::Core { library: Hash::of(b"core"), name };
+        Message::Define(Define { number, program, memory: 0 })
+    };
+    let mut bench = Bench::with_client("you");
+    assert_eq!(bench.say(CLIENT, 0, define(1, "b".repeat(255))), "");
+    let breach = "0: breach: program 3 was defined where 2 is next, close 0";
+    assert_eq!(bench.say(CLIENT, 0, define(3, "c".to_owned())), breach);
+    let mut bench = Bench::with_client("you");
+    let breach = "0: breach: a program's name of 256 bytes; at most 255, close 0";
+    assert_eq!(bench.say(CLIENT, 0, define(1, "b".repeat(256))), breach);
+}

@@ -181,6 +181,8 @@ impl Slots {
                 sequence: worker.next(),
                 attempt: task.attempt,
                 input: task.input.clone(),
+                link: task.link,
+                channel: task.channel,
             });
             task.charged = estimate;
             worker.tasks.push_back(task);

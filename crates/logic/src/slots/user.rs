@@ -1,5 +1,7 @@
 //! One client's account at a node: what it may send, what it has here, what it has had.
 
+use std::collections::BTreeMap;
+
 use wire::name::Name;
 
 #[derive(Debug)]
@@ -8,6 +10,8 @@ pub(super) struct User {
     pub(super) owner: Name,
     /// By the numbers that the client gave its programs.
     pub(super) lanes: Vec<usize>,
+    /// The lanes of their streams, by those of the programs.
+    pub(super) streams: BTreeMap<usize, usize>,
     /// Tasks received since the link began.
     pub(super) accepted: u64,
     /// Tasks that it may have sent by now; it only grows.
@@ -27,6 +31,7 @@ impl User {
             id,
             owner,
             lanes: Vec::new(),
+            streams: BTreeMap::new(),
             accepted: 0,
             limit: 0,
             active: 0,
@@ -34,6 +39,10 @@ impl User {
             served,
             recent: None,
         }
+    }
+
+    pub(super) fn all_lanes(&self) -> Vec<usize> {
+        self.lanes.iter().chain(self.streams.values()).copied().collect()
     }
 
     /// The new limit, if it is worth a message: when a quarter of the credits is used up.

@@ -45,7 +45,7 @@ fn messages_come_back_as_they_went() {
         head: DoneHead {
             status: Status::Finished { code: i32::MIN },
             ran: Span(u64::MAX),
-            output: Output::Stream(u64::MAX),
+            output: Output::Stream,
         },
         inline: Bytes::from_static(b"output"),
     }));

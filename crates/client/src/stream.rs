@@ -1,0 +1,213 @@
+//! A task as a pair of byte streams and a status.
+//!
+//! ```text
+//!  write --> pending (at most a window) --DATA--> task        the task's WINDOW makes room again
+//!  read  <-- arrived (at most a window) <--DATA-- task        our WINDOW follows what was read
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use logic::dispatch::{ProgramId, TaskId, Terms};
+use logic::{LinkId, Payload};
+use wire::Message;
+use wire::limits::{STREAM_CHUNK_MAX, STREAM_WINDOW};
+use wire::task::Window;
+
+use crate::driver::{Shared, State};
+use crate::tickets::{TicketId, Tickets};
+use crate::{Failure, Output};
+
+/// All open streams of a client, by task.
+#[derive(Default)]
+pub(crate) struct Streams {
+    open: HashMap<u32, Open>,
+}
+
+struct Open {
+    /// Where the task is, once it was sent.
+    place: Option<(LinkId, u64)>,
+    /// What was written before that.
+    early: Vec<Message>,
+    /// Bytes that may still be written.
+    outward: u64,
+    arrived: VecDeque<Bytes>,
+    /// Bytes that were read since the last `WINDOW`.
+    read: u64,
+    ended: bool,
+}
+
+impl Streams {
+    fn open(&mut self, task: TaskId) {
+        let open = Open {
+            place: None,
+            early: Vec::new(),
+            outward: STREAM_WINDOW,
+            arrived: VecDeque::new(),
+            read: 0,
+            ended: false,
+        };
+        self.open.insert(task.0, open);
+    }
+
+    /// A task was sent: what was written before goes after it. A channel's lower half is its task.
+    pub(crate) fn began(&mut self, link: LinkId, channel: u64) -> Vec<Message> {
+        let Some(open) = self.open.get_mut(&(channel as u32)) else { return Vec::new() };
+        open.place = Some((link, channel));
+        std::mem::take(&mut open.early)
+    }
+
+    /// `DATA`, `END` or `WINDOW` came.
+    pub(crate) fn message(&mut self, link: LinkId, channel: u64, message: Message) {
+        let open = self.open.get_mut(&(channel as u32));
+        let Some(open) = open.filter(|open| open.place == Some((link, channel))) else { return };
+        match message {
+            Message::Data(bytes) => open.arrived.push_back(bytes),
+            Message::Window(window) => {
+                open.outward = open.outward.saturating_add(window.bytes).min(STREAM_WINDOW);
+            }
+            _ => open.ended = true,
+        }
+    }
+}
+
+/// A task whose input is written and whose output is read while it runs. Both also work through a
+/// shared reference, so that one thread may write while another reads.
+///
+/// Dropping it cancels the task.
+#[must_use = "a stream that is dropped is cancelled"]
+pub struct Stream {
+    shared: Arc<Shared>,
+    task: TaskId,
+    /// `None` once the result was taken.
+    ticket: Option<TicketId>,
+}
+
+impl Stream {
+    pub(crate) fn open(shared: Arc<Shared>, program: ProgramId, terms: Terms) -> Self {
+        let (task, ticket) = shared.submit(|state| {
+            let task = state.dispatch.submit(program, Payload::Stream, terms);
+            state.nodes.streams.open(task);
+            (task, state.tickets.issue(task))
+        });
+        Self { shared, task, ticket: Some(ticket) }
+    }
+
+    /// Ends the input. A task that reads to the end goes on only then.
+    pub fn close(&self) {
+        self.shared.submit(|state| self.send(state, Message::End));
+    }
+
+    /// Ends the input, reads what is left of the output, and says how the task ended. The output
+    /// that this returns is what had not been read before.
+    pub fn finish(mut self) -> Result<Vec<u8>, Failure> {
+        self.close();
+        let mut rest = Vec::new();
+        // A stream ends with its task; why it ended is what the ticket says.
+        let _ = (&self).read_to_end(&mut rest);
+        let Some(ticket) = self.ticket.take() else { return Ok(rest) };
+        let redeem = |tickets: &mut Tickets| tickets.redeem(ticket);
+        let result = self.shared.wait(None, redeem);
+        self.shared.state().nodes.streams.open.remove(&self.task.0);
+        match result {
+            Some(Err(failure)) => Err(*failure),
+            Some(Ok(Output { .. })) | None => Ok(rest),
+        }
+    }
+
+    fn is_over(&self, state: &State) -> bool {
+        self.ticket.is_none_or(|ticket| state.tickets.is_done(ticket))
+    }
+
+    /// Sends a message of the stream, or keeps it until the task was sent.
+    fn send(&self, state: &mut State, message: Message) {
+        let Some(open) = state.nodes.streams.open.get_mut(&self.task.0) else { return };
+        match open.place {
+            Some((link, channel)) => state.nodes.send(link, channel, &message),
+            None => open.early.push(message),
+        }
+    }
+}
+
+impl Write for &Stream {
+    /// Takes what the window allows, and waits while that is nothing.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let taken = self.shared.wait_for(None, |state| {
+            if self.is_over(state) {
+                return Some(Err(io::Error::new(io::ErrorKind::BrokenPipe, "the task has ended")));
+            }
+            let open = state.nodes.streams.open.get_mut(&self.task.0)?;
+            let most = usize::try_from(open.outward).unwrap_or(usize::MAX);
+            let count = bytes.len().min(STREAM_CHUNK_MAX).min(most);
+            if count == 0 {
+                return None;
+            }
+            open.outward -= count as u64;
+            self.send(state, Message::Data(Bytes::copy_from_slice(&bytes[..count])));
+            Some(Ok(count))
+        });
+        // What was taken goes out now; nobody has to flush.
+        self.shared.submit(|_| ());
+        taken.unwrap_or(Ok(0))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for &Stream {
+    /// Waits for output. No bytes mean that it has ended.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.shared.wait_for(None, |state| {
+            let over = self.is_over(state);
+            let open = state.nodes.streams.open.get_mut(&self.task.0)?;
+            let Some(piece) = open.arrived.front_mut() else {
+                return (open.ended || over).then_some(0);
+            };
+            let count = piece.len().min(buffer.len());
+            piece.copy_to_slice(&mut buffer[..count]);
+            if piece.is_empty() {
+                open.arrived.pop_front();
+            }
+            open.read += count as u64;
+            if open.read >= STREAM_WINDOW / 2 {
+                let bytes = std::mem::take(&mut open.read);
+                self.send(state, Message::Window(Window { bytes }));
+            }
+            Some(count)
+        });
+        self.shared.submit(|_| ());
+        Ok(read.unwrap_or(0))
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.shared.state().nodes.streams.open.remove(&self.task.0);
+            self.shared.abandon(&[ticket]);
+        }
+    }
+}
