@@ -46,7 +46,8 @@ pub fn start(_setting: &Setting) -> Result<Box<dyn Ours>, Error> {
     let library = compile(include_str!("ours/echo.c"))?;
     let tls = Local::new().slots(2).tls().start().map_err(ours("start a node with TLS"))?;
     let unix = Local::new().slots(2).start().map_err(ours("start a node"))?;
-    let (echo, unix_echo) = (tls.core_from("echo", library.clone()), unix.core_from("echo", library.clone()));
+    let (echo, unix_echo) =
+        (tls.core_from("echo", library.clone()), unix.core_from("echo", library.clone()));
     for core in [&echo, &unix_echo] {
         core.run(&b"warm"[..]).map_err(ours("run the first task"))?;
     }

@@ -66,6 +66,18 @@ fn why(result: Result<Output, Failure>) -> Why {
     result.expect_err("it was to fail").why
 }
 
+/// A node keeps an idle worker for a while, in case its owner comes back. Ends those, so that what
+/// is left is what was leaked.
+fn retire_workers(node: u32) {
+    children(node).into_iter().for_each(kill);
+    until("no process is left", || children(node).is_empty());
+}
+
+#[track_caller]
+fn until_descriptors_are(node: u32, count: usize) {
+    until("no descriptor is left", || descriptors(node) == count);
+}
+
 /// Tasks that are each different and together take a while; with what they answer.
 fn mixture(count: usize) -> (Vec<String>, Vec<String>) {
     let slow = |n: usize| n.is_multiple_of(10);
@@ -110,9 +122,6 @@ fn a_task_that_may_not_be_tried_again_says_which_signal_ended_its_worker() {
 fn every_failure_has_its_true_reason_and_leaves_nothing_behind() {
     let nodes = Nodes::start(&["a"]);
     let node = nodes.pid(0);
-    // The first client makes the node open what it keeps open.
-    drop(nodes.core(&nodes.connect()).run("noop").unwrap());
-    until("no worker is left", || children(node).is_empty());
     let before = descriptors(node);
 
     let cluster = nodes.connect();
@@ -140,13 +149,13 @@ fn every_failure_has_its_true_reason_and_leaves_nothing_behind() {
     assert_eq!(text(&core.run("echo last").unwrap()), "last");
 
     drop((cluster, core, hasty, small));
-    until("no process is left", || children(node).is_empty());
+    retire_workers(node);
     until("no file is left", || nodes.scratch("a") == 0);
-    until("no descriptor is left", || descriptors(node) <= before);
+    until_descriptors_are(node, before);
 }
 
 #[test]
-fn what_a_core_has_forked_ends_with_its_worker() {
+fn a_child_that_a_core_has_forked_ends_with_its_worker() {
     let nodes = Nodes::start(&["a"]);
     let cluster = nodes.connect();
     let core = nodes.core(&cluster).retries(0);
@@ -163,7 +172,7 @@ fn what_a_core_has_forked_ends_with_its_worker() {
 
     let orphan = number(&core.run("fork 600000").unwrap());
     drop((cluster, core));
-    until("the idle worker's child is gone with its client", || !is_alive(orphan));
+    until("the child of the one that nobody needs any more is gone", || !is_alive(orphan));
     until("no process is left", || children(nodes.pid(0)).is_empty());
 }
 
@@ -234,7 +243,10 @@ fn a_node_that_leaves_while_a_job_runs_ends_what_it_has_begun() {
     nodes.nodes[1].0.signal("TERM");
     got.extend(results.map(Result::unwrap));
     assert_eq!(got.iter().map(text).collect::<Vec<_>>(), answers);
-    assert!(got.iter().all(|output| output.attempt() == 1), "nothing was lost, so none is tried again");
+    assert!(
+        got.iter().all(|output| output.attempt() == 1),
+        "nothing was lost, so none is tried again"
+    );
     assert!(got.iter().any(|output| output.node() == "b"));
     let status = nodes.nodes[1].0.child.wait().unwrap();
     assert_eq!(status.code(), Some(0));
@@ -253,13 +265,7 @@ fn a_client_that_is_killed_leaves_no_task_no_worker_and_no_descriptor() {
         let sum = |of: fn(&client::ClientReport) -> u32| status.clients.iter().map(of).sum::<u32>();
         (status.clients.len(), sum(|c| c.running), sum(|c| c.waiting))
     };
-    // The first client makes the node open what it keeps open.
-    let warm = [b"echo ", &large[5..]].concat();
-    assert_eq!(nodes.core(&nodes.connect()).run(warm).unwrap().len(), 3 << 20);
-    until("no worker is left", || children(node).is_empty());
-    assert_eq!(clients(), (1, 0, 0), "only the one that asks");
     let before = descriptors(node);
-
     nodes.machine.write("large", &large);
     nodes.machine.write("small", "hang");
     let words = format!("core run {} large small --nodes {address}", nodes.specimen);
@@ -268,10 +274,10 @@ fn a_client_that_is_killed_leaves_no_task_no_worker_and_no_descriptor() {
     let workers = children(node);
     until("the other task waits", || clients() == (2, 1, 1));
     job.child.kill().unwrap();
-    until("nobody has a task", || clients() == (1, 0, 0));
     until("its workers are gone", || !workers.iter().any(|&worker| is_alive(worker)));
     until("no file is left", || nodes.scratch("a") == 0);
-    until("no descriptor is left", || descriptors(node) <= before);
+    until_descriptors_are(node, before);
+    assert_eq!(clients(), (1, 0, 0), "nobody is left but the one that asks");
     assert_eq!(text(&nodes.core(&nodes.connect()).run("echo next").unwrap()), "next");
 }
 
@@ -311,14 +317,16 @@ fn jobs_that_are_dropped_leave_room_for_the_next() {
 
 /// What a payload of `count` bytes holds: no two pieces of it are alike.
 fn pattern(count: usize, seed: u64) -> Vec<u8> {
-    let words = (0..count.div_ceil(8) as u64).map(|n| (n ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let words =
+        (0..count.div_ceil(8) as u64).map(|n| (n ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     words.flat_map(u64::to_le_bytes).take(count).collect()
 }
 
 /// Twenty MiB there and back, several at once; outputs that outgrow their inputs.
 fn check_large_payloads(core: &Core) {
     let payloads: Vec<Vec<u8>> = (0..4).map(|seed| pattern(20 << 20, seed)).collect();
-    let inputs: Vec<Vec<u8>> = payloads.iter().map(|bytes| [b"echo ", &bytes[..]].concat()).collect();
+    let inputs: Vec<Vec<u8>> =
+        payloads.iter().map(|bytes| [b"echo ", &bytes[..]].concat()).collect();
     for (result, payload) in core.map(inputs).zip(&payloads) {
         assert!(result.unwrap()[..] == payload[..], "a payload came back changed");
     }
@@ -328,7 +336,9 @@ fn check_large_payloads(core: &Core) {
     assert_eq!(text(&small.join().unwrap()), "small");
     let input = [b"grow ", &pattern(3 << 20, 9)[..]].concat();
     let output = core.run(input.clone()).unwrap();
-    assert!(output.chunks(input.len()).all(|third| third == input) && output.len() == 3 * input.len());
+    assert!(
+        output.chunks(input.len()).all(|third| third == input) && output.len() == 3 * input.len()
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use wire::limits::{BULK_CHUNK_MAX, CONTROL_BODY_MAX};
 use wire::task::{PAYLOAD_HEAD, PayloadHead};
 use wire::units::Time;
 
-use crate::nodes::chain;
+use crate::error::chain;
 
 /// Bytes that are sent or read before others have their turn.
 const TURN: usize = 4 * BULK_CHUNK_MAX;

@@ -12,8 +12,9 @@ use wire::name::{Hash, Name};
 use wire::task::Program;
 
 use crate::driver::{Shared, State};
+use crate::embedded::Embedded;
 use crate::nodes::Target;
-use crate::{Core, Error, Local, NodeStatus};
+use crate::{Core, Error, NodeStatus};
 
 /// The port of a node that is named without one.
 const PORT: u16 = 4114;
@@ -39,28 +40,11 @@ impl Drop for Owner {
 }
 
 impl Cluster {
-    /// One node on this machine, with a slot for each core, reached over a Unix socket and ended
-    /// with this program. Needs the `farcall` program (see [`Local`] for where it is looked for).
-    pub fn local() -> Result<Self, Error> {
-        Local::new().start()
-    }
-
     /// Links to nodes by address (`HOST`, `HOST:PORT`, or the path of a Unix socket) with this
     /// user's credentials (see [`Cluster::home`]). Other nodes of the cluster are found through
     /// these.
     pub fn connect<A: AsRef<str>>(addresses: impl IntoIterator<Item = A>) -> Result<Self, Error> {
         Self::connect_with(addresses, &Self::home())
-    }
-
-    /// The nodes in `FARCALL_NODES` (addresses with commas between them), or a node on this machine
-    /// if that is not set.
-    pub fn from_env() -> Result<Self, Error> {
-        match std::env::var("FARCALL_NODES") {
-            Ok(nodes) if !nodes.trim().is_empty() => {
-                Self::connect(nodes.split(',').map(str::trim).filter(|node| !node.is_empty()))
-            }
-            Ok(_) | Err(_) => Self::local(),
-        }
     }
 
     /// The folder of this user's credentials: `FARCALL_HOME`, or `farcall` in `XDG_CONFIG_HOME`, or
@@ -96,7 +80,7 @@ impl Cluster {
     pub(crate) fn link(
         targets: Vec<Target>,
         credentials: Option<&Credentials>,
-        local: Option<Local>,
+        local: Option<Embedded>,
     ) -> Result<Self, Error> {
         let tls = credentials.map(DialTls::new).transpose();
         let tls = tls.map_err(|source| Error::Credentials { source })?;

@@ -11,7 +11,7 @@ use wire::units::Span;
 
 use crate::driver::Shared;
 use crate::tickets::{GroupId, TicketId};
-use crate::{Failure, Handle, Map, MapUnordered, Output, Stream};
+use crate::{Failure, Handle, Output};
 
 /// A compute core on a cluster, with the terms on which its tasks run. Cheap to clone; the methods
 /// that set terms return another handle to the same core.
@@ -39,6 +39,14 @@ impl Core {
         let id = shared.state().dispatch.program(program.clone(), 0);
         let terms = Terms { deadline: Span(0), retries: 2 };
         Self { shared, program, id, memory: 0, terms }
+    }
+
+    pub(crate) fn id(&self) -> ProgramId {
+        self.id
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -82,30 +90,6 @@ impl Core {
             state.tickets.issue(task)
         });
         Handle::new(self.shared.clone(), ticket)
-    }
-
-    /// Opens a task as a pair of streams: write its input, read its output, then ask how it ended.
-    /// It is tried once only, since nobody keeps what went by.
-    pub fn open(&self) -> Stream {
-        Stream::open(self.shared.clone(), self.id, Terms { retries: 0, ..self.terms })
-    }
-
-    /// Runs a task for each input; results come in the order of the inputs.
-    pub fn map<I>(&self, inputs: I) -> Map<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: Into<Bytes>,
-    {
-        Map::new(self.clone(), inputs.into_iter())
-    }
-
-    /// Runs a task for each input; results come as they are ready, with their inputs' positions.
-    pub fn map_unordered<I>(&self, inputs: I) -> MapUnordered<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: Into<Bytes>,
-    {
-        MapUnordered::new(self.clone(), inputs.into_iter())
     }
 
     pub(crate) fn submit_all(&self, inputs: Vec<Bytes>) -> Vec<TicketId> {

@@ -24,7 +24,7 @@ use wire::name::Name;
 use wire::units::Time;
 
 use crate::Error;
-use crate::local::Local;
+use crate::embedded::Embedded;
 use crate::nodes::{Nodes, Target};
 use crate::outcome::settle;
 use crate::tickets::{GroupId, TicketId, Tickets};
@@ -63,7 +63,7 @@ pub(crate) struct State {
     closed: bool,
     names: Vec<Arc<Name>>,
     /// Nodes on this machine that end with the cluster.
-    local: Option<Local>,
+    local: Option<Embedded>,
 }
 
 pub(crate) fn now() -> Time {
@@ -76,7 +76,7 @@ impl Shared {
         targets: Vec<Target>,
         tls: Option<DialTls>,
         me: Name,
-        local: Option<Local>,
+        local: Option<Embedded>,
     ) -> Result<Arc<Self>, Error> {
         let kernel = |source| Error::Kernel { action: "make an event queue", source };
         let poll = Poll::new().map_err(kernel)?;

@@ -22,7 +22,8 @@ use wire::limits::CONTROL_BODY_MAX;
 
 use crate::Error;
 use crate::cluster::resolve;
-use crate::nodes::{Target, chain};
+use crate::error::chain;
+use crate::nodes::Target;
 
 /// How long the whole conversation may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -24,15 +24,17 @@
 #![warn(missing_docs)]
 
 mod join;
-mod cluster;
 mod local;
-mod core;
+mod cluster;
 mod map;
 mod stream;
+mod core;
 mod handle;
 mod driver;
+mod embedded;
 mod nodes;
 mod bulk;
+mod streams;
 mod tickets;
 mod status;
 mod outcome;
@@ -46,5 +48,5 @@ pub use join::join;
 pub use local::Local;
 pub use map::{Map, MapUnordered};
 pub use outcome::{Failure, Output, Why};
-pub use stream::Stream;
 pub use status::{ClientReport, MemberReport, NodeReport, NodeStatus, WorkerReport};
+pub use stream::Stream;

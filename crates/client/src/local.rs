@@ -1,15 +1,14 @@
-//! Nodes on this machine that end with the program that started them.
+//! Clusters on this machine, for a first try and for tests: no server to start by hand.
 //!
-//! No daemon runs in the caller's process: the `farcall` program is started, and told by the end of
-//! its standard input that its owner is gone.
+//! Elsewhere: the processes and their end (`embedded`).
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use transport::{Credentials, Role};
 
+use crate::embedded::Embedded;
 use crate::nodes::Target;
 use crate::{Cluster, Error};
 
@@ -20,16 +19,7 @@ pub struct Local {
     nodes: u32,
     slots: Option<u32>,
     tcp: bool,
-    jail: Option<&'static str>,
     program: Option<PathBuf>,
-    running: Vec<Running>,
-    /// Removed with the cluster.
-    folder: Option<PathBuf>,
-}
-
-#[derive(Debug)]
-struct Running {
-    child: Child,
 }
 
 impl Default for Local {
@@ -41,15 +31,7 @@ impl Default for Local {
 impl Local {
     /// One node with a slot for each core, over a Unix socket.
     pub fn new() -> Self {
-        Self {
-            nodes: 1,
-            slots: None,
-            tcp: false,
-            jail: None,
-            program: None,
-            running: Vec::new(),
-            folder: None,
-        }
+        Self { nodes: 1, slots: None, tcp: false, program: None }
     }
 
     /// So many nodes.
@@ -81,22 +63,28 @@ impl Local {
     }
 
     /// Starts the nodes and links to them.
-    pub fn start(mut self) -> Result<Cluster, Error> {
+    pub fn start(self) -> Result<Cluster, Error> {
         let binary = self.program.clone().map_or_else(binary, Ok)?;
         let folder = private_folder()?;
-        self.folder = Some(folder.clone());
+        let mut embedded = Embedded::new(folder.clone());
         let credentials = if self.tcp { Some(credentials(&folder)?) } else { None };
         let mut targets = Vec::new();
         for number in 1..=self.nodes {
-            targets.push(self.start_node(&binary, &folder, number)?);
+            targets.push(self.start_node(&mut embedded, &binary, &folder, number)?);
         }
         let count = targets.len();
-        let cluster = Cluster::link(targets, credentials.as_ref(), Some(self))?;
-        cluster.wait_for_nodes(count, std::time::Duration::from_secs(10));
+        let cluster = Cluster::link(targets, credentials.as_ref(), Some(embedded))?;
+        cluster.wait_for_nodes(count, Duration::from_secs(10));
         Ok(cluster)
     }
 
-    fn start_node(&mut self, binary: &Path, folder: &Path, number: u32) -> Result<Target, Error> {
+    fn start_node(
+        &self,
+        embedded: &mut Embedded,
+        binary: &Path,
+        folder: &Path,
+        number: u32,
+    ) -> Result<Target, Error> {
         let mut command = Command::new(binary);
         let name = format!("local-{number}");
         command.arg("node").arg("--embedded").args(["--name", &name]);
@@ -105,43 +93,36 @@ impl Local {
         if let Some(slots) = self.slots {
             command.args(["--slots", &slots.to_string()]);
         }
-        if let Some(jail) = self.jail {
-            command.args(["--jail", jail]);
-        }
         let socket = folder.join(format!("{name}.sock"));
         if self.tcp {
             command.args(["--listen", "127.0.0.1:0"]);
         } else {
             command.arg("--socket").arg(&socket);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let failed = |reason: String| Error::LocalNode { reason };
-        let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
-        let stdout = child.stdout.take();
-        self.running.push(Running { child });
-        let mut line = String::new();
-        let mut stdout = BufReader::new(stdout.ok_or_else(|| failed("no output".to_owned()))?);
-        stdout.read_line(&mut line).map_err(|error| failed(error.to_string()))?;
-        let ready = line.trim().strip_prefix("ready");
-        let address = ready.ok_or_else(|| failed(format!("it said {:?}", line.trim())))?.trim();
+        let address = embedded.start(&mut command)?;
         if !self.tcp {
             return Ok(Target::Unix(socket));
         }
-        let address = address.parse().map_err(|_| failed(format!("it listens at {address:?}")))?;
-        Ok(Target::Tcp(address))
+        let failed = |_| Error::LocalNode { reason: format!("it listens at {address:?}") };
+        address.parse().map(Target::Tcp).map_err(failed)
     }
 }
 
-impl Drop for Local {
-    fn drop(&mut self) {
-        for Running { child } in &mut self.running {
-            drop(child.stdin.take());
-        }
-        for Running { child } in &mut self.running {
-            let _ = child.wait();
-        }
-        if let Some(folder) = &self.folder {
-            let _ = std::fs::remove_dir_all(folder);
+impl Cluster {
+    /// One node on this machine, with a slot for each core, reached over a Unix socket and ended
+    /// with this program. Needs the `farcall` program (see [`Local`] for where it is looked for).
+    pub fn local() -> Result<Self, Error> {
+        Local::new().start()
+    }
+
+    /// The nodes in `FARCALL_NODES` (addresses with commas between them), or a node on this machine
+    /// if that is not set.
+    pub fn from_env() -> Result<Self, Error> {
+        match std::env::var("FARCALL_NODES") {
+            Ok(nodes) if !nodes.trim().is_empty() => {
+                Self::connect(nodes.split(',').map(str::trim).filter(|node| !node.is_empty()))
+            }
+            Ok(_) | Err(_) => Self::local(),
         }
     }
 }

@@ -22,6 +22,26 @@ const BATCH: usize = 1024;
 /// Inputs of fewer bytes are not counted one by one.
 const SMALL: usize = 4096;
 
+impl Core {
+    /// Runs a task for each input; results come in the order of the inputs.
+    pub fn map<I>(&self, inputs: I) -> Map<I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: Into<Bytes>,
+    {
+        Map::new(self.clone(), inputs.into_iter())
+    }
+
+    /// Runs a task for each input; results come as they are ready, with their inputs' positions.
+    pub fn map_unordered<I>(&self, inputs: I) -> MapUnordered<I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: Into<Bytes>,
+    {
+        MapUnordered::new(self.clone(), inputs.into_iter())
+    }
+}
+
 /// Results in the order of the inputs; see [`Core::map`].
 pub struct Map<I> {
     core: Core,

@@ -29,7 +29,8 @@ const PAUSE_MAX: Span = Span::from_secs(5);
 const BULK: usize = 1 << 32;
 
 use crate::bulk::Bulk;
-use crate::stream::Streams;
+use crate::error::chain;
+use crate::streams::Streams;
 
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -653,16 +654,4 @@ impl Nodes {
             }
         }
     }
-}
-
-/// An error and its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

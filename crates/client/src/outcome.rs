@@ -217,7 +217,9 @@ fn why(status: Status, output: Payload) -> Why {
     match status {
         Status::Finished { code } => match output {
             Payload::Inline(output) => Why::ExitCode { code, output },
-            Payload::Buffer { .. } | Payload::Stream => unreachable!("a client has no shared buffers"),
+            Payload::Buffer { .. } | Payload::Stream => {
+                unreachable!("a client has no shared buffers")
+            }
         },
         Status::Crashed { signal, stderr } => Why::Signal { signal, stderr },
         Status::Exited { code, stderr } => Why::Exited { code, stderr },

@@ -5,71 +5,26 @@
 //!  read  <-- arrived (at most a window) <--DATA-- task        our WINDOW follows what was read
 //! ```
 
-use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use logic::Payload;
 use logic::dispatch::{ProgramId, TaskId, Terms};
-use logic::{LinkId, Payload};
 use wire::Message;
 use wire::limits::{STREAM_CHUNK_MAX, STREAM_WINDOW};
 use wire::task::Window;
 
+use crate::Core;
 use crate::driver::{Shared, State};
 use crate::tickets::{TicketId, Tickets};
 use crate::{Failure, Output};
 
-/// All open streams of a client, by task.
-#[derive(Default)]
-pub(crate) struct Streams {
-    open: HashMap<u32, Open>,
-}
-
-struct Open {
-    /// Where the task is, once it was sent.
-    place: Option<(LinkId, u64)>,
-    /// What was written before that.
-    early: Vec<Message>,
-    /// Bytes that may still be written.
-    outward: u64,
-    arrived: VecDeque<Bytes>,
-    /// Bytes that were read since the last `WINDOW`.
-    read: u64,
-    ended: bool,
-}
-
-impl Streams {
-    fn open(&mut self, task: TaskId) {
-        let open = Open {
-            place: None,
-            early: Vec::new(),
-            outward: STREAM_WINDOW,
-            arrived: VecDeque::new(),
-            read: 0,
-            ended: false,
-        };
-        self.open.insert(task.0, open);
-    }
-
-    /// A task was sent: what was written before goes after it. A channel's lower half is its task.
-    pub(crate) fn began(&mut self, link: LinkId, channel: u64) -> Vec<Message> {
-        let Some(open) = self.open.get_mut(&(channel as u32)) else { return Vec::new() };
-        open.place = Some((link, channel));
-        std::mem::take(&mut open.early)
-    }
-
-    /// `DATA`, `END` or `WINDOW` came.
-    pub(crate) fn message(&mut self, link: LinkId, channel: u64, message: Message) {
-        let open = self.open.get_mut(&(channel as u32));
-        let Some(open) = open.filter(|open| open.place == Some((link, channel))) else { return };
-        match message {
-            Message::Data(bytes) => open.arrived.push_back(bytes),
-            Message::Window(window) => {
-                open.outward = open.outward.saturating_add(window.bytes).min(STREAM_WINDOW);
-            }
-            _ => open.ended = true,
-        }
+impl Core {
+    /// Opens a task as a pair of streams: write its input, read its output, then ask how it ended.
+    /// It is tried once only, since nobody keeps what went by.
+    pub fn open(&self) -> Stream {
+        Stream::open(self.shared().clone(), self.id(), Terms { retries: 0, ..self.terms() })
     }
 }
 

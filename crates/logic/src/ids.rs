@@ -18,7 +18,10 @@ pub struct BufferId(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     Inline(Bytes),
-    Buffer { buffer: BufferId, length: u64 },
+    Buffer {
+        buffer: BufferId,
+        length: u64,
+    },
     /// It comes, or goes, piece by piece.
     Stream,
 }

@@ -815,7 +815,9 @@ impl Slots {
 fn share_buffer(input: &Payload, output: &Payload) -> bool {
     match (input, output) {
         (Payload::Buffer { buffer: a, .. }, Payload::Buffer { buffer: b, .. }) => a == b,
-        (Payload::Inline(_) | Payload::Stream, _) | (_, Payload::Inline(_) | Payload::Stream) => false,
+        (Payload::Inline(_) | Payload::Stream, _) | (_, Payload::Inline(_) | Payload::Stream) => {
+            false
+        }
     }
 }
 

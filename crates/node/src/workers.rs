@@ -39,7 +39,10 @@ pub(crate) enum Said {
         finished: Finished,
     },
     /// A piece of a stream, its end or its window.
-    Stream { sequence: u64, message: Message },
+    Stream {
+        sequence: u64,
+        message: Message,
+    },
     /// It needs a buffer for a result of so many bytes.
     Needs(u64),
     /// It broke the protocol, or hung up: it is to be killed.
@@ -329,9 +332,10 @@ impl Worker {
                 },
                 Ok((_, Message::Ready(Ready::Yes { .. }))) => Said::Ready(Ok(())),
                 Ok((_, Message::Ready(Ready::No { reason }))) => Said::Ready(Err(reason)),
-                Ok((sequence, message @ (Message::Data(_) | Message::End | Message::Window(_)))) => {
-                    Said::Stream { sequence, message }
-                }
+                Ok((
+                    sequence,
+                    message @ (Message::Data(_) | Message::End | Message::Window(_)),
+                )) => Said::Stream { sequence, message },
                 Ok((_, Message::Need(need))) => Said::Needs(need.bytes),
                 Ok(_) | Err(_) => Said::Nonsense,
             });

@@ -13,13 +13,13 @@
 //! - [`files`], [`cpu`], [`clock`]: the rest
 
 pub mod process;
+pub mod cpu;
 pub mod proc;
 pub mod limits;
 pub mod secret;
 pub mod shared;
 pub mod socket;
 pub mod files;
-pub mod cpu;
 pub mod clock;
 mod error;
 mod pid;

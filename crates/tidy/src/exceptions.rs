@@ -34,19 +34,15 @@ pub const LIBRARY_EXCEPTIONS: [LibraryException; 4] = [
         reason: "is compiled into the user's core, whose standard error is the log of its task",
     },
     LibraryException {
-        file: "crates/client/src/init.rs",
-        may: &["env::args", "env::args_os", "env::var", "env::var_os", "process::exit"],
-        reason: "`farcall::init` turns the caller's program into a daemon or a worker when it was started as one",
-    },
-    LibraryException {
         file: "crates/client/src/cluster.rs",
-        may: &["env::var", "env::var_os"],
-        reason: "`Cluster::from_env` is asked to read the environment, by its name",
+        may: &["env::var_os"],
+        reason: "`Cluster::home` says where this user's credentials are",
     },
     LibraryException {
         file: "crates/client/src/local.rs",
-        may: &["env::var_os"],
-        reason: "`Cluster::local` looks for the `farcall` binary in FARCALL_BIN and PATH",
+        may: &["env::var", "env::var_os"],
+        reason: "`Cluster::from_env` is asked to read the environment, by its name; \
+                 `Cluster::local` looks for the `farcall` binary in FARCALL_BIN and PATH",
     },
 ];
 

@@ -22,7 +22,10 @@ pub(crate) enum Socket {
     Unix(mio::net::UnixStream),
     /// A pipe for each direction: a round trip through two of them takes 5 µs, through a Unix
     /// socket 8.
-    Pipes { reader: Receiver, writer: Option<Sender> },
+    Pipes {
+        reader: Receiver,
+        writer: Option<Sender>,
+    },
 }
 
 impl Socket {

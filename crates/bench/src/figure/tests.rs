@@ -1,3 +1,5 @@
+//! Floors are judged as the table says.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Medians, ratios and verdicts.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! What a reader sees of a run.
+
 use super::*;
 
 #[test]

@@ -44,7 +44,7 @@ pub(crate) fn memory(pid: u32) -> u64 {
     line.trim().trim_end_matches("kB").trim().parse().unwrap()
 }
 
-/// Ends a process that this test has started, by itself or through a node.
+/// Ends a process that this test has started, by itself or through a node; it may have ended already.
 pub(crate) fn kill(pid: u32) {
-    assert!(Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().unwrap().success());
+    Command::new("kill").args(["-s", "KILL", &pid.to_string()]).output().unwrap();
 }

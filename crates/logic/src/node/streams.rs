@@ -21,7 +21,7 @@ pub(super) struct Streams {
 #[derive(Debug)]
 struct Stream {
     worker: Option<(WorkerId, u64)>,
-    /// What came before it had a worker.
+    /// What came before it had a worker: at most a window of pieces, none empty, and the end.
     early: Vec<Message>,
     /// Bytes that the client may still send.
     inward: u64,
@@ -85,10 +85,12 @@ impl Streams {
         let Some(stream) = self.of_client.get_mut(&(link, channel)) else { return Ok(None) };
         match message {
             Message::Data(bytes) => {
-                let fits = bytes.len() <= STREAM_CHUNK_MAX && !stream.input_ended;
+                let fits = (1..=STREAM_CHUNK_MAX).contains(&bytes.len()) && !stream.input_ended;
                 let left = stream.inward.checked_sub(bytes.len() as u64);
                 stream.inward = left.filter(|_| fits).ok_or(Overrun)?;
             }
+            // Nothing was sent yet that could be made room for.
+            Message::Window(_) if stream.worker.is_none() => return Ok(None),
             Message::Window(window) => stream.outward = widened(stream.outward, window.bytes),
             _ if stream.input_ended => return Err(Overrun),
             _ => stream.input_ended = true,

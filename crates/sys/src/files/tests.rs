@@ -1,3 +1,5 @@
+//! Private files, and names that lead elsewhere.
+
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};

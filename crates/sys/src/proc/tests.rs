@@ -1,3 +1,5 @@
+//! What `/proc` says of processes that we made.
+
 use super::*;
 
 #[test]

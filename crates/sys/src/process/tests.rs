@@ -1,3 +1,5 @@
+//! Processes that start with nothing, and end with all they started.
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};

@@ -1,3 +1,5 @@
+//! Shared memory that neither side can pull away from under the other.
+
 use bytes::BytesMut;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Descriptors that travel, and those that are too many.
+
 use std::fs::File;
 use std::io::{Read, Write};
 

@@ -1,3 +1,5 @@
+//! Connections over real sockets: handshakes, refusals, cuts, back-pressure.
+
 use super::*;
 use crate::{Authority, Credentials, Name, Role};
 use bytes::BufMut;

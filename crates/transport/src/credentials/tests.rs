@@ -1,3 +1,5 @@
+//! Keys and certificates in folders, made, kept and refused.
+
 use super::*;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -1,3 +1,5 @@
+//! Tokens that work once, for a while, for the right role.
+
 use super::*;
 use crate::credentials::Authority;
 use std::path::PathBuf;

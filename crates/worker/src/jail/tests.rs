@@ -1,3 +1,5 @@
+//! What the jail's rules come to.
+
 use super::*;
 
 fn variables(of: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
