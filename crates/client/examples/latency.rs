@@ -1,7 +1,9 @@
-//! Runs one small task after the other, to be watched by a profiler: `latency LIBRARY SECONDS [BYTES [unix]]`.
+//! Runs one task after the other, to be watched by a profiler:
+//! `latency LIBRARY SECONDS [BYTES [unix]]`.
+
+#![expect(clippy::print_stdout, reason = "a figure is what it is for")]
 
 use std::time::{Duration, Instant};
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let (library, seconds) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());

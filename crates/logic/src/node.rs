@@ -192,6 +192,9 @@ enum Kind {
     Joining,
 }
 
+/// Members told in one message, so that it fits in a frame with addresses of any length in use.
+const MEMBERS_IN_MESSAGE: usize = 128;
+
 /// What a node is, apart from what happens to it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -404,7 +407,7 @@ impl Node {
                         connection.kind = Kind::Neighbour(welcome.node);
                     }
                     let members = self.members.all();
-                    self.send(link, 0, Message::Members(News { members }));
+                    self.send_members(link, members);
                 }
                 link::Effect::Down(_) => {
                     self.effects.push_back(Effect::Close { link });
@@ -448,14 +451,14 @@ impl Node {
                     self.slots.link_up(link, owner);
                 }
                 let members = self.members.all();
-                self.send(link, 0, Message::Members(News { members }));
+                self.send_members(link, members);
                 if self.leaving.is_some() {
                     self.send(link, 0, Message::Goodbye(Goodbye::Leaving));
                 }
             }
             (Kind::Neighbour(_), Purpose::Node { member }) => {
                 let members = self.members.all();
-                self.send(link, 0, Message::Members(News { members }));
+                self.send_members(link, members);
                 let news = self.members.learn(vec![member]);
                 self.tell(news, Some(link));
             }
@@ -618,7 +621,7 @@ impl Node {
             workers: self.slots.workers().into_iter().map(|(_, worker)| worker).collect(),
             blobs,
             blob_bytes,
-            members: self.members.all(),
+            members: self.members.all().into_iter().take(MEMBERS_IN_MESSAGE).collect(),
         }
     }
 
@@ -635,6 +638,14 @@ impl Node {
         }
     }
 
+    /// In as many messages as it takes: a large cluster does not fit in one.
+    fn send_members(&mut self, link: LinkId, members: Vec<Member>) {
+        for members in members.chunks(MEMBERS_IN_MESSAGE) {
+            let members = members.to_vec();
+            self.send(link, 0, Message::Members(News { members }));
+        }
+    }
+
     /// Tells news to everyone but the one it came from.
     fn tell(&mut self, members: Vec<Member>, except: Option<LinkId>) {
         if members.is_empty() {
@@ -646,7 +657,7 @@ impl Node {
             let told = matches!(connection.kind, Kind::Client | Kind::Neighbour(_));
             if told && Some(link) != except {
                 let members = members.clone();
-                self.send(link, 0, Message::Members(News { members }));
+                self.send_members(link, members);
             }
         }
     }

@@ -41,6 +41,8 @@ struct State {
 /// One owner's buffers.
 #[derive(Debug, Default)]
 struct Account {
+    /// It has a link, so what it gives back may be of use again.
+    present: bool,
     /// Bytes in use.
     held: u64,
     free: Vec<Arc<Buffer>>,
@@ -79,15 +81,22 @@ impl Buffers {
         let Some(account) = state.owners.get_mut(&buffer.owner) else { return };
         let size = buffer.shared.len() as u64;
         account.held -= size;
-        if account.kept + size <= KEPT_FREE {
+        if account.present && account.kept + size <= KEPT_FREE {
             account.kept += size;
             account.free.push(buffer);
         }
     }
 
-    /// The owner has no link any more: what is free goes.
+    /// The owner has a bulk connection: its free buffers are kept for it.
+    pub(crate) fn expect(&self, owner: &Name) {
+        self.state().owners.entry(owner.clone()).or_default().present = true;
+    }
+
+    /// The owner has no link any more: what is free goes, and what its last tasks still hold goes
+    /// when they give it back.
     pub(crate) fn forget(&self, owner: &Name) {
         if let Some(account) = self.state().owners.get_mut(owner) {
+            account.present = false;
             account.kept = 0;
             account.free.clear();
         }

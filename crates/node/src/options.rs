@@ -16,7 +16,8 @@ pub enum Jail {
     User,
 }
 
-/// The program that becomes a worker when it is started with two sockets as descriptors 3 and 4.
+/// The program that becomes a worker when it is started with the node's pipes as descriptors 3 (to
+/// read) and 4 (to write), and a Unix socket that brings descriptors as 5.
 #[derive(Clone, Debug)]
 pub struct WorkerCommand {
     pub program: PathBuf,

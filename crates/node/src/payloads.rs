@@ -65,6 +65,7 @@ impl Payloads {
             let _ = reporter.send(report);
             let _ = waker.wake();
         };
+        self.buffers.expect(&owner);
         let Ok(bulk) = Bulk::start(id, connection, owner, self.buffers.clone(), report) else {
             return false;
         };

@@ -1,8 +1,8 @@
 //! Worker processes: starting them, their sockets, their ends.
 //!
-//! Of each worker the node holds a socket for frames, one for descriptors, a pidfd, the read end of
-//! its standard error, and the progress page. Nothing that comes from a worker is believed: it is
-//! decoded like a stranger's bytes, and a worker that talks nonsense is killed.
+//! Of each worker the node holds two pipes for frames, a socket for descriptors, a pidfd, the read
+//! end of its standard error, and the progress page. Nothing that comes from a worker is believed:
+//! it is decoded like a stranger's bytes, and a worker that talks nonsense is killed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -190,11 +190,8 @@ impl Workers {
         ended.deregister(registry);
         // First what it sent, then what it did not send any more, then what it wrote for people.
         let mut said = Vec::new();
-        loop {
-            match ended.connection.read() {
-                Ok(ReadOutcome::More) => ended.listen(&mut said),
-                Ok(ReadOutcome::Drained | ReadOutcome::Closed) | Err(_) => break,
-            }
+        while let Ok(ReadOutcome::More) = ended.connection.read() {
+            ended.listen(&mut said);
         }
         ended.listen(&mut said);
         ended.peek(&mut said);

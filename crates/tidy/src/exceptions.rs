@@ -27,7 +27,7 @@ pub struct LibraryException {
     pub reason: &'static str,
 }
 
-pub const LIBRARY_EXCEPTIONS: [LibraryException; 4] = [
+pub const LIBRARY_EXCEPTIONS: [LibraryException; 3] = [
     LibraryException {
         file: "crates/core-abi/src/export.rs",
         may: &["eprintln!"],

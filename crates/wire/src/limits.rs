@@ -17,7 +17,7 @@ pub const STRANGER_BODY_MAX: u64 = 4096;
 /// How long a stranger may take to become a peer.
 pub const STRANGER_PATIENCE: Span = Span::from_secs(5);
 
-/// Connections of strangers that are open at once; further ones are closed at accept.
+/// Connections of strangers that are open at once; the oldest is closed for a further one.
 pub const STRANGERS_MAX: usize = 64;
 
 /// Bytes of one payload that travel in one frame of a bulk connection, so that transfers take turns.

@@ -17,7 +17,8 @@
 //! - *Limits*: no core dumps, bounded open files, and what else the rules say.
 //!
 //! A program that is executed in the jail keeps all of this but "not dumpable", which `exec` takes
-//! back. Memory is limited by cgroups, outside.
+//! back. Memory is limited from outside: the node looks at a worker's peak. Not limited are the
+//! network, processor time and disk.
 //!
 //! What this host cannot do is told in the [`Report`], never skipped in silence.
 

@@ -2,7 +2,7 @@
 //!
 //! A worker is a process of its own. It puts up the jail around itself before any foreign code is
 //! loaded ([`jail`]), loads one program ([`core`]), and runs its tasks one after the other
-//! ([`serve`]). The node at the other end of its socket believes nothing that it says.
+//! ([`serve`]). The node at the other end of its pipes believes nothing that it says.
 
 pub mod serve;
 pub mod core;

@@ -75,7 +75,7 @@ impl Streams {
     }
 
     /// Where a client's message goes. `None`: nowhere, or not yet.
-    pub(super) fn from_client(
+    pub(super) fn client_says(
         &mut self,
         link: LinkId,
         channel: u64,
@@ -102,7 +102,7 @@ impl Streams {
     }
 
     /// Where a worker's message goes.
-    pub(super) fn from_worker(
+    pub(super) fn worker_says(
         &mut self,
         worker: WorkerId,
         sequence: u64,

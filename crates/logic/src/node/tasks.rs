@@ -242,7 +242,7 @@ impl Node {
 
     /// A piece of a stream, its end or its window, from a client.
     pub(super) fn stream(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
-        match self.streams.from_client(link, channel, &message) {
+        match self.streams.client_says(link, channel, &message) {
             Ok(Some((worker, sequence))) => {
                 self.effects.push_back(Effect::ToWorker { worker, sequence, message });
             }
@@ -255,7 +255,7 @@ impl Node {
 
     /// The same from a worker.
     pub(super) fn worker_stream(&mut self, worker: WorkerId, sequence: u64, message: Message) {
-        match self.streams.from_worker(worker, sequence, &message) {
+        match self.streams.worker_says(worker, sequence, &message) {
             Ok(Some((link, channel))) => self.send(link, channel, message),
             Ok(None) => {}
             Err(streams::Overrun) => self.slots.misbehaved(worker),
