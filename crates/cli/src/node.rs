@@ -28,6 +28,8 @@ use settings::Settings;
 
 impl Node {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        // Each client and each worker needs a few; what the host allows is enough or is all there is.
+        let _ = sys::limits::raise_open_files();
         let embedded = self.embedded;
         let settings = Settings::gather(self)?;
         let stop = stopper(embedded)?;
@@ -58,6 +60,7 @@ impl Node {
             },
             credentials,
             credentials_folder: settings.home,
+            notice: |gap| eprintln!("note: the jail is not complete: {gap}"),
             grace: settings.grace.into(),
             stop,
         };

@@ -3,6 +3,7 @@
 //! Each test has a cluster of real nodes and workers, and asks the kernel what is left afterwards.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 

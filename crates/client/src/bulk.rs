@@ -19,6 +19,9 @@ use crate::error::chain;
 
 /// Bytes that are sent or read before others have their turn.
 const TURN: usize = 4 * BULK_CHUNK_MAX;
+/// Payloads that take turns; others wait until one of these is sent. A node that holds too much stops
+/// reading, and goes on only when whole payloads have become results.
+const TURNS_MAX: usize = 4;
 /// Memory that is set aside on the word of a head; more follows as bytes arrive.
 const RESERVE_MAX: u64 = 4 << 20;
 
@@ -176,10 +179,10 @@ impl Bulk {
         let broken = || "a bulk connection that says nonsense".to_owned();
         let input = self.connection.input();
         let Some(header) = Header::peek(input) else { return Ok(false) };
-        let Some(head) = input.get(HEADER..).and_then(PayloadHead::peek) else { return Ok(false) };
         let length = usize::try_from(header.length).map_err(|_| broken())?;
         let left = length.checked_sub(PAYLOAD_HEAD).filter(|left| *left <= BULK_CHUNK_MAX);
         let left = left.filter(|_| header.kind == Kind::PAYLOAD).ok_or_else(broken)?;
+        let Some(head) = input.get(HEADER..).and_then(PayloadHead::peek) else { return Ok(false) };
         let (channel, PayloadHead { total, offset }) = (header.channel, head);
         let receiving = self.receiving.entry(channel).or_insert_with(|| {
             let bytes = BytesMut::with_capacity(total.min(RESERVE_MAX) as usize);
@@ -226,7 +229,8 @@ impl Bulk {
                 self.sending.push_front(sending);
                 return Ok(false);
             } else if sending.sent < sending.bytes.len() {
-                self.sending.push_back(sending);
+                let place = self.sending.len().min(TURNS_MAX - 1);
+                self.sending.insert(place, sending);
             }
         }
     }

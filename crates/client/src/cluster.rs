@@ -11,7 +11,7 @@ use transport::{Authority, Credentials, DialTls, Role};
 use wire::name::{Hash, Name};
 use wire::task::Program;
 
-use crate::driver::{Shared, State};
+use crate::driver::{Owner, Shared, State};
 use crate::embedded::Embedded;
 use crate::nodes::Target;
 use crate::{Core, Error, NodeStatus};
@@ -23,20 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same if it is known why none does.
 const PATIENCE_REFUSED: Duration = Duration::from_secs(1);
 
-/// Links to nodes. Cheap to clone; clones share the links. Dropping the last one ends them, and
-/// cancels what still runs.
+/// Links to nodes. Cheap to clone; clones share the links, and so do the cores, handles and streams
+/// made with them. When the last of these is dropped the links end, and nodes on this machine with
+/// them.
 #[derive(Clone)]
 pub struct Cluster {
-    inner: Arc<Owner>,
-}
-
-/// Closes the driver when the last handle to the cluster is gone.
-struct Owner(Arc<Shared>);
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.0.close();
-    }
+    owner: Arc<Owner>,
 }
 
 impl Cluster {
@@ -89,7 +81,7 @@ impl Cluster {
             unreachable!("a certificate's name is a name: {name:?}")
         };
         let shared = Shared::new(targets, tls, me, local)?;
-        let cluster = Self { inner: Arc::new(Owner(shared)) };
+        let cluster = Self { owner: Arc::new(Owner::of(shared)) };
         let now = Instant::now();
         let is_up = |s: &mut State| (s.nodes.up() > 0).then_some(true);
         // Nodes that refuse at once may be about to start; those that say nothing get more time.
@@ -135,8 +127,8 @@ impl Cluster {
         self.shared().submit(|state| state.dispatch.cancel_all());
     }
 
-    fn shared(&self) -> &Arc<Shared> {
-        &self.inner.0
+    fn shared(&self) -> &Shared {
+        &self.owner
     }
 
     /// Makes a compute core ready: a shared library with the three functions of `farcall_core.h`.
@@ -155,7 +147,7 @@ impl Cluster {
         let hash = Hash::of(&library);
         self.shared().state().nodes.keep_library(hash, library);
         let program = Program::Core { library: hash, name: name.to_owned() };
-        Core::new(self.shared().clone(), program)
+        Core::new(self.owner.clone(), program)
     }
 }
 

@@ -9,7 +9,7 @@ use logic::dispatch::{ProgramId, Terms};
 use wire::task::Program;
 use wire::units::Span;
 
-use crate::driver::Shared;
+use crate::driver::Owner;
 use crate::tickets::{GroupId, TicketId};
 use crate::{Failure, Handle, Output};
 
@@ -27,7 +27,7 @@ use crate::{Failure, Handle, Output};
 /// ```
 #[derive(Clone)]
 pub struct Core {
-    shared: Arc<Shared>,
+    shared: Arc<Owner>,
     program: Program,
     id: ProgramId,
     memory: u64,
@@ -35,7 +35,7 @@ pub struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(shared: Arc<Shared>, program: Program) -> Self {
+    pub(crate) fn new(shared: Arc<Owner>, program: Program) -> Self {
         let id = shared.state().dispatch.program(program.clone(), 0);
         let terms = Terms { deadline: Span(0), retries: 2 };
         Self { shared, program, id, memory: 0, terms }
@@ -49,7 +49,7 @@ impl Core {
         self.terms
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Owner> {
         &self.shared
     }
 

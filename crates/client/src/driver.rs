@@ -12,6 +12,7 @@
 //! threads costs more than a task, so the background thread stays away while callers wait; it leads
 //! when somebody awaits a future, when results come that nobody waits for, and for heartbeats.
 
+use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -49,6 +50,29 @@ pub(crate) struct Shared {
     background: Condvar,
 }
 
+/// What every cluster, core, handle and stream of a client holds: when the last of them is gone, the
+/// driver is closed.
+pub(crate) struct Owner(Arc<Shared>);
+
+impl Owner {
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+}
+
+impl Deref for Owner {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 pub(crate) struct State {
     pub(crate) dispatch: Dispatch,
     pub(crate) tickets: Tickets,
@@ -60,6 +84,8 @@ pub(crate) struct State {
     awaited: u32,
     /// When somebody last led.
     led: Time,
+    /// When a caller last asked for something.
+    used: Time,
     closed: bool,
     names: Vec<Arc<Name>>,
     /// Nodes on this machine that end with the cluster.
@@ -94,6 +120,7 @@ impl Shared {
             followers: 0,
             awaited: 0,
             led: Time(0),
+            used: Time(0),
             closed: false,
             names: Vec::new(),
             local,
@@ -126,8 +153,30 @@ impl Shared {
     pub(crate) fn submit<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
-        state.settle(now(), &mut Vec::new());
+        let now = now();
+        let mut woken = Vec::new();
+        state.settle(now, &mut woken);
+        // After a long quiet the background thread sleeps deeply; it may be the only one to lead.
+        if now.since(std::mem::replace(&mut state.used, now)) > LOOK_IDLE.into() {
+            self.background.notify_one();
+        }
+        self.wake(state, woken);
         result
+    }
+
+    /// Wakes those whose futures are ready, without holding the lock.
+    fn wake(&self, mut state: MutexGuard<'_, State>, woken: Vec<Waker>) {
+        state.awaited = state.awaited.saturating_sub(woken.len() as u32);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Drives once without waiting, unless somebody drives already.
+    pub(crate) fn poke(&self) {
+        let state = self.state();
+        if !state.leading {
+            drop(self.lead(state, Duration::ZERO));
+        }
     }
 
     /// Drives, or waits, until `done` finds something or it is too late.
@@ -205,9 +254,7 @@ impl Shared {
             self.turn.notify_all();
         }
         if !woken.is_empty() {
-            state.awaited = state.awaited.saturating_sub(woken.len() as u32);
-            drop(state);
-            woken.into_iter().for_each(Waker::wake);
+            self.wake(state, woken);
             state = self.state();
         }
         state
@@ -219,9 +266,9 @@ impl Shared {
         if state.closed {
             return false;
         }
-        let idle = state.dispatch.is_empty() && state.awaited == 0;
+        let lately = now().since(state.used) <= LOOK_IDLE.into();
         if state.awaited == 0 || state.leading {
-            let look = if idle { LOOK_IDLE } else { LOOK };
+            let look = if lately || !state.dispatch.is_empty() { LOOK } else { LOOK_IDLE };
             let waited = self.background.wait_timeout(state, look);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -262,6 +309,14 @@ impl Shared {
                 state.dispatch.handle(now(), Event::Cancel { task });
             }
         });
+    }
+
+    /// Nobody will ask for this result.
+    pub(crate) fn drop_claim(&self, ticket: TicketId) {
+        let mut state = self.state();
+        let awaited = state.tickets.is_awaited(ticket);
+        state.awaited -= u32::from(awaited && state.awaited > 0);
+        state.tickets.drop_claim(ticket);
     }
 
     /// Nobody waits for these any more: they are cancelled.

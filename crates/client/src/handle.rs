@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::driver::Shared;
+use crate::driver::Owner;
 use crate::tickets::TicketId;
 use crate::{Failure, Output};
 
@@ -15,13 +15,13 @@ use crate::{Failure, Output};
 /// Dropping the handle does not cancel the task; its result is thrown away when it comes.
 #[must_use = "the result comes through the handle"]
 pub struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<Owner>,
     /// `None` once the result was taken.
     ticket: Option<TicketId>,
 }
 
 impl Handle {
-    pub(crate) fn new(shared: Arc<Shared>, ticket: TicketId) -> Self {
+    pub(crate) fn new(shared: Arc<Owner>, ticket: TicketId) -> Self {
         Self { shared, ticket: Some(ticket) }
     }
 
@@ -37,6 +37,7 @@ impl Handle {
 
     /// The result, if it is there; otherwise the handle again.
     pub fn try_join(mut self) -> Result<Result<Output, Failure>, Self> {
+        self.shared.poke();
         let ticket = self.ticket;
         match ticket.and_then(|ticket| self.shared.state().tickets.redeem(ticket)) {
             Some(result) => {
@@ -80,7 +81,7 @@ impl Future for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.shared.state().tickets.drop_claim(ticket);
+            self.shared.drop_claim(ticket);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::core::Core;
-use crate::driver::Shared;
+use crate::driver::Owner;
 use crate::tickets::{GroupId, TicketId, Tickets};
 use crate::{Failure, Output};
 
@@ -200,7 +200,7 @@ fn draw<B: Into<Bytes>>(
 }
 
 /// What nobody waits for any more need not run.
-fn cancel(shared: &Arc<Shared>, tickets: impl Iterator<Item = TicketId>) {
+fn cancel(shared: &Arc<Owner>, tickets: impl Iterator<Item = TicketId>) {
     let tickets: Vec<TicketId> = tickets.collect();
     if !tickets.is_empty() {
         shared.abandon(&tickets);

@@ -421,15 +421,23 @@ impl Nodes {
     /// Other nodes of the cluster are dialled too.
     fn learn(&mut self, now: Time, members: Vec<Member>) {
         for member in members.into_iter().filter(|member| member.state == MemberState::Here) {
-            let known = self.nodes.iter().any(|node| node.name.as_ref() == Some(&member.name));
+            let named = |node: &Node| node.name.as_ref() == Some(&member.name);
+            let known = self.nodes.iter().position(named);
             let addresses = member.addresses.iter().filter_map(|a| a.parse().ok());
             let targets: Vec<Target> = addresses.map(Target::Tcp).collect();
             let dialled = |target: &Target| self.nodes.iter().any(|node| node.target == *target);
-            if known || self.tls.is_none() || targets.iter().any(dialled) {
+            if self.tls.is_none() || targets.iter().any(dialled) {
                 continue;
             }
-            if let Some(target) = targets.into_iter().next() {
-                self.add(now, target);
+            let Some(target) = targets.into_iter().next() else { continue };
+            match known.map(|at| &mut self.nodes[at]) {
+                None => self.add(now, target),
+                // It has come back at another address.
+                Some(node) if matches!(node.life, Life::Away { .. } | Life::Gone) => {
+                    node.target = target;
+                    node.life = Life::Away { until: now };
+                }
+                Some(_) => {}
             }
         }
     }

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use logic::Payload;
-use logic::dispatch::{ProgramId, TaskId, Terms};
+use logic::dispatch::{ProgramId, Terms};
 use wire::Message;
 use wire::limits::{STREAM_CHUNK_MAX, STREAM_WINDOW};
 use wire::task::Window;
 
 use crate::Core;
-use crate::driver::{Shared, State};
+use crate::driver::{Owner, State};
+use crate::streams::StreamId;
 use crate::tickets::{TicketId, Tickets};
 use crate::{Failure, Output};
 
@@ -34,25 +35,29 @@ impl Core {
 /// Dropping it cancels the task.
 #[must_use = "a stream that is dropped is cancelled"]
 pub struct Stream {
-    shared: Arc<Shared>,
-    task: TaskId,
+    shared: Arc<Owner>,
+    id: StreamId,
     /// `None` once the result was taken.
     ticket: Option<TicketId>,
 }
 
 impl Stream {
-    pub(crate) fn open(shared: Arc<Shared>, program: ProgramId, terms: Terms) -> Self {
-        let (task, ticket) = shared.submit(|state| {
+    pub(crate) fn open(shared: Arc<Owner>, program: ProgramId, terms: Terms) -> Self {
+        let (id, ticket) = shared.submit(|state| {
             let task = state.dispatch.submit(program, Payload::Stream, terms);
-            state.nodes.streams.open(task);
-            (task, state.tickets.issue(task))
+            (state.nodes.streams.open(task), state.tickets.issue(task))
         });
-        Self { shared, task, ticket: Some(ticket) }
+        Self { shared, id, ticket: Some(ticket) }
     }
 
     /// Ends the input. A task that reads to the end goes on only then.
     pub fn close(&self) {
-        self.shared.submit(|state| self.send(state, Message::End));
+        self.shared.submit(|state| {
+            let open = state.nodes.streams.open.get_mut(&self.id);
+            if open.is_some_and(|open| !std::mem::replace(&mut open.closed, true)) {
+                self.send(state, Message::End);
+            }
+        });
     }
 
     /// Ends the input, reads what is left of the output, and says how the task ended. The output
@@ -65,7 +70,7 @@ impl Stream {
         let Some(ticket) = self.ticket.take() else { return Ok(rest) };
         let redeem = |tickets: &mut Tickets| tickets.redeem(ticket);
         let result = self.shared.wait(None, redeem);
-        self.shared.state().nodes.streams.open.remove(&self.task.0);
+        self.shared.state().nodes.streams.close(self.id);
         match result {
             Some(Err(failure)) => Err(*failure),
             Some(Ok(Output { .. })) | None => Ok(rest),
@@ -78,7 +83,7 @@ impl Stream {
 
     /// Sends a message of the stream, or keeps it until the task was sent.
     fn send(&self, state: &mut State, message: Message) {
-        let Some(open) = state.nodes.streams.open.get_mut(&self.task.0) else { return };
+        let Some(open) = state.nodes.streams.open.get_mut(&self.id) else { return };
         match open.place {
             Some((link, channel)) => state.nodes.send(link, channel, &message),
             None => open.early.push(message),
@@ -96,7 +101,11 @@ impl Write for &Stream {
             if self.is_over(state) {
                 return Some(Err(io::Error::new(io::ErrorKind::BrokenPipe, "the task has ended")));
             }
-            let open = state.nodes.streams.open.get_mut(&self.task.0)?;
+            let open = state.nodes.streams.open.get_mut(&self.id)?;
+            if open.closed {
+                let closed = io::Error::new(io::ErrorKind::BrokenPipe, "the input was closed");
+                return Some(Err(closed));
+            }
             let most = usize::try_from(open.outward).unwrap_or(usize::MAX);
             let count = bytes.len().min(STREAM_CHUNK_MAX).min(most);
             if count == 0 {
@@ -121,7 +130,7 @@ impl Read for &Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.shared.wait_for(None, |state| {
             let over = self.is_over(state);
-            let open = state.nodes.streams.open.get_mut(&self.task.0)?;
+            let open = state.nodes.streams.open.get_mut(&self.id)?;
             let Some(piece) = open.arrived.front_mut() else {
                 return (open.ended || over).then_some(0);
             };
@@ -161,7 +170,7 @@ impl Read for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.shared.state().nodes.streams.open.remove(&self.task.0);
+            self.shared.state().nodes.streams.close(self.id);
             self.shared.abandon(&[ticket]);
         }
     }

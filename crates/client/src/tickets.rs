@@ -135,6 +135,12 @@ impl Tickets {
         matches!(self.tickets.get(ticket.0 as usize), Some(Ticket::Done(_)))
     }
 
+    /// Somebody awaits it as a future.
+    pub(crate) fn is_awaited(&self, ticket: TicketId) -> bool {
+        let ticket = self.tickets.get(ticket.0 as usize);
+        matches!(ticket, Some(Ticket::Waiting { interest: Interest::Waker(_), .. }))
+    }
+
     /// Asks to be woken when the result comes. Returns whether nobody had asked before.
     pub(crate) fn wake(&mut self, ticket: TicketId, waker: Waker) -> bool {
         match self.tickets.get_mut(ticket.0 as usize) {

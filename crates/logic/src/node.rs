@@ -19,7 +19,7 @@ use wire::limits::{BLOBS_KEPT, LINKS_MAX, PAYLOAD_MAX};
 use wire::member::{Member, Members as News, State};
 use wire::name::{Hash, Name};
 use wire::status::Report;
-use wire::task::Returned;
+use wire::task::{Program, Returned};
 use wire::units::{Span, Time};
 
 use crate::blobs::Blobs;
@@ -608,6 +608,13 @@ impl Node {
         } else {
             self.put_bulk(now, link, channel, put);
         }
+    }
+
+    /// Whether the library of these workers was stored by their owner. Ask when a worker is started:
+    /// a program may be defined while its library is still on the way.
+    pub fn has_library(&mut self, now: Time, class: &slots::Class) -> bool {
+        let Program::Core { library, .. } = &class.program;
+        self.blobs.known(now, library, &class.owner)
     }
 
     fn report(&self, now: Time) -> Report {

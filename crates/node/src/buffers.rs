@@ -4,7 +4,7 @@
 //! costs nothing. A buffer is used again only for the same owner: a worker may still have it mapped,
 //! and could read along.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,6 +35,8 @@ pub(crate) struct Buffers {
 struct State {
     next: u32,
     used: HashMap<BufferId, Arc<Buffer>>,
+    arriving: HashSet<BufferId>,
+    gone: Vec<BufferId>,
     owners: HashMap<Name, Account>,
 }
 
@@ -43,8 +45,9 @@ struct State {
 struct Account {
     /// It has a link, so what it gives back may be of use again.
     present: bool,
-    /// Bytes in use.
+    /// Bytes in use, and how many of them are of payloads that are still arriving.
     held: u64,
+    arriving: u64,
     free: Vec<Arc<Buffer>>,
     /// Bytes of the free ones.
     kept: u64,
@@ -58,11 +61,28 @@ impl Buffers {
     /// A buffer of at least `length` bytes, unless the owner holds too much already.
     pub(crate) fn take_if_room(&self, owner: &Name, length: u64) -> Option<Arc<Buffer>> {
         let mut state = self.state();
-        let held = state.owners.get(owner).map_or(0, |account| account.held);
-        if held > 0 && held.saturating_add(length) > PAYLOADS_HELD_MAX {
+        let (held, arriving) =
+            state.owners.get(owner).map_or((0, 0), |account| (account.held, account.arriving));
+        // While only parts are held, nothing would ever be freed by waiting.
+        if held > arriving && held.saturating_add(length) > PAYLOADS_HELD_MAX {
             return None;
         }
-        state.take(owner, length)
+        let buffer = state.take(owner, length)?;
+        state.arriving.insert(buffer.id);
+        if let Some(account) = state.owners.get_mut(owner) {
+            account.arriving += buffer.shared.len() as u64;
+        }
+        Some(buffer)
+    }
+
+    /// All of a payload is there.
+    pub(crate) fn arrived(&self, id: BufferId) {
+        self.state().arrived(id);
+    }
+
+    /// Buffers that exist no more since the last call: who has them mapped is to forget them.
+    pub(crate) fn take_gone(&self) -> Vec<BufferId> {
+        std::mem::take(&mut self.state().gone)
     }
 
     /// The same whatever he holds: a result must have its place, or nothing would ever be freed.
@@ -77,6 +97,7 @@ impl Buffers {
     /// Gives a buffer back.
     pub(crate) fn release(&self, id: BufferId) {
         let mut state = self.state();
+        state.arrived(id);
         let Some(buffer) = state.used.remove(&id) else { return };
         let Some(account) = state.owners.get_mut(&buffer.owner) else { return };
         let size = buffer.shared.len() as u64;
@@ -84,6 +105,8 @@ impl Buffers {
         if account.present && account.kept + size <= KEPT_FREE {
             account.kept += size;
             account.free.push(buffer);
+        } else {
+            state.gone.push(id);
         }
     }
 
@@ -95,15 +118,26 @@ impl Buffers {
     /// The owner has no link any more: what is free goes, and what its last tasks still hold goes
     /// when they give it back.
     pub(crate) fn forget(&self, owner: &Name) {
-        if let Some(account) = self.state().owners.get_mut(owner) {
+        let mut state = self.state();
+        if let Some(account) = state.owners.get_mut(owner) {
             account.present = false;
             account.kept = 0;
-            account.free.clear();
+            let gone: Vec<BufferId> = account.free.drain(..).map(|buffer| buffer.id).collect();
+            state.gone.extend(gone);
         }
     }
 }
 
 impl State {
+    fn arrived(&mut self, id: BufferId) {
+        if self.arriving.remove(&id)
+            && let Some(buffer) = self.used.get(&id)
+            && let Some(account) = self.owners.get_mut(&buffer.owner)
+        {
+            account.arriving -= buffer.shared.len() as u64;
+        }
+    }
+
     fn take(&mut self, owner: &Name, length: u64) -> Option<Arc<Buffer>> {
         let size = length.max(SMALLEST).checked_next_power_of_two()?;
         let account = self.owners.entry(owner.clone()).or_default();

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut};
 use logic::BufferId;
+use logic::node::Event;
 use mio::{Events, Poll, Token, Waker};
 use sys::shared::SharedBuffer;
 use transport::{Connection, FlushOutcome, ReadOutcome, Watched};
@@ -44,6 +45,8 @@ pub(crate) enum Report {
     Arrived { bulk: BulkId, channel: u64, buffer: BufferId, length: u64 },
     /// A buffer has been sent, or never will be: nobody here needs it any more.
     Sent { buffer: BufferId },
+    /// A blob was stored from this buffer, or was not.
+    Stored { buffer: BufferId, stored: Event },
     /// The payload that was to arrive in this buffer never will.
     Dropped { buffer: BufferId },
     /// The connection is over.
@@ -88,6 +91,7 @@ impl Bulk {
         let mut bulk = Thread {
             id,
             poll,
+            _waker: waker.clone(),
             connection,
             owner,
             buffers,
@@ -131,6 +135,8 @@ struct Piece {
 struct Thread<R> {
     id: BulkId,
     poll: Poll,
+    /// Kept open: the kernel forgets a wake-up whose descriptor is closed before it is seen.
+    _waker: Arc<Waker>,
     connection: Watched,
     owner: Name,
     buffers: Arc<Buffers>,
@@ -242,6 +248,7 @@ impl<R: Fn(Report)> Thread<R> {
             let whole = arriving.received == arriving.total;
             self.current = None;
             if whole && let Some(Arriving { buffer, total, .. }) = self.receiving.remove(&channel) {
+                self.buffers.arrived(buffer.id);
                 let (bulk, buffer, length) = (self.id, buffer.id, total);
                 (self.report)(Report::Arrived { bulk, channel, buffer, length });
             }
@@ -252,10 +259,10 @@ impl<R: Fn(Report)> Thread<R> {
     fn begin_piece(&mut self) -> Result<bool, Over> {
         let input = self.connection.input();
         let Some(header) = Header::peek(input) else { return Ok(false) };
-        let Some(head) = input.get(HEADER..).and_then(PayloadHead::peek) else { return Ok(false) };
         let length = usize::try_from(header.length).map_err(|_| Over)?;
         let left = length.checked_sub(PAYLOAD_HEAD).filter(|left| *left <= BULK_CHUNK_MAX);
         let left = left.filter(|_| header.kind == Kind::PAYLOAD).ok_or(Over)?;
+        let Some(head) = input.get(HEADER..).and_then(PayloadHead::peek) else { return Ok(false) };
         let PayloadHead { total, offset } = head;
         let channel = header.channel;
         match self.receiving.get(&channel) {

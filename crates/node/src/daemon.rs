@@ -6,9 +6,12 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use logic::near;
@@ -31,12 +34,18 @@ use crate::options::Options;
 use crate::payloads::{News, Payloads};
 use crate::source::Source;
 use crate::store::Store;
-use crate::workers::{Said, Workers};
+use crate::workers::{Said, Worker, Workers};
 
 /// Events of one turn.
 const EVENTS: usize = 256;
 /// How long the last results may take to go out.
 const FAREWELL: Span = Span::from_secs(2);
+/// What a listener says when nobody is there.
+const NOBODY: ErrorKind = ErrorKind::WouldBlock;
+/// How soon someone who could not be let in is tried again.
+const PATIENCE: Span = Span::from_millis(100);
+/// Different things that can be said of the jail.
+const GAPS_MAX: usize = 16;
 /// Reads of one turn before everything is settled and sent.
 const READS: usize = 4;
 
@@ -60,7 +69,7 @@ struct Daemon {
     links: Links,
     neighbours: Neighbours,
     workers: Workers,
-    store: Store,
+    store: Arc<Store>,
     payloads: Payloads,
     listeners: Vec<TcpListener>,
     unix: Option<UnixListener>,
@@ -75,6 +84,12 @@ struct Daemon {
     said: Vec<Said>,
     stopping: bool,
     left: bool,
+    /// What was said of the jail.
+    gaps: HashSet<String>,
+    /// Workers whose standard error has more to read.
+    noisy: Vec<WorkerId>,
+    /// Somebody could not be let in for want of descriptors: when to try again.
+    turned_away: Option<Time>,
     /// Everything is done; what is queued may still go out.
     left_since: Option<Time>,
     /// Where the loop may run by itself, and the worker that was moved with it.
@@ -90,7 +105,7 @@ impl Daemon {
     fn new(options: Options) -> Result<Self, Error> {
         let data = |source| Error::Data { path: options.data.clone(), source };
         fs::create_dir_all(&options.data).map_err(data)?;
-        let store = Store::open(&options.data).map_err(data)?;
+        let store = Arc::new(Store::open(&options.data).map_err(data)?);
         let scratch = options.data.join("scratch");
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(data)?;
@@ -113,7 +128,10 @@ impl Daemon {
             None => None,
             Some(path) => {
                 let listen = |source| Error::Listen { address: path.display().to_string(), source };
-                let _ = fs::remove_file(path);
+                // A socket that a node left behind; what else stands there is not ours to remove.
+                if fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
+                    let _ = fs::remove_file(path);
+                }
                 let mut listener = UnixListener::bind(path).map_err(listen)?;
                 let token = Source::UnixListener.token();
                 poll.registry()
@@ -171,6 +189,9 @@ impl Daemon {
             said: Vec::new(),
             stopping: false,
             left: false,
+            gaps: HashSet::new(),
+            noisy: Vec::new(),
+            turned_away: None,
             left_since: None,
             anywhere: Places::own().ok(),
             moved: None,
@@ -186,17 +207,21 @@ impl Daemon {
                 result => result.map_err(kernel("wait for events"))?,
             }
             let now = now();
-            if self.neighbours.poll_timeout() <= now {
-                self.join_others(now);
-            }
+            let mut knocking = self.turned_away.take().is_some_and(|until| until <= now);
             for event in &events {
-                self.ready(now, event);
+                match Source::of(event.token()) {
+                    Source::Listener(_) | Source::UnixListener => knocking = true,
+                    source => self.ready(now, source, event),
+                }
             }
             for link in self.links.take_unread() {
                 self.read_link(now, link);
             }
             for worker in std::mem::take(&mut self.unread) {
                 self.read_worker(now, worker);
+            }
+            for worker in std::mem::take(&mut self.noisy) {
+                self.read_stderr(worker);
             }
             if self.node.poll_timeout() <= now {
                 self.node.handle(now, Event::Tick);
@@ -205,6 +230,15 @@ impl Daemon {
                 self.drop_link(now, link);
             }
             self.settle(now);
+            // Only now: a new connection may get the number of one that was dropped above, and
+            // nothing that was meant for the old one may be under way any more.
+            if self.neighbours.poll_timeout() <= now {
+                self.join_others(now);
+            }
+            if knocking {
+                self.accept_all(now);
+                self.settle(now);
+            }
             self.see_off(now);
         }
         self.end_workers();
@@ -224,11 +258,12 @@ impl Daemon {
         if self.left_since.is_some() {
             return Some(Duration::from_millis(5));
         }
-        if self.links.has_unread() || !self.unread.is_empty() {
+        if self.links.has_unread() || !self.unread.is_empty() || !self.noisy.is_empty() {
             return Some(Duration::ZERO);
         }
         let due = self.node.poll_timeout().min(self.links.poll_timeout());
         let due = due.min(self.neighbours.poll_timeout());
+        let due = due.min(self.turned_away.unwrap_or(Time::NEVER));
         (due != Time::NEVER).then(|| due.since(now()).into())
     }
 
@@ -247,6 +282,11 @@ impl Daemon {
                 break;
             }
         }
+        for buffer in self.payloads.buffers.take_gone() {
+            for worker in self.workers.that_forget(buffer) {
+                self.dirty.insert(worker);
+            }
+        }
         for worker in std::mem::take(&mut self.dirty) {
             if let Some(known) = self.workers.get_mut(worker)
                 && !known.flush(self.poll.registry())
@@ -261,8 +301,8 @@ impl Daemon {
 
     // From readiness to events.
 
-    fn ready(&mut self, now: Time, event: &mio::event::Event) {
-        match Source::of(event.token()) {
+    fn ready(&mut self, now: Time, source: Source, event: &mio::event::Event) {
+        match source {
             Source::Link(at) => {
                 let link = LinkId(at);
                 if let Some(known) = self.links.get_mut(link) {
@@ -284,13 +324,8 @@ impl Daemon {
                 }
             }
             Source::WorkerExit(at) => self.worker_exit(now, WorkerId(at)),
-            Source::WorkerStderr(at) => {
-                if let Some(worker) = self.workers.get_mut(WorkerId(at)) {
-                    worker.read_stderr();
-                }
-            }
-            Source::Listener(at) => self.accept(now, at as usize),
-            Source::UnixListener => self.accept_unix(now),
+            Source::WorkerStderr(at) => self.read_stderr(WorkerId(at)),
+            Source::Listener(_) | Source::UnixListener => {}
             Source::Stop => self.stop(now),
             Source::Threads => self.threads(now),
         }
@@ -315,6 +350,10 @@ impl Daemon {
 
     fn attach(&mut self, now: Time, connection: LinkId, to: LinkId, owner: Name) {
         let Some(connection) = self.links.remove(self.poll.registry(), connection) else { return };
+        // The link may have ended in the same breath.
+        if self.links.get_mut(to).is_none() {
+            return;
+        }
         if !self.payloads.attach(to, connection, owner) {
             self.drop_link(now, to);
         }
@@ -349,6 +388,12 @@ impl Daemon {
                 Said::Stream { sequence, message } => {
                     self.node.handle(now, Event::WorkerStream { worker, sequence, message });
                 }
+                Said::Gap(gap) => {
+                    // A worker before its program is loaded is ours, so it can be quoted.
+                    if self.gaps.len() < GAPS_MAX && self.gaps.insert(gap.clone()) {
+                        (self.options.notice)(&gap);
+                    }
+                }
                 Said::Ready(result) => {
                     self.node.handle(now, Event::WorkerReady { worker, result });
                 }
@@ -382,28 +427,65 @@ impl Daemon {
         self.node.handle(now, Event::WorkerExited { worker, exit, started, stderr });
     }
 
-    fn accept(&mut self, now: Time, at: usize) {
-        let Some(tls) = &self.listen_tls else { return };
-        while let Ok((stream, address)) = self.listeners[at].accept() {
-            self.links.accept(self.poll.registry(), now, stream, address, tls);
+    fn read_stderr(&mut self, worker: WorkerId) {
+        if self.workers.get_mut(worker).is_some_and(Worker::read_stderr) {
+            self.noisy.push(worker);
         }
     }
 
-    /// Over the Unix socket the kernel says who it is: the same user, or nobody.
-    fn accept_unix(&mut self, now: Time) {
-        while let Some(Ok((stream, _))) = self.unix.as_ref().map(UnixListener::accept) {
-            let Ok(peer) = sys::socket::peer_credentials(&stream) else { continue };
-            if peer.uid != sys::limits::own_user() {
-                continue;
+    /// Lets in everybody who knocks.
+    fn accept_all(&mut self, now: Time) {
+        for at in 0..self.listeners.len() {
+            while let Some((stream, address)) = self.knock(now, |this| this.listeners[at].accept())
+            {
+                let Some(tls) = &self.listen_tls else { return };
+                let registry = self.poll.registry();
+                if let Some(evicted) = self.links.accept(registry, now, stream, address, tls) {
+                    self.drop_link(now, evicted);
+                }
             }
-            let Ok(name) = format!("uid-{}", peer.uid).parse() else { continue };
-            let connection = Connection::plain(stream);
-            if let Some(link) = self.links.insert(self.poll.registry(), now, connection, false) {
-                let peer = Peer::Client(name);
-                self.links.introduce(link);
-                self.node.handle(now, Event::Accepted { link, peer, token: random() });
-                self.read_link(now, link);
+        }
+        let accept =
+            |this: &Self| this.unix.as_ref().map_or(Err(NOBODY.into()), UnixListener::accept);
+        while let Some((stream, _)) = self.knock(now, accept) {
+            self.accept_unix(now, stream);
+        }
+    }
+
+    /// The next one at a listener, which tells of its readiness only once.
+    fn knock<T>(&mut self, now: Time, accept: impl Fn(&Self) -> std::io::Result<T>) -> Option<T> {
+        loop {
+            match accept(self) {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if error.kind() == NOBODY => return None,
+                // He has gone again, or we were interrupted.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) => {}
+                Err(_) => {
+                    self.turned_away = Some(now + PATIENCE);
+                    return None;
+                }
             }
+        }
+    }
+
+    /// Over the Unix socket the kernel says who it is: the same user, or nobody. What a worker has
+    /// started is no client, though it may have the same user.
+    fn accept_unix(&mut self, now: Time, stream: mio::net::UnixStream) {
+        let Ok(peer) = sys::socket::peer_credentials(&stream) else { return };
+        if peer.uid != sys::limits::own_user() || self.workers.has_started(peer.pid) {
+            return;
+        }
+        let Ok(name) = format!("uid-{}", peer.uid).parse() else { return };
+        let connection = Connection::plain(stream);
+        if let Some(link) = self.links.insert(self.poll.registry(), now, connection, false) {
+            let peer = Peer::Client(name);
+            self.links.introduce(link);
+            self.node.handle(now, Event::Accepted { link, peer, token: random() });
+            self.read_link(now, link);
         }
     }
 
@@ -450,9 +532,7 @@ impl Daemon {
             }
             Effect::Attach { connection, to, owner } => self.attach(now, connection, to, owner),
             Effect::StoreBlob { link, channel, hash, bytes } => {
-                let (length, refused) = self.store_blob(&hash, bytes);
-                let stored = Event::BlobStored { link, channel, hash, length, refused };
-                self.node.handle(now, stored);
+                self.store_blob(now, link, channel, hash, bytes);
             }
             Effect::DeleteBlob { hash } => self.store.delete(&hash),
             Effect::Redeem { link, channel, join } => {
@@ -528,6 +608,9 @@ impl Daemon {
     fn start_worker(&mut self, now: Time, worker: WorkerId, class: slots::Class) {
         let wire::task::Program::Core { library, name } = &class.program;
         let started = match self.store.file(library) {
+            _ if !self.node.has_library(now, &class) => {
+                Err(format!("the library of {name} is not here"))
+            }
             Err(error) => Err(format!("the library of {name} is not here ({error})")),
             Ok(file) => self.workers.start(self.poll.registry(), worker, class, file.as_fd()),
         };
@@ -544,24 +627,24 @@ impl Daemon {
         }
     }
 
-    fn store_blob(&self, hash: &Hash, bytes: Payload) -> (u64, Option<String>) {
-        match bytes {
+    /// Small blobs are stored here and now, large ones on a thread of their own: hashing and writing
+    /// a gigabyte takes seconds.
+    fn store_blob(&mut self, now: Time, link: LinkId, channel: u64, hash: Hash, bytes: Payload) {
+        let (length, refused) = match bytes {
             Payload::Inline(bytes) => {
                 let pieces = std::iter::once(bytes.as_ref().into());
-                (bytes.len() as u64, self.store.put(hash, pieces).err())
+                (bytes.len() as u64, self.store.put(&hash, pieces).err())
             }
             Payload::Stream => (0, Some("a blob is no stream".to_owned())),
             Payload::Buffer { buffer, length } => {
-                let refused = match self.payloads.buffers.get(buffer) {
-                    Some(buffer) => {
-                        self.store.put(hash, crate::bulk::pieces(&buffer.shared, length))
-                    }
-                    None => Err("its bytes were lost".to_owned()),
-                };
-                self.payloads.buffers.release(buffer);
-                (length, refused.err())
+                let stored = self.payloads.store(&self.store, link, channel, hash, buffer, length);
+                match stored {
+                    Ok(()) => return,
+                    Err(reason) => (length, Some(reason)),
+                }
             }
-        }
+        };
+        self.node.handle(now, Event::BlobStored { link, channel, hash, length, refused });
     }
 
     /// Dials the nodes that it is time to dial.
@@ -579,12 +662,14 @@ impl Daemon {
             if let Some(known) = self.workers.get_mut(worker) {
                 known.kill();
             }
-            while self.workers.ended(self.poll.registry(), worker).is_none()
-                && self.workers.pid(worker).is_some()
-            {
-                // Killed processes end at once; the kernel only has to get round to it.
-                std::thread::yield_now();
+        }
+        // Killed processes end at once; the kernel only has to get round to it.
+        let until = now() + FAREWELL;
+        while !self.workers.ids().is_empty() && now() < until {
+            for worker in self.workers.ids() {
+                let _ = self.workers.ended(self.poll.registry(), worker);
             }
+            std::thread::yield_now();
         }
         if let Some(path) = &self.options.socket {
             let _ = fs::remove_file(path);

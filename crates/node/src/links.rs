@@ -22,11 +22,14 @@ use crate::source::Source;
 
 pub(crate) struct Link {
     pub(crate) connection: Watched,
+    born: Time,
     stage: Stage,
     /// Something is queued: it stands in `dirty`.
     queued: bool,
     /// It is in `unread`: the last read left something.
     unread: bool,
+    /// Messages were left in its input: they come before anything else is read.
+    held: bool,
     /// The peer reads too little of what it is sent: it is not read from until it does.
     pub(crate) stuffed: bool,
 }
@@ -60,6 +63,8 @@ pub(crate) struct Links {
 }
 
 impl Links {
+    /// Takes a stream that was accepted. Returns the link that has to go for it, if there are too many
+    /// strangers.
     pub(crate) fn accept(
         &mut self,
         registry: &Registry,
@@ -67,25 +72,26 @@ impl Links {
         stream: mio::net::TcpStream,
         address: SocketAddr,
         tls: &ListenTls,
-    ) {
+    ) -> Option<LinkId> {
         // A connection that fails at its first breath concerns nobody.
-        if let Ok(connection) = Connection::accept(stream, address, tls) {
-            let evicted = self.crowded();
-            self.insert(registry, now, connection, false);
-            if let Some(oldest) = evicted {
-                self.remove(registry, LinkId(oldest as u32));
-            }
-        }
+        let connection = Connection::accept(stream, address, tls).ok()?;
+        let evicted = self.crowded();
+        self.insert(registry, now, connection, false);
+        evicted
     }
 
     /// The stranger who has had most time, if there are too many.
-    fn crowded(&mut self) -> Option<usize> {
-        let table = &self.table;
-        self.strangers.retain(|&(_, at)| table.get(at).is_some_and(|link| link.stage.is_strange()));
-        (self.strangers.len() >= STRANGERS_MAX)
-            .then(|| self.strangers.pop_front())
-            .flatten()
-            .map(|(_, at)| at)
+    fn crowded(&mut self) -> Option<LinkId> {
+        let mut strangers = std::mem::take(&mut self.strangers);
+        strangers.retain(|stranger| self.is_strange(stranger));
+        let oldest = if strangers.len() >= STRANGERS_MAX { strangers.pop_front() } else { None };
+        self.strangers = strangers;
+        oldest.map(|(_, at)| LinkId(at as u32))
+    }
+
+    /// Whether it is still there and has not introduced itself. A place may have a new owner.
+    fn is_strange(&self, &(born, at): &(Time, usize)) -> bool {
+        self.table.get(at).is_some_and(|link| link.born == born && link.stage.is_strange())
     }
 
     pub(crate) fn insert(
@@ -101,8 +107,8 @@ impl Links {
         let connection = Watched::new(connection, registry, token).ok()?;
         self.strangers.push_back((now, entry.key()));
         let stage = Stage::Handshake { dialled };
-        let (queued, unread, stuffed) = (false, false, false);
-        entry.insert(Link { connection, stage, queued, unread, stuffed });
+        let (queued, unread, held, stuffed) = (false, false, false, false);
+        entry.insert(Link { connection, born: now, stage, queued, unread, held, stuffed });
         Some(link)
     }
 
@@ -154,7 +160,11 @@ impl Links {
         if entry.stuffed {
             return true;
         }
-        let Ok(outcome) = entry.connection.read() else { return false };
+        let mut outcome = ReadOutcome::More;
+        if !std::mem::take(&mut entry.held) {
+            let Ok(read) = entry.connection.read() else { return false };
+            outcome = read;
+        }
         if !entry.queued {
             // A handshake may have moved on; whatever it wants to say has to go out.
             entry.queued = true;
@@ -192,7 +202,14 @@ impl Links {
                 event(Event::Heard { link });
                 heard = true;
             }
+            // The answer is far longer than the question: it is sent before the next one is heard.
+            let is_short_question = matches!(message, Message::StatusAsk);
             event(Event::Message { link, channel, message });
+            if is_short_question {
+                entry.held = true;
+                outcome = ReadOutcome::More;
+                break;
+            }
         }
         match outcome {
             ReadOutcome::Drained => true,
@@ -270,8 +287,7 @@ impl Links {
             && now >= born + STRANGER_PATIENCE
         {
             self.strangers.pop_front();
-            let link = self.table.get(at);
-            if link.is_some_and(|link| link.stage.is_strange()) {
+            if self.is_strange(&(born, at)) {
                 overdue.push(LinkId(at as u32));
             }
         }

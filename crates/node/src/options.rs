@@ -43,6 +43,8 @@ pub struct Options {
     pub credentials: Option<Credentials>,
     /// Where tokens are redeemed and the authority's key lies.
     pub credentials_folder: PathBuf,
+    /// Is told, once each, what the jail cannot do on this host.
+    pub notice: fn(&str),
     /// How long a stop waits for running tasks.
     pub grace: Span,
     /// A byte here asks the node to stop; a second one, not to wait. Its end does as well.

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 
 use logic::node::Event;
 use logic::{BufferId, LinkId};
 use mio::Waker;
 use transport::Connection;
-use wire::name::Name;
+use wire::limits::BULKS_MAX;
+use wire::name::{Hash, Name};
 
 use crate::buffers::Buffers;
-use crate::bulk::{Bulk, BulkId, Report};
+use crate::bulk::{Bulk, BulkId, Report, pieces};
+use crate::store::Store;
 
 /// What a report means to the loop.
 pub(crate) enum News {
@@ -32,8 +35,8 @@ pub(crate) struct Payloads {
     reporter: Sender<Report>,
     waker: Arc<Waker>,
     opened: u64,
-    /// Payloads that are being sent.
-    sending: usize,
+    /// Payloads that are being sent, and over what.
+    sending: HashMap<BufferId, BulkId>,
     /// Whose turn it is among the connections of a link.
     turn: usize,
 }
@@ -50,13 +53,16 @@ impl Payloads {
             reporter,
             waker: Arc::new(waker),
             opened: 0,
-            sending: 0,
+            sending: HashMap::new(),
             turn: 0,
         }
     }
 
     /// A connection carries payloads of `link` from now on. `false`: it cannot be served.
     pub(crate) fn attach(&mut self, link: LinkId, connection: Connection, owner: Name) -> bool {
+        if self.bulks.get(&link).is_some_and(|bulks| bulks.len() == BULKS_MAX) {
+            return false;
+        }
         self.opened += 1;
         let id = BulkId(self.opened);
         let (reporter, waker) = (self.reporter.clone(), self.waker.clone());
@@ -87,15 +93,41 @@ impl Payloads {
         let bulk = &bulks[self.turn % bulks.len()];
         let sent = self.buffers.get(buffer).is_some_and(|held| bulk.send(channel, held, length));
         if sent {
-            self.sending += 1;
+            self.sending.insert(buffer, bulk.id);
         } else {
             self.buffers.release(buffer);
         }
     }
 
+    /// Stores a payload as a blob, on a thread of its own; `BlobStored` follows.
+    pub(crate) fn store(
+        &self,
+        store: &Arc<Store>,
+        link: LinkId,
+        channel: u64,
+        hash: Hash,
+        buffer: BufferId,
+        length: u64,
+    ) -> Result<(), String> {
+        let held = self.buffers.get(buffer).ok_or("its bytes were lost")?;
+        let (store, reporter, waker) = (store.clone(), self.reporter.clone(), self.waker.clone());
+        let work = move || {
+            let refused = store.put(&hash, pieces(&held.shared, length)).err();
+            let stored = Event::BlobStored { link, channel, hash, length, refused };
+            // A loop that is gone needs no reports.
+            let _ = reporter.send(Report::Stored { buffer, stored });
+            let _ = waker.wake();
+        };
+        let spawned = thread::Builder::new().name("store".into()).spawn(work);
+        spawned.map(|_| ()).map_err(|error| {
+            self.buffers.release(buffer);
+            format!("cannot start a thread: {error}")
+        })
+    }
+
     /// Nothing is on its way to a client.
     pub(crate) fn is_idle(&self) -> bool {
-        self.sending == 0
+        self.sending.is_empty()
     }
 
     /// The link is down.
@@ -113,8 +145,13 @@ impl Payloads {
         loop {
             match self.reports.try_recv().ok()? {
                 Report::Sent { buffer } => {
-                    self.sending -= 1;
+                    if self.sending.remove(&buffer).is_some() {
+                        self.buffers.release(buffer);
+                    }
+                }
+                Report::Stored { buffer, stored } => {
                     self.buffers.release(buffer);
+                    return Some(News::Event(stored));
                 }
                 Report::Dropped { buffer } => self.buffers.release(buffer),
                 Report::Arrived { bulk, channel, buffer, length } => match self.links.get(&bulk) {
@@ -124,6 +161,10 @@ impl Payloads {
                     None => self.buffers.release(buffer),
                 },
                 Report::Ended { bulk } => {
+                    // An order that the thread never saw is not reported by it.
+                    for (buffer, _) in self.sending.extract_if(|_, over| *over == bulk) {
+                        self.buffers.release(buffer);
+                    }
                     if let Some(link) = self.links.remove(&bulk) {
                         return Some(News::Broken(link));
                     }

@@ -23,7 +23,7 @@ use sys::shared::SharedBuffer;
 use sys::socket::{pair, send_with_fds};
 use transport::{Connection, ReadOutcome, Watched};
 use wire::Message;
-use wire::limits::{CONTROL_BODY_MAX, STDERR_TAIL};
+use wire::limits::{CONTROL_BODY_MAX, PAYLOAD_MAX, STDERR_TAIL};
 use wire::task::{Done, Input, Output, Run, RunHead, Status};
 use wire::units::{Span, Time};
 use wire::worker::{self as protocol, Buffer, Ready, Setup, progress};
@@ -31,9 +31,14 @@ use wire::worker::{self as protocol, Buffer, Ready, Setup, progress};
 use crate::options::{Jail, WorkerCommand};
 use crate::source::Source;
 
+/// Ancestors of a process that are looked at.
+const GENERATIONS: usize = 64;
+
 /// What a worker said.
 pub(crate) enum Said {
     Ready(Result<(), String>),
+    /// What its jail cannot do on this host.
+    Gap(String),
     Done {
         sequence: u64,
         finished: Finished,
@@ -69,12 +74,15 @@ pub(crate) struct Worker {
     scratch: PathBuf,
     pub(crate) class: Class,
     /// Buffers whose descriptor it has.
-    knows: HashSet<BufferId>,
+    knows: HashMap<BufferId, u64>,
+    /// The buffers that the inputs of its tasks lie in, those of the first task first.
+    inputs: VecDeque<Option<BufferId>>,
+    /// It asked for a buffer and has not ended the task since.
+    asked: bool,
     /// Results that have come: the next one's sequence number.
     finished: u64,
     /// Lent for results that have not come yet.
     lent: HashSet<BufferId>,
-    more: bool,
 }
 
 /// The worker processes of a node, by the numbers that `slots` gives them.
@@ -104,6 +112,27 @@ impl Workers {
         self.table.keys().copied().collect()
     }
 
+    /// Tells the workers that know a buffer to forget it; returns which.
+    pub(crate) fn that_forget(&mut self, buffer: BufferId) -> Vec<WorkerId> {
+        let told = |(id, worker): (&WorkerId, &mut Worker)| worker.forget(buffer).then_some(*id);
+        self.table.iter_mut().filter_map(told).collect()
+    }
+
+    /// Whether a process is a worker or descends from one.
+    pub(crate) fn has_started(&self, mut process: sys::Pid) -> bool {
+        for _ in 0..GENERATIONS {
+            if self.table.values().any(|worker| worker.child.pid() == process) {
+                return true;
+            }
+            match sys::proc::kinship(process) {
+                Ok(kin) if kin.parent.0 > 1 => process = kin.parent,
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        // Nobody has so many ancestors without a reason.
+        true
+    }
+
     /// Starts a process and sends it its program.
     pub(crate) fn start(
         &mut self,
@@ -122,6 +151,8 @@ impl Workers {
         let (to_worker, from_node) = pipe::new().map_err(socket_error)?;
         let (to_node, from_worker) = pipe::new().map_err(socket_error)?;
         let (near_descriptors, far_descriptors) = pair().map_err(socket_error)?;
+        // A worker that does not take its descriptors must not make the node wait.
+        near_descriptors.set_nonblocking(true).map_err(socket_error)?;
         let (far_stderr, stderr) = pipe::new().map_err(socket_error)?;
         let size = NonZeroUsize::new(progress::SIZE).unwrap_or(NonZeroUsize::MIN);
         let shared = SharedBuffer::create("farcall-progress", size);
@@ -151,10 +182,11 @@ impl Workers {
             progress: shared,
             scratch: scratch.clone(),
             class: class.clone(),
-            knows: HashSet::new(),
+            knows: HashMap::new(),
+            inputs: VecDeque::new(),
+            asked: false,
             finished: 0,
             lent: HashSet::new(),
-            more: false,
         };
         let setup = Setup {
             program: class.program,
@@ -197,6 +229,9 @@ impl Workers {
         ended.peek(&mut said);
         ended.read_stderr();
         let _ = fs::remove_dir_all(&ended.scratch);
+        let known: Vec<sys::Pid> = self.table.values().map(|worker| worker.child.pid()).collect();
+        // What it started and left behind is ours now.
+        let _ = sys::process::end_adopted(&known);
         Some(Remains {
             said,
             exit,
@@ -248,6 +283,10 @@ impl Worker {
         input: Payload,
         buffer: Option<&SharedBuffer>,
     ) {
+        self.inputs.push_back(match &input {
+            Payload::Buffer { buffer, .. } => Some(*buffer),
+            Payload::Inline(_) | Payload::Stream => None,
+        });
         let (input, inline) = match input {
             Payload::Inline(bytes) => (Input::Inline, bytes),
             Payload::Stream => (Input::Stream, bytes::Bytes::new()),
@@ -276,9 +315,24 @@ impl Worker {
 
     /// Makes sure that the worker has a buffer's descriptor.
     fn hand_over(&mut self, id: BufferId, shared: &SharedBuffer) {
-        if self.knows.insert(id) && send_with_fds(&self.descriptors, &[0], &[shared.fd()]).is_ok() {
-            self.send(0, &Message::Buffer(Buffer::Take { number: id.0 }));
+        if self.knows.contains_key(&id) {
+            return;
         }
+        if send_with_fds(&self.descriptors, &[0], &[shared.fd()]).is_err() {
+            // It has stopped taking what it is given.
+            return self.kill();
+        }
+        self.knows.insert(id, shared.len() as u64);
+        self.send(0, &Message::Buffer(Buffer::Take { number: id.0 }));
+    }
+
+    /// A buffer exists no more. Returns whether the worker has to be told.
+    pub(crate) fn forget(&mut self, id: BufferId) -> bool {
+        let known = self.knows.remove(&id).is_some();
+        if known {
+            self.send(0, &Message::Buffer(Buffer::Forget { number: id.0 }));
+        }
+        known
     }
 
     pub(crate) fn flush(&mut self, registry: &Registry) -> bool {
@@ -327,26 +381,39 @@ impl Worker {
                     }
                     None => Said::Nonsense,
                 },
-                Ok((_, Message::Ready(Ready::Yes { .. }))) => Said::Ready(Ok(())),
+                Ok((_, Message::Ready(Ready::Yes { gaps }))) => {
+                    said.extend(gaps.into_iter().map(Said::Gap));
+                    Said::Ready(Ok(()))
+                }
                 Ok((_, Message::Ready(Ready::No { reason }))) => Said::Ready(Err(reason)),
                 Ok((
                     sequence,
                     message @ (Message::Data(_) | Message::End | Message::Window(_)),
                 )) => Said::Stream { sequence, message },
-                Ok((_, Message::Need(need))) => Said::Needs(need.bytes),
+                Ok((_, Message::Need(need))) if self.may_ask(need.bytes) => Said::Needs(need.bytes),
                 Ok(_) | Err(_) => Said::Nonsense,
             });
         }
     }
 
-    /// A worker may say only what a worker can know.
+    /// A task may ask for one buffer, no larger than a payload can be.
+    fn may_ask(&mut self, bytes: u64) -> bool {
+        let may = !self.asked && !self.inputs.is_empty() && bytes <= PAYLOAD_MAX;
+        self.asked = true;
+        may
+    }
+
+    /// A worker may say only what a worker can know: a result of the task it is at, in a buffer that
+    /// it was given for it.
     fn result(&mut self, done: Done) -> Option<Finished> {
+        let input = self.inputs.pop_front()?;
+        self.asked = false;
         let output = match done.head.output {
             Output::Inline => Payload::Inline(done.inline),
             Output::Bulk(length) => {
-                let number = u32::from_le_bytes(*done.inline.first_chunk()?);
-                let buffer = BufferId(number);
-                if !self.knows.contains(&buffer) {
+                let buffer = BufferId(u32::from_le_bytes(*done.inline.first_chunk()?));
+                let is_its_own = input == Some(buffer) || self.lent.contains(&buffer);
+                if !is_its_own || length > *self.knows.get(&buffer)? {
                     return None;
                 }
                 self.lent.remove(&buffer);
@@ -381,13 +448,13 @@ impl Worker {
         Some(sys::proc::memory(self.child.pid()).ok()??.peak_resident)
     }
 
-    /// Keeps the last of what the worker writes to its standard error.
-    pub(crate) fn read_stderr(&mut self) {
+    /// Keeps the last of what the worker writes to its standard error. Returns whether there is more.
+    pub(crate) fn read_stderr(&mut self) -> bool {
         let mut bytes = [0; STDERR_TAIL];
         // A worker that writes without end gets its turn again after everybody else.
         for _ in 0..16 {
             match self.stderr.read(&mut bytes) {
-                Ok(0) | Err(_) => return,
+                Ok(0) | Err(_) => return false,
                 Ok(count) => {
                     let kept = self.stderr_tail.len() + count;
                     self.stderr_tail.drain(..kept.saturating_sub(STDERR_TAIL).min(kept - count));
@@ -395,7 +462,7 @@ impl Worker {
                 }
             }
         }
-        self.more = true;
+        true
     }
 
     fn stderr_text(&self) -> String {

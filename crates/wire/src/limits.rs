@@ -19,6 +19,8 @@ pub const STRANGER_PATIENCE: Span = Span::from_secs(5);
 
 /// Connections of strangers that are open at once; the oldest is closed for a further one.
 pub const STRANGERS_MAX: usize = 64;
+/// Bulk connections of one link; a further one ends it.
+pub const BULKS_MAX: usize = 16;
 
 /// Bytes of one payload that travel in one frame of a bulk connection, so that transfers take turns.
 pub const BULK_CHUNK_MAX: usize = 256 * 1024;

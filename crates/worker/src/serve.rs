@@ -173,7 +173,7 @@ fn run_task(
             }
             lent = Some(number);
             // SAFETY: the mapping is at least `length` bytes and lives in `pipe.buffers`, from
-            // which nothing is removed before this task is done. The node does not touch a buffer
+            // which nothing is removed while a task runs: `borrow` keeps every `Forget` for later. The node does not touch a buffer
             // between the task's RUN and its DONE; if it did all the same, the core would compute
             // with torn bytes and nothing else would depend on them.
             unsafe { slice::from_raw_parts_mut(buffer.as_ptr(), length) }
@@ -404,7 +404,9 @@ impl Pipe {
         match buffer {
             Buffer::Take { number } => {
                 let shared = self.take_shared()?;
-                self.buffers.insert(number, shared);
+                if self.buffers.insert(number, shared).is_some() {
+                    return Err(ServeError::Protocol { what: "a buffer twice" });
+                }
             }
             Buffer::Forget { number } => {
                 self.buffers.remove(&number);
@@ -462,7 +464,8 @@ impl Pipe {
         loop {
             match self.receive()? {
                 Some((_, Message::Buffer(Buffer::Lend { number }))) => return Ok(number),
-                Some((_, Message::Buffer(buffer))) => self.buffer(buffer)?,
+                // What is to be forgotten may be what the task's input lies in.
+                Some((_, Message::Buffer(buffer @ Buffer::Take { .. }))) => self.buffer(buffer)?,
                 Some(other) => self.early.push_back(other),
                 None => return Err(ServeError::Protocol { what: "nothing: it hung up" }),
             }

@@ -4,6 +4,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "this is part of tests, though no test stands here")]
 
+pub(crate) mod target;
+pub(crate) mod middle;
+pub(crate) mod raw;
 pub(crate) mod process;
 
 use std::ffi::OsStr;
@@ -88,12 +91,25 @@ impl Machine {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let name = Path::new(source).file_stem().unwrap().to_str().unwrap();
         let library = self.path(format!("lib{name}.so"));
-        let mut command = Command::new("cc");
-        command.args(["-std=gnu11", "-O1", "-shared", "-fPIC", "-I"]);
+        let is_cpp = source.ends_with(".cpp");
+        let mut command = Command::new(if is_cpp { "c++" } else { "cc" });
+        command.arg(if is_cpp { "-std=c++17" } else { "-std=gnu11" });
+        command.args(["-O1", "-shared", "-fPIC", "-I"]);
         command.arg(root.join("crates/core-abi/include")).arg("-o").arg(&library);
         command.arg(root.join("examples/cores").join(source)).args(["-lm", "-pthread"]);
         assert!(command.status().unwrap().success());
         library.to_str().unwrap().to_owned()
+    }
+
+    /// Builds one of the example cores that are Rust packages.
+    pub(crate) fn rust_core(&self, name: &str) -> String {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "--release", "--offline", "--manifest-path"]);
+        command.arg(root.join("examples/cores").join(name).join("Cargo.toml"));
+        command.arg("--target-dir").arg(self.path("rust"));
+        assert!(command.status().unwrap().success());
+        self.path(format!("rust/release/lib{name}.so")).to_str().unwrap().to_owned()
     }
 }
 

@@ -28,6 +28,7 @@ struct Stream {
     /// Bytes that the worker may still send.
     outward: u64,
     input_ended: bool,
+    output_ended: bool,
 }
 
 /// More than the window allows, or after the end.
@@ -42,6 +43,7 @@ impl Streams {
             inward: STREAM_WINDOW,
             outward: STREAM_WINDOW,
             input_ended: false,
+            output_ended: false,
         };
         self.of_client.insert((link, channel), stream);
     }
@@ -116,11 +118,17 @@ impl Streams {
         match message {
             Message::Data(bytes) => {
                 let left = stream.outward.checked_sub(bytes.len() as u64);
-                let fits = bytes.len() <= STREAM_CHUNK_MAX;
+                let fits = (1..=STREAM_CHUNK_MAX).contains(&bytes.len()) && !stream.output_ended;
                 stream.outward = left.filter(|_| fits).ok_or(Overrun)?;
             }
-            Message::Window(window) => stream.inward = widened(stream.inward, window.bytes),
-            _ => {}
+            // Only for what it has taken, so there are no more of these than pieces.
+            Message::Window(window) => {
+                let room = STREAM_WINDOW - stream.inward;
+                stream.inward +=
+                    Some(window.bytes).filter(|more| (1..=room).contains(more)).ok_or(Overrun)?;
+            }
+            _ if stream.output_ended => return Err(Overrun),
+            _ => stream.output_ended = true,
         }
         Ok(Some(*place))
     }
