@@ -370,7 +370,7 @@ impl Worker {
                 Ok(None) => return,
                 Err(_) => return said.push(Said::Nonsense),
             };
-            said.push(match wire::decode(frame) {
+            let next = match wire::decode(frame) {
                 // Seen in the progress page before it was sent, or the other way round: it counts
                 // once, in its turn.
                 Ok((sequence, Message::Done(_))) if sequence != self.finished => continue,
@@ -392,7 +392,8 @@ impl Worker {
                 )) => Said::Stream { sequence, message },
                 Ok((_, Message::Need(need))) if self.may_ask(need.bytes) => Said::Needs(need.bytes),
                 Ok(_) | Err(_) => Said::Nonsense,
-            });
+            };
+            said.push(next);
         }
     }
 
