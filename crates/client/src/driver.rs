@@ -18,8 +18,10 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use logic::dispatch::{Dispatch, Effect, Event};
+use logic::gather::Gather;
 use mio::{Events, Poll, Token};
 use sys::clock::monotonic_nanoseconds;
+use sys::cpu::Places;
 use transport::DialTls;
 use wire::name::Name;
 use wire::units::Time;
@@ -84,12 +86,24 @@ pub(crate) struct State {
     awaited: u32,
     /// When somebody last led.
     led: Time,
+    /// Tasks submitted since the last wait was over.
+    submitted: u32,
+    /// Whether whoever leads stays on his core meanwhile.
+    gather: Gather,
     /// When a caller last asked for something.
     used: Time,
     closed: bool,
     names: Vec<Arc<Name>>,
     /// Nodes on this machine that end with the cluster.
     local: Option<Embedded>,
+}
+
+/// Confines the calling thread to the core that it is on; returns where it could run before.
+fn stay() -> Option<Places> {
+    let anywhere = Places::own().ok()?;
+    let here = anywhere.only(sys::cpu::current()?)?;
+    here.assign(sys::Pid(0)).ok()?;
+    Some(anywhere)
 }
 
 pub(crate) fn now() -> Time {
@@ -120,7 +134,9 @@ impl Shared {
             followers: 0,
             awaited: 0,
             led: Time(0),
+            submitted: 0,
             used: Time(0),
+            gather: Gather::default(),
             closed: false,
             names: Vec::new(),
             local,
@@ -152,7 +168,9 @@ impl Shared {
     /// Changes the state and sends what follows from it, on this thread.
     pub(crate) fn submit<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
+        let before = state.dispatch.len();
         let result = change(&mut state);
+        state.submitted += (state.dispatch.len() - before.min(state.dispatch.len())) as u32;
         let now = now();
         let mut woken = Vec::new();
         state.settle(now, &mut woken);
@@ -194,8 +212,14 @@ impl Shared {
         mut done: impl FnMut(&mut State) -> Option<R>,
     ) -> Option<R> {
         let mut state = self.state();
+        let mut led = false;
         loop {
             if let Some(result) = done(&mut state) {
+                if led && state.dispatch.is_empty() && state.submitted == 1 {
+                    let (now, took) = (state.led, state.led.since(state.used));
+                    state.gather.lone(now, took);
+                }
+                state.submitted = 0;
                 if state.followers > 0 && !state.leading {
                     self.turn.notify_one();
                 }
@@ -205,6 +229,7 @@ impl Shared {
             if left == Some(Duration::ZERO) {
                 return None;
             }
+            led = !state.leading;
             state = if state.leading {
                 self.follow(state, left)
             } else {
@@ -238,10 +263,18 @@ impl Shared {
     ) -> MutexGuard<'a, State> {
         state.leading = true;
         let wait = left.min(POLL_MAX).min(state.timeout(now()));
+        if state.dispatch.len() > 1 {
+            state.gather.crowd();
+        }
+        let places = if state.gather.stays() { stay() } else { None };
         drop(state);
         let mut poll = self.poll.lock().unwrap_or_else(PoisonError::into_inner);
         let (poll, events) = &mut *poll;
         let polled = poll.poll(events, Some(wait));
+        if let Some(places) = places {
+            // It was ours before, so it cannot fail.
+            let _ = places.assign(sys::Pid(0));
+        }
         let mut state = self.state();
         let now = now();
         let mut woken = Vec::new();

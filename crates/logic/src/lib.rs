@@ -23,6 +23,7 @@ pub mod slots;
 pub mod blobs;
 pub mod members;
 pub mod near;
+pub mod gather;
 pub mod link;
 mod ids;
 
