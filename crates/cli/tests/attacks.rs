@@ -645,7 +645,7 @@ fn a_client_believes_nobody_but_a_node() {
 fn certificates_past_their_time_are_refused_by_both_sides() {
     let target = Target::start();
     let year = Duration::from_secs(366 * 24 * 60 * 60);
-    let name = transport::Name::new("late").unwrap();
+    let name = "late".parse::<transport::Name>().unwrap();
     let old = |role| target.authority().issue(role, &name, SystemTime::now() - year).unwrap();
     let mut raw = Raw::dial(&target.address, &DialTls::new(&old(Role::Client)).unwrap());
     raw.put_greeting(Purpose::Client);

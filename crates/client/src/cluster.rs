@@ -76,9 +76,9 @@ impl Cluster {
     ) -> Result<Self, Error> {
         let tls = credentials.map(DialTls::new).transpose();
         let tls = tls.map_err(|source| Error::Credentials { source })?;
-        let name = credentials.map_or("local".to_owned(), |own| own.name().to_string());
-        let Ok(me) = name.parse::<Name>() else {
-            unreachable!("a certificate's name is a name: {name:?}")
+        let me = match credentials {
+            Some(own) => own.name().clone(),
+            None => "local".parse::<Name>().unwrap_or_else(|_| unreachable!("a constant name")),
         };
         let shared = Shared::new(targets, tls, me, local)?;
         let cluster = Self { owner: Arc::new(Owner::of(shared)) };
@@ -161,7 +161,7 @@ fn credentials(folder: &Path) -> Result<Credentials, Error> {
         }
         match Authority::load(folder)? {
             Some(_) => {
-                let name = transport::Name::new("client")?;
+                let name = "client".parse::<transport::Name>()?;
                 let now = SystemTime::now();
                 Credentials::load_or_create(folder, Role::Client, &name, now).map(Some)
             }

@@ -33,7 +33,7 @@ pub(crate) fn redeem(folder: &Path, join: &Join) -> Joined {
             folder: folder.to_owned(),
             wanted: "newcomers".to_owned(),
         })?;
-        let name = transport::Name::new(join.name.as_str())?;
+        let name = join.name.as_str().parse::<transport::Name>()?;
         let role = Tokens::open(folder)?.redeem(&Secret(join.secret), now)?;
         let certificate = authority.sign(&join.request, role, &name, now)?;
         Ok((certificate, authority))

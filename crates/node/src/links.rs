@@ -15,7 +15,6 @@ use wire::Message;
 use wire::limits::{
     CONTROL_BODY_MAX, STRANGER_BODY_MAX, STRANGER_PATIENCE, STRANGERS_MAX, UNSENT_MAX,
 };
-use wire::name::Name;
 use wire::units::Time;
 
 use crate::source::Source;
@@ -179,8 +178,7 @@ impl Links {
                 entry.stage = Stage::Trusted;
                 event(Event::Dialled { link });
             } else {
-                let peer = entry.connection.peer().map_or(Some(Peer::Stranger), named);
-                let Some(peer) = peer else { return false };
+                let peer = entry.connection.peer().map_or(Peer::Stranger, named);
                 if peer == Peer::Stranger {
                     entry.stage = Stage::Stranger;
                 }
@@ -299,12 +297,12 @@ impl Links {
     }
 }
 
-/// The machine's view of a certificate. `None`: a name that is none.
-fn named(peer: &transport::Peer) -> Option<Peer> {
-    let name: Name = peer.name.to_string().parse().ok()?;
-    Some(match peer.role {
+/// The machine's view of a certificate.
+fn named(peer: &transport::Peer) -> Peer {
+    let name = peer.name.clone();
+    match peer.role {
         Role::Client => Peer::Client(name),
         Role::Node => Peer::Node(name),
         Role::Admin => Peer::Admin(name),
-    })
+    }
 }

@@ -8,7 +8,7 @@
 //! - [`process`]: start a program with nothing inherited, learn how it ended, end all it started
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
 //! - [`limits`]: resource limits and the one-way switches of the own process
-//! - [`shared`], [`secret`]: memory that a neighbour writes too, memory that nobody else may see
+//! - [`shared`]: memory that a neighbour writes too
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
 //! - [`files`], [`cpu`], [`clock`]: the rest
 
@@ -16,7 +16,6 @@ pub mod process;
 pub mod cpu;
 pub mod proc;
 pub mod limits;
-pub mod secret;
 pub mod shared;
 pub mod socket;
 pub mod files;

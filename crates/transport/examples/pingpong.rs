@@ -147,7 +147,7 @@ fn start(kind: &str, folder: &Path) -> (Child, String) {
 }
 
 fn credentials(folder: &Path, role: Role) -> Credentials {
-    let name = Name::new("pingpong").unwrap();
+    let name = "pingpong".parse::<Name>().unwrap();
     Credentials::load_or_create(folder, role, &name, SystemTime::now()).unwrap()
 }
 

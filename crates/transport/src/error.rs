@@ -44,10 +44,8 @@ pub enum Error {
     #[error("connection to {peer} was closed on this side; nothing more can be sent")]
     Closed { peer: String },
     /// A name that cannot be written in a certificate.
-    #[error(
-        "`{name}` is no name: use 1 to 64 letters, digits, `.`, `_` or `-`, not starting with `.` or `-`"
-    )]
-    BadName { name: String },
+    #[error(transparent)]
+    BadName(#[from] wire::name::NameError),
     /// A role nobody knows.
     #[error("`{role}` is no role: use node, client or admin")]
     BadRole { role: String },

@@ -5,6 +5,7 @@
 use crate::error::Error;
 use std::fmt;
 use std::str::FromStr;
+pub use wire::name::Name;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AttributeTypeAndValue;
@@ -45,7 +46,7 @@ impl FromStr for Role {
         Self::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
-            .ok_or_else(|| Error::BadRole { role: text.chars().take(NAME_MAX).collect() })
+            .ok_or_else(|| Error::BadRole { role: text.chars().take(ROLE_SHOWN_MAX).collect() })
     }
 }
 
@@ -53,46 +54,8 @@ impl FromStr for Role {
 /// for where they answer, so one name serves all.
 pub(crate) const NODE_DNS_NAME: &str = "node.farcall";
 
-/// Longest name, in bytes: X.509 gives a common name 64.
-pub const NAME_MAX: usize = 64;
-
-/// A name that is safe in a certificate, a path, a terminal and a log.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(String);
-
-impl Name {
-    pub fn new(text: &str) -> Result<Self, Error> {
-        let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-        let ok = (1..=NAME_MAX).contains(&text.len())
-            && text.bytes().all(legal)
-            && !text.starts_with(['-', '.']);
-        if ok {
-            Ok(Self(text.to_owned()))
-        } else {
-            // Only what can be printed, and not all of it: the text may come from a stranger.
-            let name = text.chars().take(NAME_MAX).flat_map(char::escape_default).collect();
-            Err(Error::BadName { name })
-        }
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Name {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::new(text)
-    }
-}
+/// Letters of a text that was to be a role, in a message.
+const ROLE_SHOWN_MAX: usize = 16;
 
 /// BLAKE3 of a certificate's DER bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,7 +94,7 @@ impl Peer {
     pub(crate) fn of_certificate(der: &[u8]) -> Result<Self, &'static str> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| "certificate")?;
         let subject = certificate.subject();
-        let name = only(subject.iter_common_name()).and_then(|text| Name::new(text).ok());
+        let name = only(subject.iter_common_name()).and_then(|text| text.parse::<Name>().ok());
         let role = only(subject.iter_organizational_unit()).and_then(|text| text.parse().ok());
         Ok(Self {
             name: name.ok_or("name")?,

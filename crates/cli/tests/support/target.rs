@@ -61,7 +61,7 @@ impl Target {
     }
 
     pub(crate) fn issue(&self, role: Role, name: &str) -> Credentials {
-        let name = transport::Name::new(name).unwrap();
+        let name = name.parse::<transport::Name>().unwrap();
         self.authority().issue(role, &name, SystemTime::now()).unwrap()
     }
 

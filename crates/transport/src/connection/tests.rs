@@ -195,7 +195,7 @@ fn other_authoritys_client_is_refused() {
 #[test]
 fn expired_certificates_are_refused_on_both_sides() {
     let authority = Authority::create(now() - 3 * YEAR).unwrap();
-    let expired = |role| authority.issue(role, &Name::new("old").unwrap(), now() - 2 * YEAR);
+    let expired = |role| authority.issue(role, &"old".parse::<Name>().unwrap(), now() - 2 * YEAR);
     let old_node = ListenTls::new(&expired(Role::Node).unwrap()).unwrap();
     check_refused(&old_node, &dial(&client(&authority)), Side::Left);
     let old_client = dial(&expired(Role::Client).unwrap());
@@ -314,7 +314,7 @@ fn unix_socket_carries_plain_bytes_and_a_plain_end() {
     let (left, right) = mio::net::UnixStream::pair().unwrap();
     let mut pair = Pair::of(Connection::plain(left), Connection::plain(right));
     assert!(pair.left.is_ready() && pair.left.peer().is_none());
-    let name = Name::new("local").unwrap();
+    let name = "local".parse::<Name>().unwrap();
     pair.left.set_peer(Peer { name, role: Role::Admin, fingerprint: None });
     assert_eq!(pair.left.peer().unwrap().role, Role::Admin);
     let bytes = pattern(3_000_000);
@@ -375,7 +375,7 @@ fn authority() -> Authority {
 }
 
 fn issue(authority: &Authority, role: Role, name: &str) -> Credentials {
-    authority.issue(role, &Name::new(name).unwrap(), now()).unwrap()
+    authority.issue(role, &name.parse::<Name>().unwrap(), now()).unwrap()
 }
 
 fn node(authority: &Authority) -> Credentials {

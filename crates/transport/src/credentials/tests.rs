@@ -115,7 +115,7 @@ fn certificate_is_renewed_before_it_ends_and_for_another_name() {
     let home = Home::new();
     let first = home.start(Role::Node, "alpha").unwrap();
     let later = now() + CERTIFICATE_VALIDITY - RENEWAL + DAY;
-    let name = Name::new("alpha").unwrap();
+    let name = "alpha".parse::<Name>().unwrap();
     let second = Credentials::load_or_create(&home.path, Role::Node, &name, later).unwrap();
     assert!(second.valid_until() > first.valid_until());
     assert_eq!(second.authority(), first.authority());
@@ -160,7 +160,7 @@ fn joining_does_not_overwrite_another_cluster() {
 #[test]
 fn request_that_does_not_prove_its_key_is_refused() {
     let authority = Authority::create(now()).unwrap();
-    let name = Name::new("beta").unwrap();
+    let name = "beta".parse::<Name>().unwrap();
     let good = make_csr(&name).unwrap().csr().to_vec();
     let key = public_key(&authority.sign(&good, Role::Node, &name, now()).unwrap());
     for index in 0..good.len() {
@@ -178,7 +178,7 @@ fn request_that_does_not_prove_its_key_is_refused() {
 #[test]
 fn certificate_for_another_key_or_of_another_authority_is_not_taken() {
     let authority = Authority::create(now()).unwrap();
-    let name = Name::new("beta").unwrap();
+    let name = "beta".parse::<Name>().unwrap();
     let (ours, theirs) = (make_csr(&name).unwrap(), make_csr(&name).unwrap());
     let theirs = authority.sign(theirs.csr(), Role::Node, &name, now()).unwrap();
     assert!(ours.finish(theirs, authority.certificate().clone()).is_err());
@@ -190,11 +190,11 @@ fn certificate_for_another_key_or_of_another_authority_is_not_taken() {
 #[test]
 fn names_are_safe_everywhere() {
     for good in ["a", "node-1", "A.b_c-9", &"x".repeat(64)] {
-        assert_eq!(Name::new(good).unwrap().as_str(), good);
+        assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
     }
     let long = "x".repeat(65);
     for bad in ["", "-a", ".a", "a b", "a/b", "\u{e4}", "a\n", "\u{1b}[2J", &long] {
-        let error = Name::new(bad).unwrap_err().to_string();
+        let error = bad.parse::<Name>().unwrap_err().to_string();
         assert!(error.is_ascii() && !error.contains('\u{1b}'), "{error:?}");
     }
 }
@@ -222,11 +222,11 @@ impl Home {
     }
 
     fn start(&self, role: Role, name: &str) -> Result<Credentials, Error> {
-        Credentials::load_or_create(&self.path, role, &Name::new(name).unwrap(), now())
+        Credentials::load_or_create(&self.path, role, &name.parse::<Name>().unwrap(), now())
     }
 
     fn join(&self, authority: &Authority, role: Role, name: &str) -> Result<Credentials, Error> {
-        let name = Name::new(name).unwrap();
+        let name = name.parse::<Name>().unwrap();
         let request = make_csr(&name).unwrap();
         let certificate = authority.sign(request.csr(), role, &name, now()).unwrap();
         request.finish_in(&self.path, certificate, authority.certificate().clone())
