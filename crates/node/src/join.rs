@@ -75,7 +75,11 @@ pub(crate) fn reachable(listener: SocketAddr) -> SocketAddr {
         socket.connect((far, 9))?;
         socket.local_addr()
     });
-    let ip = chosen.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip());
+    // A private network may lead nowhere else: then any address of this host will do.
+    let same_kind = |ip: &IpAddr| ip.is_ipv4() == any.is_ipv4();
+    let own = || sys::network::addresses().ok()?.into_iter().find(same_kind);
+    let ip = chosen.map(|address| address.ip()).ok().or_else(own);
+    let ip = ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
     SocketAddr::new(ip, listener.port())
 }
 

@@ -10,10 +10,11 @@
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
-//! - [`files`], [`cpu`], [`clock`]: the rest
+//! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
 pub mod process;
 pub mod cpu;
+pub mod network;
 pub mod proc;
 pub mod limits;
 pub mod shared;

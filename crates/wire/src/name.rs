@@ -5,15 +5,18 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// X.509 gives a common name so many bytes.
+const NAME_MAX: usize = 64;
+
 /// A name that is safe in a path, a terminal and a certificate: 1 to 64 of `[A-Za-z0-9._-]`, not
 /// starting with `.` or `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Why a text is no name.
+/// Why a text is no name. Of the text only what can be printed, and not all: it may be a stranger's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no name: use 1 to 64 of A-Z a-z 0-9 . _ - and start with a letter, digit or _")]
+#[error("`{0}` is no name: use 1 to 64 of A-Z a-z 0-9 . _ - and start with a letter, digit or _")]
 pub struct NameError(pub String);
 
 impl Name {
@@ -26,8 +29,11 @@ impl TryFrom<String> for Name {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let fits = (1..=64).contains(&text.len()) && text.chars().all(plain);
-        if fits && !text.starts_with(['.', '-']) { Ok(Self(text)) } else { Err(NameError(text)) }
+        let fits = (1..=NAME_MAX).contains(&text.len()) && text.chars().all(plain);
+        if fits && !text.starts_with(['.', '-']) {
+            return Ok(Self(text));
+        }
+        Err(NameError(text.chars().take(NAME_MAX).flat_map(char::escape_default).collect()))
     }
 }
 
