@@ -51,7 +51,9 @@ impl std::error::Error for Complaint {}
 
 /// A file of the user's that cannot be read or written.
 pub(crate) fn file(action: &str, path: &Path, error: &std::io::Error) -> Complaint {
-    complaint("E0401", format!("cannot {action} {}", path.display())).note(error.to_string())
+    complaint("E0401", format!("cannot {action} {}", path.display()))
+        .note(error.to_string())
+        .help("check the path and its permissions")
 }
 
 /// Prints an error, and says with which status the command ends.

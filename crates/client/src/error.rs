@@ -41,7 +41,7 @@ pub enum Error {
         source: transport::Error,
     },
     /// A file of the caller's.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}; check the path and its permissions", path.display())]
     File {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,7 @@ use std::io;
 pub enum Error {
     #[error("kernel refused to read the file of compute core {core:?}")]
     Unreadable { core: String, source: io::Error },
-    #[error("compute core {core:?} is not a shared library")]
+    #[error("compute core {core:?} is not a shared library; link it with -shared")]
     NotLibrary { core: String, source: object::read::Error },
     #[error("compute core {core:?} is {found}, not a shared library; link it with -shared")]
     NotShared { core: String, found: &'static str },
