@@ -98,6 +98,11 @@ impl Bulk {
         self.link = Some(link);
     }
 
+    /// Bytes of payloads that are still to be sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.sending.iter().map(|sending| sending.bytes.len() - sending.sent).sum()
+    }
+
     /// No payload is under way in either direction.
     pub(crate) fn is_idle(&self) -> bool {
         self.sending.is_empty() && self.receiving.is_empty()

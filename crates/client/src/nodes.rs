@@ -25,7 +25,9 @@ use crate::status::{NodeReport, NodeStatus};
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
 const PAUSE: Span = Span::from_millis(50);
 const PAUSE_MAX: Span = Span::from_secs(5);
-/// Tokens from here on are of bulk connections.
+/// Bulk connections of one link, each dialled when those before it are busy.
+const BULKS: usize = 2;
+/// Tokens from here on are of bulk connections, `BULKS` for each node.
 const BULK: usize = 1 << 32;
 
 use crate::bulk::Bulk;
@@ -59,9 +61,26 @@ struct Node {
     report: Option<Report>,
     /// What bulk connections name the link by.
     token: u64,
-    bulk: Option<Bulk>,
+    bulks: [Option<Bulk>; BULKS],
     /// Results whose other half is still to come.
     halves: HashMap<u64, Half>,
+}
+
+/// One bulk connection of a node's link.
+#[derive(Clone, Copy)]
+struct Line {
+    at: usize,
+    which: usize,
+}
+
+impl Line {
+    fn of(token: usize) -> Self {
+        Self { at: (token - BULK) / BULKS, which: (token - BULK) % BULKS }
+    }
+
+    fn token(self) -> usize {
+        BULK + self.at * BULKS + self.which
+    }
 }
 
 /// Half of a large result.
@@ -124,7 +143,7 @@ impl Nodes {
             trouble: None,
             report: None,
             token: 0,
-            bulk: None,
+            bulks: [const { None }; BULKS],
             halves: HashMap::new(),
         });
     }
@@ -283,7 +302,7 @@ impl Nodes {
             }
         }
         self.nodes[at].halves.clear();
-        if let Some(bulk) = self.nodes[at].bulk.take() {
+        for bulk in self.nodes[at].bulks.iter_mut().filter_map(Option::take) {
             bulk.release(&self.registry);
         }
         dispatch.handle(now, Event::NodeDown { link: LinkId(at as u32) });
@@ -294,7 +313,7 @@ impl Nodes {
     pub(crate) fn ready(&mut self, now: Time, event: &mio::event::Event, dispatch: &mut Dispatch) {
         let at = event.token().0;
         if at >= BULK {
-            return self.bulk_ready(now, event, at - BULK, dispatch);
+            return self.bulk_ready(now, event, Line::of(at), dispatch);
         }
         let Some(node) = self.nodes.get_mut(at) else { return };
         if let Life::Linked(connection, _) | Life::Dialling(connection) = &mut node.life {
@@ -312,7 +331,7 @@ impl Nodes {
     pub(crate) fn read_unread(&mut self, now: Time, dispatch: &mut Dispatch) {
         for _ in 0..self.unread.len() {
             match self.unread.pop_front() {
-                Some(at) if at >= BULK => self.read_bulk(now, at - BULK, dispatch),
+                Some(at) if at >= BULK => self.read_bulk(now, Line::of(at), dispatch),
                 Some(at) => self.read(now, at, dispatch),
                 None => {}
             }
@@ -372,7 +391,7 @@ impl Nodes {
                         dispatch.handle(now, done);
                     }
                     Output::Bulk(length) => {
-                        self.need_bulk(now, at);
+                        self.dial_bulk(now, Line { at, which: 0 });
                         let half = Half::Head { status, ran, length };
                         if let Err(trouble) = self.join_halves(now, at, channel, half, dispatch) {
                             break Err(trouble);
@@ -543,46 +562,56 @@ impl Nodes {
 
     fn send_payload(&mut self, now: Time, link: LinkId, channel: u64, bytes: Bytes) {
         let at = link.0 as usize;
-        self.need_bulk(now, at);
-        if let Some(bulk) = &mut self.nodes[at].bulk {
+        // The first that has nothing to send, dialled if need be; else the one with the least.
+        let unsent = |bulk: &Option<Bulk>| bulk.as_ref().map_or(0, Bulk::unsent);
+        let least = self.nodes[at].bulks.iter().enumerate().min_by_key(|(_, bulk)| unsent(bulk));
+        let which = least.map_or(0, |(which, _)| which);
+        self.dial_bulk(now, Line { at, which });
+        if let Some(bulk) = &mut self.nodes[at].bulks[which] {
             bulk.send(channel, bytes);
             self.dirty.push(at);
         }
     }
 
-    /// Makes sure that the link has a bulk connection, or will have. If it cannot be dialled, the
+    /// Makes sure that the link has this bulk connection, or will have. If it cannot be dialled, the
     /// control connection will fail as well, and the task is tried again.
-    fn need_bulk(&mut self, now: Time, at: usize) {
-        if self.nodes[at].bulk.is_some() {
+    fn dial_bulk(&mut self, now: Time, line: Line) {
+        let Line { at, which } = line;
+        if self.nodes[at].bulks[which].is_some() {
             return;
         }
-        if let Ok(connection) = self.connect(at, Token(BULK + at)) {
+        if let Ok(connection) = self.connect(at, Token(line.token())) {
             let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
             let purpose = Purpose::Bulk { link: self.nodes[at].token };
             let hello = Hello { agent, name: self.me.clone(), purpose };
-            self.nodes[at].bulk = Some(Bulk::new(now, connection, hello));
+            self.nodes[at].bulks[which] = Some(Bulk::new(now, connection, hello));
             self.dirty.push(at);
         }
+    }
+
+    fn bulk(&mut self, line: Line) -> Option<&mut Bulk> {
+        self.nodes.get_mut(line.at)?.bulks[line.which].as_mut()
     }
 
     fn bulk_ready(
         &mut self,
         now: Time,
         event: &mio::event::Event,
-        at: usize,
+        line: Line,
         dispatch: &mut Dispatch,
     ) {
-        if let Some(bulk) = self.nodes.get_mut(at).and_then(|node| node.bulk.as_mut()) {
+        if let Some(bulk) = self.bulk(line) {
             bulk.observe(event);
-            self.dirty.push(at);
+            self.dirty.push(line.at);
             if event.is_readable() || event.is_read_closed() || event.is_error() {
-                self.read_bulk(now, at, dispatch);
+                self.read_bulk(now, line, dispatch);
             }
         }
     }
 
-    fn read_bulk(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) {
-        let Some(bulk) = &mut self.nodes[at].bulk else { return };
+    fn read_bulk(&mut self, now: Time, line: Line, dispatch: &mut Dispatch) {
+        let at = line.at;
+        let Some(bulk) = self.bulk(line) else { return };
         let mut arrived = Vec::new();
         let read = bulk.read(now, &mut arrived);
         self.dirty.push(at);
@@ -591,14 +620,14 @@ impl Nodes {
         });
         match joined.and(read) {
             Ok(false) => {}
-            Ok(true) => self.unread.push_back(BULK + at),
+            Ok(true) => self.unread.push_back(line.token()),
             Err(trouble) => {
                 let node = &mut self.nodes[at];
                 let waits = |half: &Half| matches!(half, Half::Head { .. });
-                let idle = node.bulk.as_ref().is_some_and(Bulk::is_idle);
+                let idle = node.bulks[line.which].as_ref().is_some_and(Bulk::is_idle);
                 if idle && !node.halves.values().any(waits) {
                     // A node that leaves closes it after the last result; the link speaks for itself.
-                    if let Some(bulk) = node.bulk.take() {
+                    if let Some(bulk) = node.bulks[line.which].take() {
                         bulk.release(&self.registry);
                     }
                 } else {
@@ -640,17 +669,13 @@ impl Nodes {
     /// Sends what is queued.
     pub(crate) fn flush(&mut self, now: Time, dispatch: &mut Dispatch) {
         for at in std::mem::take(&mut self.dirty) {
-            let written = match &mut self.nodes[at].bulk {
-                Some(bulk) => bulk.write(&self.registry),
-                None => Ok(false),
-            };
-            match written {
-                Ok(false) => {}
-                // More could be sent at once: in the next turn, after everybody else.
-                Ok(true) => self.unread.push_back(BULK + at),
-                Err(trouble) => {
-                    self.lost(now, at, dispatch, trouble);
-                    continue;
+            for which in 0..BULKS {
+                let Some(bulk) = &mut self.nodes[at].bulks[which] else { continue };
+                match bulk.write(&self.registry) {
+                    Ok(false) => {}
+                    // More could be sent at once: in the next turn, after everybody else.
+                    Ok(true) => self.unread.push_back(Line { at, which }.token()),
+                    Err(trouble) => self.lost(now, at, dispatch, trouble),
                 }
             }
             let connection = match &mut self.nodes[at].life {
