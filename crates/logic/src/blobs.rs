@@ -64,11 +64,9 @@ impl Blobs {
         gone
     }
 
-    /// The file turned out to be missing.
-    pub fn lost(&mut self, hash: &Hash) {
-        if let Some(blob) = self.here.remove(hash) {
-            self.kept -= blob.length;
-        }
+    /// Whether anybody has uploaded it.
+    pub fn contains(&self, hash: &Hash) -> bool {
+        self.here.contains_key(hash)
     }
 
     /// How many, and how many bytes.

@@ -610,6 +610,11 @@ impl Node {
         }
     }
 
+    /// Whether anybody's blob has this hash.
+    pub fn has_blob(&self, hash: &Hash) -> bool {
+        self.blobs.contains(hash)
+    }
+
     /// Whether the library of these workers was stored by their owner. Ask when a worker is started:
     /// a program may be defined while its library is still on the way.
     pub fn has_library(&mut self, now: Time, class: &slots::Class) -> bool {

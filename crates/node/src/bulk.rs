@@ -17,13 +17,12 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut};
 use logic::BufferId;
-use logic::node::Event;
 use mio::{Events, Poll, Token, Waker};
 use sys::shared::SharedBuffer;
 use transport::{Connection, FlushOutcome, ReadOutcome, Watched};
 use wire::frame::{HEADER, Header, Kind};
 use wire::limits::{BULK_CHUNK_MAX, CREDITS_MAX, PAYLOAD_MAX};
-use wire::name::Name;
+use wire::name::{Hash, Name};
 use wire::task::{PAYLOAD_HEAD, PayloadHead};
 
 use crate::buffers::{Buffer, Buffers};
@@ -46,11 +45,20 @@ pub(crate) enum Report {
     /// A buffer has been sent, or never will be: nobody here needs it any more.
     Sent { buffer: BufferId },
     /// A blob was stored from this buffer, or was not.
-    Stored { buffer: BufferId, stored: Event },
+    Stored { buffer: BufferId, stored: Stored },
     /// The payload that was to arrive in this buffer never will.
     Dropped { buffer: BufferId },
     /// The connection is over.
     Ended { bulk: BulkId },
+}
+
+/// What became of a blob that a thread was to store.
+pub(crate) struct Stored {
+    pub(crate) job: u64,
+    pub(crate) channel: u64,
+    pub(crate) hash: Hash,
+    pub(crate) length: u64,
+    pub(crate) refused: Option<String>,
 }
 
 struct Order {

@@ -207,7 +207,7 @@ impl Daemon {
                 result => result.map_err(kernel("wait for events"))?,
             }
             let now = now();
-            let mut knocking = self.turned_away.take().is_some_and(|until| until <= now);
+            let mut knocking = self.turned_away.take_if(|until| *until <= now).is_some();
             for event in &events {
                 match Source::of(event.token()) {
                     Source::Listener(_) | Source::UnixListener => knocking = true,
@@ -344,6 +344,9 @@ impl Daemon {
             match news {
                 News::Event(event) => self.node.handle(now, event),
                 News::Broken(link) => self.drop_link(now, link),
+                // Its uploader left; somebody else may have stored the same meanwhile.
+                News::Orphan(hash) if !self.node.has_blob(&hash) => self.store.delete(&hash),
+                News::Orphan(_) => {}
             }
         }
     }
@@ -528,7 +531,12 @@ impl Daemon {
                 }
             }
             Effect::SendPayload { link, channel, buffer, length } => {
-                self.payloads.send(link, channel, buffer, length);
+                // Decided before the link went down: its number will be another's.
+                if self.links.get_mut(link).is_none() {
+                    self.payloads.buffers.release(buffer);
+                } else {
+                    self.payloads.send(link, channel, buffer, length);
+                }
             }
             Effect::Attach { connection, to, owner } => self.attach(now, connection, to, owner),
             Effect::StoreBlob { link, channel, hash, bytes } => {

@@ -13,13 +13,15 @@ use wire::limits::BULKS_MAX;
 use wire::name::{Hash, Name};
 
 use crate::buffers::Buffers;
-use crate::bulk::{Bulk, BulkId, Report, pieces};
+use crate::bulk::{Bulk, BulkId, Report, Stored, pieces};
 use crate::store::Store;
 
 /// What a report means to the loop.
 pub(crate) enum News {
     /// For the machine.
     Event(Event),
+    /// A blob was stored for a link that is down.
+    Orphan(Hash),
     /// A link lost a bulk connection, and with it perhaps a payload: it has to begin anew.
     Broken(LinkId),
 }
@@ -35,6 +37,9 @@ pub(crate) struct Payloads {
     reporter: Sender<Report>,
     waker: Arc<Waker>,
     opened: u64,
+    /// For whom blobs are being stored: a link's number may be another's when that is done.
+    storing: HashMap<u64, LinkId>,
+    stores: u64,
     /// Payloads that are being sent, and over what.
     sending: HashMap<BufferId, BulkId>,
     /// Whose turn it is among the connections of a link.
@@ -53,6 +58,8 @@ impl Payloads {
             reporter,
             waker: Arc::new(waker),
             opened: 0,
+            storing: HashMap::new(),
+            stores: 0,
             sending: HashMap::new(),
             turn: 0,
         }
@@ -101,7 +108,7 @@ impl Payloads {
 
     /// Stores a payload as a blob, on a thread of its own; `BlobStored` follows.
     pub(crate) fn store(
-        &self,
+        &mut self,
         store: &Arc<Store>,
         link: LinkId,
         channel: u64,
@@ -111,15 +118,19 @@ impl Payloads {
     ) -> Result<(), String> {
         let held = self.buffers.get(buffer).ok_or("its bytes were lost")?;
         let (store, reporter, waker) = (store.clone(), self.reporter.clone(), self.waker.clone());
+        self.stores += 1;
+        let job = self.stores;
+        self.storing.insert(job, link);
         let work = move || {
             let refused = store.put(&hash, pieces(&held.shared, length)).err();
-            let stored = Event::BlobStored { link, channel, hash, length, refused };
+            let stored = Stored { job, channel, hash, length, refused };
             // A loop that is gone needs no reports.
             let _ = reporter.send(Report::Stored { buffer, stored });
             let _ = waker.wake();
         };
         let spawned = thread::Builder::new().name("store".into()).spawn(work);
         spawned.map(|_| ()).map_err(|error| {
+            self.storing.remove(&job);
             self.buffers.release(buffer);
             format!("cannot start a thread: {error}")
         })
@@ -132,6 +143,7 @@ impl Payloads {
 
     /// The link is down.
     pub(crate) fn forget(&mut self, link: LinkId) {
+        self.storing.retain(|_, of| *of != link);
         for bulk in self.bulks.remove(&link).unwrap_or_default() {
             self.links.remove(&bulk.id);
         }
@@ -151,7 +163,13 @@ impl Payloads {
                 }
                 Report::Stored { buffer, stored } => {
                     self.buffers.release(buffer);
-                    return Some(News::Event(stored));
+                    let Stored { job, channel, hash, length, refused } = stored;
+                    return Some(match self.storing.remove(&job) {
+                        None => News::Orphan(hash),
+                        Some(link) => {
+                            News::Event(Event::BlobStored { link, channel, hash, length, refused })
+                        }
+                    });
                 }
                 Report::Dropped { buffer } => self.buffers.release(buffer),
                 Report::Arrived { bulk, channel, buffer, length } => match self.links.get(&bulk) {

@@ -7,12 +7,15 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wire::name::Hash;
 
 #[derive(Debug)]
 pub(crate) struct Store {
     folder: PathBuf,
+    /// Uploads so far.
+    attempts: AtomicU64,
 }
 
 impl Store {
@@ -24,7 +27,7 @@ impl Store {
         }
         // Workers get descriptors; nobody else has a reason to look.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        Ok(Self { folder })
+        Ok(Self { folder, attempts: AtomicU64::new(0) })
     }
 
     fn path(&self, hash: &Hash) -> PathBuf {
@@ -38,7 +41,9 @@ impl Store {
         pieces: impl Iterator<Item = std::borrow::Cow<'a, [u8]>>,
     ) -> Result<(), String> {
         let path = self.path(hash);
-        let partial = path.with_extension("partial");
+        // Two uploads of one blob may be under way at once, and one of them may be a lie.
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let partial = path.with_extension(format!("{attempt}.partial"));
         let write = || -> io::Result<blake3::Hash> {
             let mut hasher = blake3::Hasher::new();
             let mut file = File::create(&partial)?;
@@ -66,5 +71,38 @@ impl Store {
 
     pub(crate) fn delete(&self, hash: &Hash) {
         let _ = fs::remove_file(self.path(hash));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces of which the second comes only after `between` was done.
+    fn put(
+        store: &Store,
+        hash: &Hash,
+        pieces: [&[u8]; 2],
+        between: impl Fn(),
+    ) -> Result<(), String> {
+        let pieces = pieces.into_iter().enumerate().map(|(at, piece)| {
+            if at == 1 {
+                between();
+            }
+            piece.into()
+        });
+        store.put(hash, pieces)
+    }
+
+    #[test]
+    fn a_lie_told_while_a_blob_arrives_does_not_touch_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let hash = Hash::of(b"truth");
+        let lie = || assert!(put(&store, &hash, [b"lie", b"s"], || ()).is_err());
+        put(&store, &hash, [b"tru", b"th"], lie).unwrap();
+        assert_eq!(std::io::read_to_string(store.file(&hash).unwrap()).unwrap(), "truth");
+        let left = fs::read_dir(folder.path().join("blobs")).unwrap().count();
+        assert_eq!(left, 1, "what was refused is not kept");
     }
 }
