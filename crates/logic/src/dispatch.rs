@@ -17,7 +17,8 @@
 
 mod nodes;
 
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 
 use slab::Slab;
 use wire::Message;
@@ -28,7 +29,7 @@ use wire::task::{Define, Program, Status, TakeBack};
 use wire::units::{Span, Time};
 
 use crate::{LinkId, Payload};
-use nodes::{Node, Offer, Stage};
+use nodes::{Node, Offer, Stage, Standing};
 
 /// A task of this client: its place in the table. Reused once its outcome has been given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,7 +122,7 @@ pub struct Outcome {
     pub end: End,
     pub attempt: u32,
     /// The node that had it last.
-    pub node: Option<Name>,
+    pub node: Option<Arc<Name>>,
     pub ran: Span,
 }
 
@@ -157,7 +158,8 @@ struct Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Queued,
-    At(LinkId),
+    /// At a node, in this place of its list.
+    At(LinkId, u32),
 }
 
 #[derive(Debug)]
@@ -167,6 +169,16 @@ struct Queue {
     tasks: VecDeque<TaskId>,
     /// Why a node would not store it.
     refused: Option<String>,
+    /// Nodes that would not, of those that take tasks.
+    refusals: u32,
+}
+
+/// A node's place in a list. It counts only while the node has the same number: it may have gone, or
+/// stand in the other list by now.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    link: LinkId,
+    number: u64,
 }
 
 /// One client's tasks. After each call drain `poll_effect`, then sleep until `poll_timeout`.
@@ -174,14 +186,22 @@ struct Queue {
 pub struct Dispatch {
     nodes: Vec<Option<Node>>,
     /// Nodes with a credit left, in turn.
-    offers: VecDeque<LinkId>,
+    offers: VecDeque<Turn>,
+    /// Nodes with a credit left that no waiting task can use: its program is not ready there.
+    parked: VecDeque<Turn>,
+    /// How many of them are to be looked at again, since a program has got tasks that had none.
+    overlooked: usize,
+    turns: u64,
     tasks: Slab<Task>,
     programs: Vec<Queue>,
+    /// Programs with queued tasks, in order.
+    waiting: Vec<usize>,
     queued: usize,
     /// Rises with every attempt sent.
     epoch: u32,
-    /// Nodes that are up.
+    /// Nodes that are up, and those of them that take tasks.
     up: u32,
+    taking: u32,
     /// Tasks may have to fail because no node takes their program.
     refusal_due: bool,
     /// Since when there is no node at all.
@@ -195,11 +215,16 @@ impl Dispatch {
         Self {
             nodes: Vec::new(),
             offers: VecDeque::new(),
+            parked: VecDeque::new(),
+            overlooked: 0,
+            turns: 0,
             tasks: Slab::new(),
             programs: Vec::new(),
+            waiting: Vec::new(),
             queued: 0,
             epoch: 0,
             up: 0,
+            taking: 0,
             refusal_due: false,
             lonely: Some(now),
             next_take_back: Time::NEVER,
@@ -242,7 +267,8 @@ impl Dispatch {
         if let Some(at) = self.programs.iter().position(same) {
             return ProgramId(at as u32);
         }
-        self.programs.push(Queue { program, memory, tasks: VecDeque::new(), refused: None });
+        let (tasks, refused, refusals) = (VecDeque::new(), None, 0);
+        self.programs.push(Queue { program, memory, tasks, refused, refusals });
         ProgramId(self.programs.len() as u32 - 1)
     }
 
@@ -259,8 +285,7 @@ impl Dispatch {
             cancelled: false,
         };
         let id = TaskId(self.tasks.insert(task) as u32);
-        self.programs[program.0 as usize].tasks.push_back(id);
-        self.queued += 1;
+        self.enqueue(id, VecDeque::push_back);
         if self.is_refused(program.0 as usize) {
             // It ends with the next tick and not here: its caller does not know its name yet.
             self.refusal_due = true;
@@ -272,18 +297,18 @@ impl Dispatch {
     pub fn handle(&mut self, now: Time, event: Event) {
         match event {
             Event::NodeUp { link, name, slots } => {
+                self.node_down(now, link);
                 self.lonely = None;
                 let at = link.0 as usize;
                 if self.nodes.len() <= at {
                     self.nodes.resize_with(at + 1, || None);
                 }
-                self.up += u32::from(self.nodes[at].is_none());
+                self.up += 1;
+                self.taking += 1;
                 self.nodes[at] = Some(Node::new(name, slots));
             }
             Event::NodeLeaving { link } => {
-                if let Some(node) = self.node(link) {
-                    node.leaving = true;
-                }
+                self.retire(link);
                 self.refusal_due = true;
                 // Whatever it has not begun can begin elsewhere. The node waits for this, since it
                 // also says that no more tasks come.
@@ -316,9 +341,8 @@ impl Dispatch {
             Message::Credit(credit) => {
                 if let Some(node) = self.node(link) {
                     node.limit = node.limit.max(credit.limit);
-                    if !node.offering && node.has_credit() {
-                        node.offering = true;
-                        self.offers.push_back(link);
+                    if node.standing == Standing::Out {
+                        self.offer(link);
                     }
                 }
             }
@@ -384,20 +408,31 @@ impl Dispatch {
         node.set_stage(program, Stage::Ready(number));
         let message = Message::Define(Define { number, program: what, memory });
         self.effects.push_back(Effect::Send { link, channel: 0, message });
-        self.offer_again(link);
+        self.offer(link);
     }
 
     fn refuse(&mut self, link: LinkId, program: usize, reason: String) {
-        self.stage(link, program, Stage::Refused);
+        let Some(node) = self.node(link) else { return };
+        let counts = !node.leaving && node.stage(program) != Stage::Refused;
+        node.set_stage(program, Stage::Refused);
+        self.programs[program].refusals += u32::from(counts);
         self.programs[program].refused = Some(reason);
         self.refusal_due = true;
     }
 
+    /// A node takes no more tasks: what it refused does not count any more.
+    fn retire(&mut self, link: LinkId) {
+        let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::as_mut) else { return };
+        if !std::mem::replace(&mut node.leaving, true) {
+            self.taking -= 1;
+            for program in node.refused() {
+                self.programs[program].refusals -= 1;
+            }
+        }
+    }
+
     fn is_refused(&self, program: usize) -> bool {
-        let mut nodes = self.nodes.iter().flatten().filter(|node| !node.leaving).peekable();
-        self.programs[program].refused.is_some()
-            && nodes.peek().is_some()
-            && nodes.all(|node| node.stage(program) == Stage::Refused)
+        self.taking > 0 && self.programs[program].refusals == self.taking
     }
 
     /// Where every node has refused a program, its tasks fail with the reason.
@@ -407,8 +442,7 @@ impl Dispatch {
                 continue;
             }
             let Some(reason) = self.programs[program].refused.clone() else { continue };
-            for id in std::mem::take(&mut self.programs[program].tasks) {
-                self.queued -= 1;
+            for id in self.take_queue(program) {
                 let status = Status::Refused { reason: reason.clone() };
                 let end = End::Status { status, output: Payload::empty() };
                 self.end(id, end, None, Span(0));
@@ -416,57 +450,109 @@ impl Dispatch {
         }
     }
 
-    fn offer_again(&mut self, link: LinkId) {
+    /// A node may be able to do something: it gets a turn.
+    fn offer(&mut self, link: LinkId) {
+        self.turns += 1;
+        let number = self.turns;
         let Some(node) = self.node(link) else { return };
-        if !node.offering && node.has_credit() {
-            node.offering = true;
-            self.offers.push_back(link);
+        if node.has_credit() && node.standing != Standing::Offers {
+            (node.standing, node.turn) = (Standing::Offers, number);
+            self.offers.push_back(Turn { link, number });
+            forget_old(&self.nodes, &mut self.offers);
         }
     }
 
     // Tasks.
 
-    /// Sends queued tasks on credits, one node after the other.
+    fn enqueue(&mut self, id: TaskId, put: fn(&mut VecDeque<TaskId>, TaskId)) {
+        let program = self.tasks[id.0 as usize].program as usize;
+        let queue = &mut self.programs[program].tasks;
+        if queue.is_empty() {
+            let at = self.waiting.partition_point(|&other| other < program);
+            self.waiting.insert(at, program);
+            self.overlooked = self.parked.len();
+        }
+        put(queue, id);
+        self.queued += 1;
+    }
+
+    /// Empties a program's queue.
+    fn take_queue(&mut self, program: usize) -> VecDeque<TaskId> {
+        let tasks = std::mem::take(&mut self.programs[program].tasks);
+        self.queued -= tasks.len();
+        self.waiting.retain(|&other| other != program);
+        tasks
+    }
+
+    /// Sends queued tasks on credits, one node after the other. Each step sends something, or takes
+    /// a node out of the list: however many nodes there are, a task costs the same.
     fn pump(&mut self) {
-        let mut idle_turns = 0;
-        while self.queued > 0 && idle_turns < self.offers.len() {
-            let Some(link) = self.offers.pop_front() else { return };
-            let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::as_mut) else {
-                continue;
-            };
+        while self.queued > 0 {
+            let Some(turn) = self.next_turn() else { return };
+            let link = turn.link;
+            let Some(node) = self.nodes[link.0 as usize].as_mut() else { return };
             if !node.has_credit() {
-                node.offering = false;
+                node.standing = Standing::Out;
                 continue;
             }
-            match next_program(&mut self.programs, node) {
+            match next_program(&self.waiting, &self.programs, node) {
                 Offer::Run { program, number } => {
-                    self.offers.push_back(link);
-                    idle_turns = 0;
+                    node.standing = Standing::Offers;
+                    self.offers.push_back(turn);
                     self.send(link, program, number);
                 }
                 Offer::Prepare { program, hash } => {
-                    self.offers.push_back(link);
+                    node.standing = Standing::Offers;
+                    self.offers.push_back(turn);
                     node.set_stage(program, Stage::Asked);
                     let message = Message::Have(Have { hash });
                     let channel = program as u64;
                     self.effects.push_back(Effect::Send { link, channel, message });
                 }
                 Offer::Nothing => {
-                    self.offers.push_back(link);
-                    idle_turns += 1;
+                    node.standing = Standing::Parked;
+                    self.parked.push_back(turn);
+                    forget_old(&self.nodes, &mut self.parked);
                 }
             }
         }
     }
 
+    /// The next node that may be able to do something.
+    fn next_turn(&mut self) -> Option<Turn> {
+        while let Some(turn) = self.offers.pop_front() {
+            if counts(&self.nodes, &turn) {
+                return Some(turn);
+            }
+        }
+        while self.overlooked > 0 {
+            self.overlooked -= 1;
+            let turn = self.parked.pop_front()?;
+            if counts(&self.nodes, &turn) {
+                return Some(turn);
+            }
+        }
+        None
+    }
+
     fn send(&mut self, link: LinkId, program: usize, number: u32) {
-        let Some(id) = self.programs[program].tasks.pop_front() else { return };
+        let queue = &mut self.programs[program].tasks;
+        let Some(id) = queue.pop_front() else { return };
+        if queue.is_empty() {
+            self.waiting.retain(|&other| other != program);
+        }
         self.queued -= 1;
         // 0 is for channels that are not tasks.
         self.epoch = self.epoch.wrapping_add(1).max(1);
+        let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let task = &mut self.tasks[id.0 as usize];
-        task.place = Place::At(link);
+        task.place = Place::At(link, node.tasks.len() as u32);
         task.epoch = self.epoch;
+        node.sent += 1;
+        node.dry = false;
+        node.tasks.push(id);
         self.effects.push_back(Effect::Run {
             link,
             channel: channel_of(id, task.epoch),
@@ -475,26 +561,27 @@ impl Dispatch {
             deadline: task.terms.deadline,
             input: task.input.clone(),
         });
-        if let Some(node) = self.node(link) {
-            node.sent += 1;
-            node.dry = false;
-            node.busy += 1;
-        }
     }
 
-    /// The task of a channel, if it is this attempt's.
-    fn task_at(&mut self, link: LinkId, channel: u64) -> Option<TaskId> {
+    /// Takes the task of a channel out of its node's list, if it is this attempt's.
+    fn leave(&mut self, link: LinkId, channel: u64) -> Option<TaskId> {
         let (id, epoch) = (TaskId(channel as u32), (channel >> 32) as u32);
         let task = self.tasks.get(id.0 as usize)?;
-        (task.epoch == epoch && task.place == Place::At(link)).then_some(id)
+        let Place::At(at, seat) = task.place else { return None };
+        if at != link || task.epoch != epoch {
+            return None;
+        }
+        let node = self.nodes.get_mut(link.0 as usize)?.as_mut()?;
+        node.tasks.swap_remove(seat as usize);
+        if let Some(moved) = node.tasks.get(seat as usize) {
+            self.tasks[moved.0 as usize].place = Place::At(link, seat);
+        }
+        Some(id)
     }
 
     fn done(&mut self, link: LinkId, channel: u64, status: Status, ran: Span, output: Payload) {
-        let Some(id) = self.task_at(link, channel) else { return };
-        let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        node.busy -= 1;
+        let Some(id) = self.leave(link, channel) else { return };
+        let Some(node) = self.node(link) else { return };
         node.learn(ran);
         // Where a worker died, tasks may have come back from it.
         node.dry &= matches!(status, Status::Finished { .. });
@@ -531,25 +618,20 @@ impl Dispatch {
     }
 
     fn requeue(&mut self, id: TaskId) {
-        let task = &mut self.tasks[id.0 as usize];
-        task.place = Place::Queued;
-        self.programs[task.program as usize].tasks.push_front(id);
-        self.queued += 1;
+        self.tasks[id.0 as usize].place = Place::Queued;
+        self.enqueue(id, VecDeque::push_front);
     }
 
     /// Never started over there: not an attempt.
     fn returned(&mut self, link: LinkId, channel: u64) {
-        let Some(id) = self.task_at(link, channel) else { return };
-        if let Some(node) = self.node(link) {
-            node.busy -= 1;
-        }
+        let Some(id) = self.leave(link, channel) else { return };
         if self.tasks[id.0 as usize].cancelled {
             return self.end(id, End::cancelled(), None, Span(0));
         }
         self.requeue(id);
     }
 
-    fn end(&mut self, id: TaskId, end: End, node: Option<Name>, ran: Span) {
+    fn end(&mut self, id: TaskId, end: End, node: Option<Arc<Name>>, ran: Span) {
         let task = self.tasks.remove(id.0 as usize);
         let outcome = Outcome { end, attempt: task.attempt, node, ran };
         self.effects.push_back(Effect::Ended { task: id, outcome });
@@ -558,20 +640,23 @@ impl Dispatch {
     fn cancel(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id.0 as usize) else { return };
         match task.place {
-            Place::At(_) if task.cancelled => {}
-            Place::At(link) => {
+            Place::At(..) if task.cancelled => {}
+            Place::At(link, _) => {
                 task.cancelled = true;
                 let channel = channel_of(id, task.epoch);
                 let message = Message::Cancel;
                 self.effects.push_back(Effect::Send { link, channel, message });
             }
             Place::Queued => {
-                // Those that are cancelled together are mostly the last ones.
-                let queue = &mut self.programs[task.program as usize].tasks;
-                if let Some(at) = queue.iter().rposition(|&other| other == id) {
+                let program = task.program as usize;
+                let queue = &mut self.programs[program].tasks;
+                if let Some(at) = find(queue, id) {
                     queue.remove(at);
+                    self.queued -= 1;
                 }
-                self.queued -= 1;
+                if queue.is_empty() {
+                    self.waiting.retain(|&other| other != program);
+                }
                 self.end(id, End::cancelled(), None, Span(0));
             }
         }
@@ -580,14 +665,14 @@ impl Dispatch {
     /// Cancels everything at once; cheaper than one by one.
     pub fn cancel_all(&mut self) {
         let ids: Vec<TaskId> = self.tasks.iter().map(|(id, _)| TaskId(id as u32)).collect();
-        for queue in &mut self.programs {
-            queue.tasks.clear();
+        for program in std::mem::take(&mut self.waiting) {
+            self.programs[program].tasks.clear();
         }
         self.queued = 0;
         for id in ids {
             let task = &self.tasks[id.0 as usize];
             match task.place {
-                Place::At(_) => self.cancel(id),
+                Place::At(..) => self.cancel(id),
                 Place::Queued => {
                     self.end(id, End::cancelled(), None, Span(0));
                 }
@@ -598,22 +683,18 @@ impl Dispatch {
     // Nodes.
 
     fn node_down(&mut self, now: Time, link: LinkId) {
-        let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::take) else { return };
+        self.retire(link);
+        let Some(mut node) = self.nodes.get_mut(link.0 as usize).and_then(Option::take) else {
+            return;
+        };
         // Those that are left may all have refused what this one took.
         self.refusal_due = true;
-        self.offers.retain(|&other| other != link);
         self.up -= 1;
         if self.up == 0 {
             self.lonely = Some(now);
         }
-        if node.busy == 0 {
-            return;
-        }
-        let there = |(id, task): (usize, &Task)| {
-            (task.place == Place::At(link)).then_some(TaskId(id as u32))
-        };
-        let there: Vec<TaskId> = self.tasks.iter().filter_map(there).collect();
-        for id in there {
+        node.tasks.sort_unstable();
+        for id in node.tasks {
             if self.tasks[id.0 as usize].cancelled {
                 self.end(id, End::cancelled(), Some(node.name.clone()), Span(0));
             } else if !self.retry(id) {
@@ -628,8 +709,7 @@ impl Dispatch {
             && now >= since + LONELY_MAX
         {
             for program in 0..self.programs.len() {
-                for id in std::mem::take(&mut self.programs[program].tasks) {
-                    self.queued -= 1;
+                for id in self.take_queue(program) {
                     self.end(id, End::NoNode, None, Span(0));
                 }
             }
@@ -640,26 +720,32 @@ impl Dispatch {
         }
     }
 
-    /// The queue is empty: an idle node gets half of what the fullest has not begun.
+    /// The queue is empty: idle nodes get half of what the fullest have not begun. From as many of
+    /// them at once as there are idle slots to fill, so that a large cluster is even soon as well.
     fn balance(&mut self, now: Time) {
         if self.queued > 0 || self.tasks.is_empty() || self.up < 2 {
             return;
         }
         self.next_take_back = now + TAKE_BACK_PERIOD;
-        let nodes = || self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.as_ref()?)));
-        let idle = nodes().any(|(_, node)| node.busy < node.slots && node.has_credit());
-        let fullest = nodes().filter(|(_, node)| !node.asked_back && !node.dry);
-        let fullest = fullest.max_by_key(|(_, n)| n.backlog());
-        let Some((at, node)) = fullest else { return };
-        if idle && node.backlog() >= WORTH_TAKING {
-            let waiting = node.busy.saturating_sub(node.slots);
-            self.take_back(LinkId(at as u32), waiting.div_ceil(2));
+        let mut idle = 0;
+        let mut fullest = BinaryHeap::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let Some(node) = node else { continue };
+            if node.has_credit() {
+                idle += node.slots.saturating_sub(node.busy());
+            }
+            let backlog = node.backlog();
+            if backlog >= WORTH_TAKING && !node.asked_back && !node.dry {
+                fullest.push((backlog, at));
+            }
         }
-    }
-
-    fn take_back(&mut self, link: LinkId, count: u32) {
-        if self.node(link).is_some_and(|node| node.busy > 0 && !node.asked_back) {
-            self.ask_back(link, count);
+        while idle > 0
+            && let Some((_, at)) = fullest.pop()
+        {
+            let Some(node) = &self.nodes[at] else { continue };
+            let half = node.busy().saturating_sub(node.slots).div_ceil(2);
+            self.ask_back(LinkId(at as u32), half);
+            idle = idle.saturating_sub(half);
         }
     }
 
@@ -675,14 +761,33 @@ fn channel_of(id: TaskId, epoch: u32) -> u64 {
     u64::from(epoch) << 32 | u64::from(id.0)
 }
 
+fn counts(nodes: &[Option<Node>], turn: &Turn) -> bool {
+    let node = nodes.get(turn.link.0 as usize).and_then(Option::as_ref);
+    node.is_some_and(|node| node.turn == turn.number)
+}
+
+/// Turns that do not count any more go when they are half of all.
+fn forget_old(nodes: &[Option<Node>], turns: &mut VecDeque<Turn>) {
+    if turns.len() > 2 * nodes.len() {
+        turns.retain(|turn| counts(nodes, turn));
+    }
+}
+
+/// Where a task is in its queue. Those that are cancelled are mostly the first ones or the last.
+fn find(queue: &VecDeque<TaskId>, id: TaskId) -> Option<usize> {
+    let mut pairs = queue.iter().zip(queue.iter().rev()).enumerate();
+    pairs.find_map(|(at, (&front, &back))| match (front == id, back == id) {
+        (true, _) => Some(at),
+        (_, true) => Some(queue.len() - 1 - at),
+        _ => None,
+    })
+}
+
 /// What a node with a credit can do: a task of a program that is ready there, or getting one ready.
-fn next_program(programs: &mut [Queue], node: &mut Node) -> Offer {
-    let count = programs.len();
-    for turn in 0..count {
-        let program = (node.next_program + turn) % count;
-        if programs[program].tasks.is_empty() {
-            continue;
-        }
+/// Of the programs with tasks each has its turn.
+fn next_program(waiting: &[usize], programs: &[Queue], node: &mut Node) -> Offer {
+    let first = waiting.partition_point(|&program| program < node.next_program);
+    for &program in waiting[first..].iter().chain(&waiting[..first]) {
         match node.stage(program) {
             Stage::Ready(number) => {
                 node.next_program = program + 1;

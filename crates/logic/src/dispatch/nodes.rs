@@ -1,21 +1,26 @@
 //! One node as a client sees it: its credits, its backlog, and which programs are ready there.
 
+use std::sync::Arc;
+
 use wire::name::{Hash, Name};
 use wire::units::Span;
 
+use super::TaskId;
+
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) name: Name,
+    pub(super) name: Arc<Name>,
     pub(super) slots: u32,
     /// Tasks that may have been sent in all.
     pub(super) limit: u64,
     /// Tasks sent in all.
     pub(super) sent: u64,
-    /// Tasks there now.
-    pub(super) busy: u32,
+    /// Tasks there now; each knows its place.
+    pub(super) tasks: Vec<TaskId>,
     pub(super) leaving: bool,
-    /// It stands in the list of offers.
-    pub(super) offering: bool,
+    pub(super) standing: Standing,
+    /// The number of its turn, in whichever list it stands.
+    pub(super) turn: u64,
     /// A `TakeBack` is not answered yet.
     pub(super) asked_back: bool,
     /// It had nothing to give back the last time: all it has is at workers.
@@ -38,6 +43,16 @@ pub(super) enum Stage {
     Refused,
 }
 
+/// Where a node waits for tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nowhere: it has no credit.
+    Out,
+    Offers,
+    /// No task that waits can use it.
+    Parked,
+}
+
 pub(super) enum Offer {
     Run { program: usize, number: u32 },
     Prepare { program: usize, hash: Hash },
@@ -47,13 +62,14 @@ pub(super) enum Offer {
 impl Node {
     pub(super) fn new(name: Name, slots: u32) -> Self {
         Self {
-            name,
+            name: Arc::new(name),
             slots,
             limit: 0,
             sent: 0,
-            busy: 0,
+            tasks: Vec::new(),
             leaving: false,
-            offering: false,
+            standing: Standing::Out,
+            turn: 0,
             asked_back: false,
             dry: false,
             defined: 0,
@@ -65,6 +81,16 @@ impl Node {
 
     pub(super) fn has_credit(&self) -> bool {
         self.sent < self.limit && !self.leaving
+    }
+
+    pub(super) fn busy(&self) -> u32 {
+        self.tasks.len() as u32
+    }
+
+    /// Programs that it would not store.
+    pub(super) fn refused(&self) -> impl Iterator<Item = usize> {
+        let stages = self.stages.iter().enumerate();
+        stages.filter(|(_, stage)| **stage == Stage::Refused).map(|(program, _)| program)
     }
 
     pub(super) fn stage(&self, program: usize) -> Stage {
@@ -85,7 +111,7 @@ impl Node {
     /// How long it will take to begin the last of its tasks. Without experience, a task is long.
     pub(super) fn backlog(&self) -> Span {
         let run = self.run.unwrap_or(Span::from_secs(1));
-        let rounds = u64::from(self.busy.saturating_sub(self.slots).div_ceil(self.slots.max(1)));
+        let rounds = u64::from(self.busy().saturating_sub(self.slots).div_ceil(self.slots.max(1)));
         Span(run.0.saturating_mul(rounds))
     }
 }

@@ -225,7 +225,7 @@ fn a_program_that_every_node_refuses_fails_its_tasks_with_the_reason() {
         (5, Submit(0), ""),
         (5, Tick, "end 0 Refused#1"),
         // Another program has nothing to do with it.
-        (6, SubmitOf(1, 0), "have 1:1, have 0:1"),
+        (6, SubmitOf(1, 0), "have 0:1, have 1:1"),
     ]);
 }
 

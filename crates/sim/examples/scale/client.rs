@@ -1,0 +1,332 @@
+//! One client's `Dispatch` among pretended nodes: what a decision costs, and what is kept.
+//!
+//! The nodes answer at once and forget nothing: they give credits in quarters, ask for the program's
+//! bytes, run tasks in order at a pace of their own, give back what has not begun, and now and then
+//! one goes down with all it has and comes back. Time is pretended, and only `Dispatch` is timed.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use logic::dispatch::{Dispatch, Effect, End, Event, ProgramId, Terms};
+use logic::{LinkId, Payload};
+use wire::Message;
+use wire::blob::{Known, Stored};
+use wire::name::{Hash, Name};
+use wire::task::{Credit, Program, Returned, Status};
+use wire::units::{Span, Time};
+
+use crate::stopwatch::{Draw, Stopwatch, resident};
+
+/// Events that a driver brings in between two looks at the effects: what 64 sockets had to say.
+const TURN: usize = 512;
+const SLOTS: u32 = 4;
+/// Tasks that a node lets the client have there.
+const CREDITS: u64 = 16;
+/// Of a thousand nodes so many go down in each round, and stay away for `AWAY` rounds.
+const FALL: u64 = 2;
+const AWAY: u32 = 5;
+
+/// What is asked of the client.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) nodes: u32,
+    pub(crate) tasks: u32,
+    pub(crate) programs: u32,
+}
+
+/// What it took.
+pub(crate) struct Cost {
+    /// Nanoseconds of a task.
+    pub(crate) task: f64,
+    /// Bytes that stay allocated for a node that is up, and for a queued task.
+    pub(crate) node_bytes: f64,
+    pub(crate) task_bytes: f64,
+    /// Attempts beyond the first, and tasks that were taken back.
+    pub(crate) retried: u32,
+    pub(crate) taken_back: u32,
+}
+
+struct Peer {
+    up: bool,
+    back_at: u32,
+    limit: u64,
+    accepted: u64,
+    /// Tasks in a round.
+    pace: u32,
+    here: bool,
+    tasks: VecDeque<u64>,
+    answers: Vec<(u64, Message)>,
+}
+
+impl Peer {
+    fn new(draw: &mut Draw) -> Self {
+        // Most are alike, one in ten is four times slower.
+        let pace = if draw.below(10) == 0 { 1 } else { 4 };
+        let (tasks, answers) = (VecDeque::new(), Vec::new());
+        Self { up: false, back_at: 0, limit: 0, accepted: 0, pace, here: false, tasks, answers }
+    }
+
+    /// Comes up, with its first credits.
+    fn rise(&mut self, link: LinkId, events: &mut Vec<Event>) {
+        (self.up, self.limit, self.accepted) = (true, CREDITS, 0);
+        let name: Name = format!("node-{}", link.0).parse().expect("a name");
+        events.push(Event::NodeUp { link, name, slots: SLOTS });
+        let message = Message::Credit(Credit { limit: CREDITS });
+        events.push(Event::Message { link, channel: 0, message });
+    }
+
+    fn fall(&mut self, link: LinkId, round: u32, events: &mut Vec<Event>) {
+        (self.up, self.back_at) = (false, round + AWAY);
+        self.tasks.clear();
+        self.answers.clear();
+        events.push(Event::NodeDown { link });
+    }
+
+    fn work(&mut self, link: LinkId, events: &mut Vec<Event>) {
+        for (channel, message) in self.answers.drain(..) {
+            events.push(Event::Message { link, channel, message });
+        }
+        for _ in 0..self.pace {
+            let Some(channel) = self.tasks.pop_front() else { break };
+            let (status, ran) = (Status::Finished { code: 0 }, Span::from_millis(1));
+            events.push(Event::Done { link, channel, status, ran, output: Payload::empty() });
+        }
+        let limit = self.accepted - self.tasks.len() as u64 + CREDITS;
+        if limit >= self.limit + CREDITS / 4 {
+            self.limit = limit;
+            let message = Message::Credit(Credit { limit });
+            events.push(Event::Message { link, channel: 0, message });
+        }
+    }
+
+    fn hear(&mut self, channel: u64, message: Message) {
+        let answer = match message {
+            Message::Have(have) => Message::Known(Known { hash: have.hash, here: self.here }),
+            Message::TakeBack(back) => {
+                // Those that its slots are at are not given back.
+                let waiting = self.tasks.len().saturating_sub(SLOTS as usize);
+                let keep = self.tasks.len() - waiting.min(back.count as usize);
+                let channels = self.tasks.split_off(keep).into_iter().rev().collect();
+                Message::Returned(Returned { channels })
+            }
+            _ => return,
+        };
+        self.answers.push((channel, answer));
+    }
+}
+
+/// Runs all tasks of a case, from the first link to the last result.
+pub(crate) fn run(case: Case) -> Cost {
+    let mut world = World::new(case);
+    let before = resident();
+    world.link_all();
+    let linked = resident();
+    world.submit_all();
+    let submitted = resident();
+    let mut round = 0;
+    while world.ended < case.tasks {
+        round += 1;
+        world.round(round);
+        assert!(round < 100_000, "{} of {} tasks never ended", case.tasks - world.ended, case.tasks);
+    }
+    let each = |bytes: u64, count: u32| bytes as f64 / f64::from(count);
+    Cost {
+        task: world.watch.nanoseconds() / f64::from(case.tasks),
+        node_bytes: each(linked.saturating_sub(before), case.nodes),
+        task_bytes: each(submitted.saturating_sub(linked), case.tasks),
+        retried: world.retried,
+        taken_back: world.taken_back,
+    }
+}
+
+/// Nanoseconds of a task where one follows the other and all nodes are idle.
+pub(crate) fn run_lone(nodes: u32, tasks: u32) -> f64 {
+    let mut world = World::new(Case { nodes, tasks, programs: 1 });
+    world.link_all();
+    // Where the program is known everywhere, for a moment.
+    (0..2 * nodes).for_each(|_| world.submit(0));
+    let mut round = 1;
+    while world.ended < 2 * nodes {
+        world.calm_round();
+        round += 1;
+        assert!(round < 100_000, "the warm-up never ended");
+    }
+    world.watch = Stopwatch::default();
+    let before = world.ended;
+    for _ in 0..tasks {
+        world.submit(0);
+        while !world.busy.is_empty() {
+            world.busy_round();
+        }
+    }
+    assert_eq!(world.ended - before, tasks, "all have ended");
+    world.watch.nanoseconds() / f64::from(tasks)
+}
+
+struct World {
+    case: Case,
+    now: Time,
+    dispatch: Dispatch,
+    programs: Vec<ProgramId>,
+    peers: Vec<Peer>,
+    /// Peers that were sent something in the last turn.
+    busy: Vec<u32>,
+    draw: Draw,
+    watch: Stopwatch,
+    ended: u32,
+    retried: u32,
+    taken_back: u32,
+}
+
+impl World {
+    fn new(case: Case) -> Self {
+        let mut dispatch = Dispatch::new(Time(1));
+        let mut program = |number: u32| {
+            let library = Hash::of(&number.to_le_bytes());
+            dispatch.program(Program::Core { library, name: "core".to_owned() }, 0)
+        };
+        let programs = (0..case.programs).map(&mut program).collect();
+        let mut draw = Draw::new(u64::from(case.nodes));
+        let peers = (0..case.nodes).map(|_| Peer::new(&mut draw)).collect();
+        Self {
+            case,
+            now: Time(1),
+            dispatch,
+            programs,
+            peers,
+            busy: Vec::new(),
+            draw,
+            watch: Stopwatch::default(),
+            ended: 0,
+            retried: 0,
+            taken_back: 0,
+        }
+    }
+
+    fn link_all(&mut self) {
+        let mut events = Vec::new();
+        for at in 0..self.peers.len() {
+            self.peers[at].rise(LinkId(at as u32), &mut events);
+            self.turn_if_full(&mut events);
+        }
+        self.turn(&mut events);
+    }
+
+    fn submit_all(&mut self) {
+        // In turns, as a caller's loop does it: what can go goes at once.
+        for first in (0..self.case.tasks).step_by(TURN) {
+            let count = (self.case.tasks - first).min(TURN as u32);
+            let terms = Terms { deadline: Span(0), retries: 100 };
+            self.watch.run(|| {
+                for number in first..first + count {
+                    let program = self.programs[number as usize % self.programs.len()];
+                    let input = Payload::Inline(Bytes::from_static(b"input"));
+                    self.dispatch.submit(program, input, terms);
+                }
+            });
+            self.turn(&mut Vec::new());
+        }
+    }
+
+    fn submit(&mut self, program: usize) {
+        let terms = Terms { deadline: Span(0), retries: 100 };
+        let input = Payload::Inline(Bytes::from_static(b"input"));
+        let program = self.programs[program];
+        self.watch.run(|| self.dispatch.submit(program, input, terms));
+        self.turn(&mut Vec::new());
+    }
+
+    /// A millisecond in which every node does what it can, and some fall or rise.
+    fn round(&mut self, round: u32) {
+        let mut events = Vec::new();
+        for at in 0..self.peers.len() {
+            let (link, peer) = (LinkId(at as u32), &mut self.peers[at]);
+            if !peer.up {
+                if round >= peer.back_at {
+                    peer.rise(link, &mut events);
+                }
+            } else if self.draw.below(1000) < FALL {
+                peer.fall(link, round, &mut events);
+            } else {
+                peer.work(link, &mut events);
+            }
+            self.turn_if_full(&mut events);
+        }
+        self.now = self.now + Span::from_millis(1);
+        self.turn(&mut events);
+    }
+
+    fn calm_round(&mut self) {
+        let mut events = Vec::new();
+        for at in 0..self.peers.len() {
+            self.peers[at].work(LinkId(at as u32), &mut events);
+            self.turn_if_full(&mut events);
+        }
+        self.now = self.now + Span::from_millis(1);
+        self.turn(&mut events);
+    }
+
+    /// Only those that were sent something have anything to say.
+    fn busy_round(&mut self) {
+        let mut events = Vec::new();
+        for at in std::mem::take(&mut self.busy) {
+            self.peers[at as usize].work(LinkId(at), &mut events);
+        }
+        self.now = self.now + Span::from_micros(50);
+        self.turn(&mut events);
+    }
+
+    fn turn_if_full(&mut self, events: &mut Vec<Event>) {
+        if events.len() >= TURN {
+            self.turn(events);
+        }
+    }
+
+    /// Brings events in and carries effects out.
+    fn turn(&mut self, events: &mut Vec<Event>) {
+        let (now, dispatch) = (self.now, &mut self.dispatch);
+        let mut effects = Vec::with_capacity(2 * TURN);
+        self.watch.run(|| {
+            for event in events.drain(..) {
+                dispatch.handle(now, event);
+            }
+            if dispatch.poll_timeout() <= now {
+                dispatch.handle(now, Event::Tick);
+            }
+            effects.extend(std::iter::from_fn(|| dispatch.poll_effect()));
+        });
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Run { link, channel, attempt, .. } => {
+                let peer = &mut self.peers[link.0 as usize];
+                peer.accepted += 1;
+                assert!(peer.up && peer.accepted <= peer.limit, "a task without a credit");
+                peer.tasks.push_back(channel);
+                self.busy.push(link.0);
+                self.retried += u32::from(attempt > 1);
+            }
+            Effect::Send { link, channel, message } => {
+                self.taken_back += u32::from(matches!(message, Message::TakeBack(_)));
+                self.peers[link.0 as usize].hear(channel, message);
+                self.busy.push(link.0);
+            }
+            Effect::Upload { link, channel, hash } => {
+                let peer = &mut self.peers[link.0 as usize];
+                peer.here = self.case.programs == 1;
+                let stored = Stored { hash, refused: None };
+                peer.answers.push((channel, Message::Stored(stored)));
+                self.busy.push(link.0);
+            }
+            Effect::Ended { outcome, .. } => {
+                let fine = matches!(outcome.end, End::Status { status: Status::Finished { .. }, .. });
+                assert!(fine, "a task ended otherwise: {outcome:?}");
+                self.ended += 1;
+            }
+        }
+    }
+}
