@@ -25,6 +25,7 @@ pub mod members;
 pub mod near;
 pub mod gather;
 pub mod link;
+pub mod alarms;
 mod ids;
 
 pub use ids::{BufferId, Exit, LinkId, Payload, WorkerId};

@@ -28,8 +28,13 @@ impl Members {
     }
 
     /// Everyone, oneself first.
+    pub fn iter(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.me).chain(self.others.values())
+    }
+
+    /// Everyone, oneself first.
     pub fn all(&self) -> Vec<Member> {
-        std::iter::once(&self.me).chain(self.others.values()).cloned().collect()
+        self.iter().cloned().collect()
     }
 
     /// Learns; returns what was new and is to be told to everyone but the one who told it.

@@ -22,6 +22,7 @@ use wire::status::Report;
 use wire::task::{Program, Returned};
 use wire::units::{Span, Time};
 
+use crate::alarms::Alarms;
 use crate::blobs::Blobs;
 use crate::link::{self, Link, Pass};
 use crate::members::Members;
@@ -211,6 +212,10 @@ pub struct Node {
     options: Options,
     since: Time,
     links: Vec<Option<Connection>>,
+    /// When each link's manners want to be looked at.
+    alarms: Alarms,
+    /// Clients' links of each owner.
+    owners: HashMap<Name, u32>,
     /// Links that are up, by the token that bulk connections name them with.
     tokens: HashMap<u64, LinkId>,
     slots: Slots,
@@ -229,6 +234,8 @@ impl Node {
         Self {
             since: now,
             links: Vec::new(),
+            alarms: Alarms::default(),
+            owners: HashMap::new(),
             tokens: HashMap::new(),
             slots: Slots::new(options.me.slots),
             blobs: Blobs::new(BLOBS_KEPT),
@@ -343,8 +350,7 @@ impl Node {
     }
 
     pub fn poll_timeout(&self) -> Time {
-        let links = self.links.iter().flatten().map(|link| link.manners.poll_timeout());
-        let links = links.min().unwrap_or(Time::NEVER);
+        let links = self.alarms.next();
         let leaving = self.leaving.filter(|_| !self.left).unwrap_or(Time::NEVER);
         links.min(self.slots.poll_timeout()).min(self.near.poll_timeout()).min(leaving)
     }
@@ -375,6 +381,7 @@ impl Node {
             self.links.resize_with(at + 1, || None);
         }
         let (kind, settled) = (Kind::Greeting, false);
+        self.alarms.set(link.0, manners.poll_timeout());
         self.links[at] = Some(Connection { manners, peer, token, kind, settled });
     }
 
@@ -448,6 +455,7 @@ impl Node {
             (Kind::Client, _) => {
                 self.tokens.insert(token, link);
                 if let Some(owner) = self.owner(link) {
+                    *self.owners.entry(owner.clone()).or_default() += 1;
                     self.slots.link_up(link, owner);
                 }
                 let members = self.members.all();
@@ -516,12 +524,8 @@ impl Node {
         match connection.kind {
             Kind::Client => {
                 self.tokens.remove(&connection.token);
-                let others = self.links.iter().flatten();
-                let mut others = others.filter(|other| other.kind == Kind::Client);
-                if !others.any(|other| other.peer == connection.peer)
-                    && let Peer::Client(owner) | Peer::Admin(owner) = connection.peer
-                {
-                    self.effects.push_back(Effect::OwnerGone { owner });
+                if let Peer::Client(owner) | Peer::Admin(owner) = connection.peer {
+                    self.owner_left(owner);
                 }
                 self.slots.link_down(link);
                 self.streams.forget(link);
@@ -534,6 +538,17 @@ impl Node {
                 self.tell(news, None);
             }
             Kind::Greeting | Kind::Joining => {}
+        }
+    }
+
+    fn owner_left(&mut self, owner: Name) {
+        let links = self.owners.get_mut(&owner).map(|links| {
+            *links -= 1;
+            *links
+        });
+        if links == Some(0) {
+            self.owners.remove(&owner);
+            self.effects.push_back(Effect::OwnerGone { owner });
         }
     }
 
@@ -633,7 +648,7 @@ impl Node {
             workers: self.slots.workers().into_iter().map(|(_, worker)| worker).collect(),
             blobs,
             blob_bytes,
-            members: self.members.all().into_iter().take(MEMBERS_IN_MESSAGE).collect(),
+            members: self.members.iter().take(MEMBERS_IN_MESSAGE).cloned().collect(),
         }
     }
 
@@ -690,12 +705,15 @@ impl Node {
     }
 
     fn tick(&mut self, now: Time) {
-        for at in 0..self.links.len() {
-            let link = LinkId(at as u32);
-            let due = |c: &&mut Connection| c.manners.poll_timeout() <= now;
-            if let Some(connection) = self.links[at].as_mut().filter(due) {
+        while let Some(at) = self.alarms.take_due(now) {
+            let link = LinkId(at);
+            if let Some(connection) = self.connection(link) {
                 connection.manners.tick(now);
                 self.manners(now, link);
+            }
+            if let Some(connection) = self.connection(link) {
+                let next = connection.manners.poll_timeout();
+                self.alarms.set(at, next);
             }
         }
         self.slots.tick(now);

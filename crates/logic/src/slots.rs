@@ -19,7 +19,7 @@ mod feed;
 mod user;
 mod worker;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use slab::Slab;
 use wire::limits::{CREDITS_MAX, POISON_KILLS, PROGRAMS_MAX};
@@ -175,6 +175,8 @@ struct Lane {
     link: LinkId,
     class: usize,
     queue: VecDeque<Task>,
+    /// While tasks wait: what it stands under in its class's `hungry`.
+    key: Option<u64>,
 }
 
 /// A class with what was learnt of it.
@@ -187,6 +189,13 @@ struct Known {
     lanes: u32,
     /// Tasks of it that are here, waiting or at workers.
     tasks: u32,
+    /// Those of them that wait.
+    waiting: u32,
+    /// Lanes with tasks waiting, by the worker time that their users had had when it was looked at
+    /// last. It mostly grows, so the first is the least served once its number is renewed.
+    hungry: BTreeSet<(u64, usize)>,
+    /// What it stands under in `homeless`.
+    homeless: Option<u64>,
     /// Worker time that the user whose task was assigned last had had by then.
     served: u64,
     /// Workers in a row that died before they were ready.
@@ -194,6 +203,21 @@ struct Known {
 }
 
 impl Known {
+    fn new(class: Class) -> Self {
+        Self {
+            class,
+            run: None,
+            workers: Vec::new(),
+            lanes: 0,
+            tasks: 0,
+            waiting: 0,
+            hungry: BTreeSet::new(),
+            homeless: None,
+            served: 0,
+            stillborn: 0,
+        }
+    }
+
     /// Tasks that fill `span` for one worker, at least one.
     fn fill(&self, span: Span, max: u32) -> u32 {
         let Some(run) = self.run.filter(|_| !self.class.stream) else { return 1 };
@@ -212,7 +236,11 @@ pub struct Slots {
     class_index: HashMap<Class, usize>,
     workers: Slab<Worker>,
     /// Lanes with tasks waiting.
-    hungry: Vec<usize>,
+    hungry: usize,
+    /// Classes that have tasks waiting and no worker, by the number of their first lane.
+    homeless: BTreeSet<(u64, usize)>,
+    /// Classes with tasks here.
+    wanting: usize,
     /// Users with tasks here.
     active: u32,
     /// Tasks here, of all users.
@@ -239,7 +267,9 @@ impl Slots {
             classes: Slab::new(),
             class_index: HashMap::new(),
             workers: Slab::new(),
-            hungry: Vec::new(),
+            hungry: 0,
+            homeless: BTreeSet::new(),
+            wanting: 0,
             active: 0,
             tasks: 0,
             opened: 0,
@@ -268,10 +298,8 @@ impl Slots {
         }
         self.opened += 1;
         self.users[at] = Some(User::new(self.opened, owner, self.served));
-        // Everyone's share has changed.
-        let everyone = self.users.iter().enumerate();
-        let everyone = everyone.filter(|(_, user)| user.is_some());
-        self.touched = everyone.map(|(link, _)| LinkId(link as u32)).collect();
+        // The others' shares change when it has tasks here, and are told when theirs end.
+        self.touched.push(link);
     }
 
     pub fn link_down(&mut self, link: LinkId) {
@@ -279,16 +307,17 @@ impl Slots {
         self.active -= u32::from(user.active > 0);
         self.tasks -= user.active;
         for lane in user.all_lanes() {
-            let Lane { queue, class, .. } = self.lanes.remove(lane);
-            self.hungry.retain(|&other| other != lane);
-            self.classes[class].tasks -= queue.len() as u32;
+            let queue = std::mem::take(&mut self.lanes[lane].queue);
+            self.took(lane, queue.len());
+            let class = self.lanes.remove(lane).class;
+            self.forget(class, queue.len());
             for task in queue {
                 self.release(&task.input);
             }
             for worker in self.classes[class].workers.clone() {
                 let of_lane = |task: &Task| task.user == user.id && task.lane == lane;
                 let here = self.workers[worker].tasks.iter().filter(|task| of_lane(task)).count();
-                self.classes[class].tasks -= here as u32;
+                self.forget(class, here);
                 self.unwant(worker, of_lane);
             }
             self.classes[class].lanes -= 1;
@@ -318,13 +347,10 @@ impl Slots {
 
     fn open_lane(&mut self, link: LinkId, class: Class) -> usize {
         let class = *self.class_index.entry(class.clone()).or_insert_with(|| {
-            let workers = Vec::new();
-            let known =
-                Known { class, run: None, workers, lanes: 0, tasks: 0, served: 0, stillborn: 0 };
-            self.classes.insert(known)
+            self.classes.insert(Known::new(class))
         });
         self.classes[class].lanes += 1;
-        self.lanes.insert(Lane { link, class, queue: VecDeque::new() })
+        self.lanes.insert(Lane { link, class, queue: VecDeque::new(), key: None })
     }
 
     /// The lane for the streams of the program that `lane` is for.
@@ -370,7 +396,9 @@ impl Slots {
         let (wanted, charged, unbegun) = (true, 0, 0);
         let task =
             Task { lane, user, link, channel, attempt, deadline, input, wanted, charged, unbegun };
-        self.classes[self.lanes[lane].class].tasks += 1;
+        let known = &mut self.classes[self.lanes[lane].class];
+        self.wanting += usize::from(known.tasks == 0);
+        known.tasks += 1;
         self.enqueue(task, VecDeque::push_back);
         Ok(())
     }
@@ -385,12 +413,63 @@ impl Slots {
     }
 
     fn enqueue(&mut self, task: Task, put: fn(&mut VecDeque<Task>, Task)) {
-        let lane = task.lane;
-        let queue = &mut self.lanes[lane].queue;
-        if queue.is_empty() && !self.hungry.contains(&lane) {
-            self.hungry.push(lane);
+        let at = task.lane;
+        put(&mut self.lanes[at].queue, task);
+        let class = self.lanes[at].class;
+        self.classes[class].waiting += 1;
+        if self.lanes[at].key.is_none() {
+            let key = self.served_of(at);
+            self.lanes[at].key = Some(key);
+            self.classes[class].hungry.insert((key, at));
+            self.hungry += 1;
+            self.house(class);
         }
-        put(queue, task);
+    }
+
+    /// So many tasks have left a lane's queue.
+    fn took(&mut self, lane: usize, count: usize) {
+        let Lane { class, ref queue, ref mut key, .. } = self.lanes[lane];
+        self.classes[class].waiting -= count as u32;
+        if queue.is_empty()
+            && let Some(key) = key.take()
+        {
+            self.classes[class].hungry.remove(&(key, lane));
+            self.hungry -= 1;
+            self.house(class);
+        }
+    }
+
+    /// A user's worker time has changed: his lane goes to its new place.
+    fn renew(&mut self, lane: usize) {
+        let served = self.served_of(lane);
+        let Lane { class, ref mut key, .. } = self.lanes[lane];
+        if let Some(key) = key.as_mut().filter(|key| **key != served) {
+            let hungry = &mut self.classes[class].hungry;
+            hungry.remove(&(*key, lane));
+            hungry.insert((served, lane));
+            *key = served;
+            self.house(class);
+        }
+    }
+
+    /// Keeps `homeless` right, whenever a class's workers or hungry lanes have changed.
+    fn house(&mut self, class: usize) {
+        let known = &mut self.classes[class];
+        let first = known.hungry.first().filter(|_| known.workers.is_empty());
+        let key = first.map(|&(key, _)| key);
+        if known.homeless != key {
+            if let Some(old) = std::mem::replace(&mut known.homeless, key) {
+                self.homeless.remove(&(old, class));
+            }
+            self.homeless.extend(key.map(|key| (key, class)));
+        }
+    }
+
+    /// So many tasks of a class are no longer here.
+    fn forget(&mut self, class: usize, count: usize) {
+        let known = &mut self.classes[class];
+        known.tasks -= count as u32;
+        self.wanting -= usize::from(known.tasks == 0 && count > 0);
     }
 
     /// A task used up its credit but was cancelled before its input had arrived.
@@ -407,6 +486,7 @@ impl Slots {
             let queue = &mut self.lanes[lane].queue;
             if let Some(at) = queue.iter().position(|task| task.channel == channel) {
                 if let Some(task) = queue.remove(at) {
+                    self.took(lane, 1);
                     self.end(task, Status::Cancelled, Span(0), Payload::empty());
                 }
                 return;
@@ -419,18 +499,21 @@ impl Slots {
 
     /// Gives back unstarted tasks, those that would start last first.
     pub fn take_back(&mut self, link: LinkId, count: u32) -> Vec<u64> {
-        let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return Vec::new() };
+        let Some(Some(user)) = self.users.get(link.0 as usize) else { return Vec::new() };
         let mut channels = Vec::new();
         let mut inputs = Vec::new();
-        for &lane in &user.lanes {
-            let Lane { queue, class, .. } = &mut self.lanes[lane];
+        for lane in user.lanes.clone() {
+            let before = channels.len();
             while channels.len() < count as usize {
-                let Some(task) = queue.pop_back() else { break };
-                self.classes[*class].tasks -= 1;
+                let Some(task) = self.lanes[lane].queue.pop_back() else { break };
                 channels.push(task.channel);
                 inputs.push(task.input);
             }
+            let taken = channels.len() - before;
+            self.forget(self.lanes[lane].class, taken);
+            self.took(lane, taken);
         }
+        let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return channels };
         user.active -= channels.len() as u32;
         self.tasks -= channels.len() as u32;
         self.active -= u32::from(user.active == 0 && !channels.is_empty());
@@ -510,6 +593,7 @@ impl Slots {
         let Worker { life, class, tasks, finished, doom, front_since, .. } =
             self.workers.remove(at);
         self.classes[class].workers.retain(|&other| other != at);
+        self.house(class);
         let ran = now.since(front_since);
         for (index, mut task) in tasks.into_iter().enumerate().rev() {
             let sequence = finished + index as u64;
@@ -541,6 +625,7 @@ impl Slots {
                 if let Some(Some(user)) = self.users.get_mut(task.link.0 as usize) {
                     user.served = user.served.saturating_sub(task.charged);
                 }
+                self.renew(task.lane);
                 task.charged = 0;
                 task.unbegun += u32::from(index == 0);
                 self.enqueue(task, VecDeque::push_front);
@@ -695,12 +780,13 @@ impl Slots {
     /// A program cannot be used: all its waiting tasks fail with the reason.
     fn refuse(&mut self, class: usize, reason: &str) {
         self.classes[class].stillborn = 0;
-        let lanes = self.lanes.iter_mut().filter(|(_, lane)| lane.class == class);
-        let tasks: Vec<Task> = lanes.flat_map(|(_, lane)| lane.queue.drain(..)).collect();
-        self.hungry.retain(|&lane| !self.lanes[lane].queue.is_empty());
-        for task in tasks {
-            let status = Status::Refused { reason: reason.to_owned() };
-            self.end(task, status, Span(0), Payload::empty());
+        for (_, lane) in self.classes[class].hungry.clone() {
+            let queue = std::mem::take(&mut self.lanes[lane].queue);
+            self.took(lane, queue.len());
+            for task in queue {
+                let status = Status::Refused { reason: reason.to_owned() };
+                self.end(task, status, Span(0), Payload::empty());
+            }
         }
     }
 
@@ -723,8 +809,9 @@ impl Slots {
         if self.touched.last() != Some(&link) {
             self.touched.push(link);
         }
-        self.classes[class].tasks -= 1;
         user.served = (user.served + ran.0).saturating_sub(charged);
+        self.forget(class, 1);
+        self.renew(lane);
         let finished = Finished { status, ran, output };
         self.effects.push_back(Effect::Done { link, channel, finished });
     }

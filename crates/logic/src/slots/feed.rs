@@ -22,6 +22,7 @@ const QUANTUM: Span = Span::from_millis(50);
 pub(super) const LINGER: Span = Span::from_millis(50);
 
 /// What one step did for a lane.
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Helped,
     /// Its workers have enough to do, and more are on their way.
@@ -30,39 +31,96 @@ enum Step {
     Crowded,
 }
 
+/// A lane that wants something.
+#[derive(Clone, Copy, Debug)]
+struct Needy {
+    served: u64,
+    lane: usize,
+    /// Where its class stands among those with workers.
+    at: Option<usize>,
+}
+
 impl Slots {
-    /// Gives tasks to workers until no lane can be helped.
+    /// Gives tasks to workers until nothing more can be done: the least served lane first.
+    ///
+    /// Whether a lane can be helped is a matter of its class, so of each class only the first lane
+    /// is looked at; and of the classes only those with workers, of which there are few, and the
+    /// neediest without. If that one gets no slot, no other without a worker gets one: they differ
+    /// in nothing but how long they have waited. So a step costs the same however many lanes wait.
     pub(super) fn feed(&mut self, now: Time) {
-        let mut hungry = std::mem::take(&mut self.hungry);
-        let mut helpless = Vec::new();
+        self.crowded = false;
+        if self.hungry == 0 {
+            return;
+        }
+        let mut housed: Vec<usize> = self.workers.iter().map(|(_, worker)| worker.class).collect();
+        housed.sort_unstable();
+        housed.dedup();
+        let mut open = true;
         // The least served lane that wants a slot in vain.
         let mut claim = None;
-        while let Some(next) = self.least_served(&hungry) {
-            let lane = hungry[next];
-            let step = self.serve(now, lane, claim);
-            if self.lanes[lane].queue.is_empty() {
-                hungry.swap_remove(next);
-                continue;
+        loop {
+            let homeless = if open { self.neediest_homeless() } else { None };
+            let Some(next) = self.least_served(&mut housed, homeless) else { break };
+            let step = self.serve(now, next.lane, claim);
+            match (step, next.at) {
+                (Step::Helped, Some(_)) => {}
+                // It has a worker now, or will have.
+                (Step::Helped, None) => housed.push(self.lanes[next.lane].class),
+                (Step::Served | Step::Crowded, Some(at)) => {
+                    housed.swap_remove(at);
+                }
+                (Step::Served | Step::Crowded, None) => open = false,
             }
-            match step {
-                Step::Helped => continue,
-                Step::Served => {}
-                Step::Crowded => claim = claim.or(Some(lane)),
+            if matches!(step, Step::Crowded) {
+                claim = claim.or(Some(next.lane));
             }
-            helpless.push(hungry.swap_remove(next));
         }
-        self.hungry = helpless;
         self.crowded = claim.is_some();
     }
 
-    fn least_served(&mut self, hungry: &[usize]) -> Option<usize> {
-        let served = |&lane: &usize| self.served_of(lane);
-        let (next, least) = hungry.iter().map(served).enumerate().min_by_key(|&(_, s)| s)?;
-        self.served = self.served.max(least);
-        Some(next)
+    /// The least served lane of some classes and of one more; classes where none waits are dropped.
+    fn least_served(&mut self, housed: &mut Vec<usize>, other: Option<Needy>) -> Option<Needy> {
+        let mut least = other;
+        let mut at = 0;
+        while at < housed.len() {
+            let Some((served, lane)) = self.neediest(housed[at]) else {
+                housed.swap_remove(at);
+                continue;
+            };
+            if least.is_none_or(|least| (served, lane) < (least.served, least.lane)) {
+                least = Some(Needy { served, lane, at: Some(at) });
+            }
+            at += 1;
+        }
+        if let Some(Needy { served, .. }) = least {
+            self.served = self.served.max(served);
+        }
+        least
     }
 
-    fn served_of(&self, lane: usize) -> u64 {
+    fn neediest_homeless(&mut self) -> Option<Needy> {
+        loop {
+            let &(key, class) = self.homeless.first()?;
+            let (served, lane) = self.neediest(class)?;
+            if self.homeless.first() == Some(&(key, class)) {
+                return Some(Needy { served, lane, at: None });
+            }
+        }
+    }
+
+    /// The least served hungry lane of a class, and what its user has had.
+    fn neediest(&mut self, class: usize) -> Option<(u64, usize)> {
+        loop {
+            let &(key, lane) = self.classes[class].hungry.first()?;
+            let served = self.served_of(lane);
+            if served <= key {
+                return Some((served, lane));
+            }
+            self.renew(lane);
+        }
+    }
+
+    pub(super) fn served_of(&self, lane: usize) -> u64 {
         let user = &self.users[self.lanes[lane].link.0 as usize];
         user.as_ref().map_or(0, |user| user.served)
     }
@@ -73,7 +131,7 @@ impl Slots {
         let known = &self.classes[class];
         let fleet = known.workers.len();
         let depth = known.fill(AHEAD, self.ahead_max) as usize;
-        let waiting = self.lanes[lane].queue.len();
+        let waiting = known.waiting as usize;
 
         // 1. The worker of this program that has least to do.
         let mut starting = 0;
@@ -93,7 +151,7 @@ impl Slots {
             }
         }
         if let Some((0, at)) = best {
-            let even = waiting.div_ceil(fleet.max(1));
+            let even = self.lanes[lane].queue.len().div_ceil(fleet.max(1));
             self.assign(now, lane, at, even.clamp(1, depth));
             return Step::Helped;
         }
@@ -103,6 +161,7 @@ impl Slots {
         if wants_slot && self.slot_free(now, lane) {
             let at = self.workers.insert(Worker::new(class, now));
             self.classes[class].workers.push(at);
+            self.house(class);
             let class = self.classes[class].class.clone();
             self.effects.push_back(Effect::Start { worker: WorkerId(at as u32), class });
             return Step::Helped;
@@ -150,8 +209,7 @@ impl Slots {
         if class == from {
             return false;
         }
-        let wanting = self.classes.iter().filter(|(_, known)| known.tasks > 0).count();
-        let share = (self.size as usize / wanting.max(1)).max(1);
+        let share = (self.size as usize / self.wanting.max(1)).max(1);
         let (mine, theirs) = (self.held(class), self.held(from));
         let behind = self.served_of(lane) + QUANTUM.0 < self.classes[from].served;
         theirs > 0 && (behind || mine < share && theirs > share)
@@ -191,5 +249,6 @@ impl Slots {
             user.served += estimate * count as u64;
             known.served = user.served;
         }
+        self.took(lane, count);
     }
 }

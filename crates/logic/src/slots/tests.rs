@@ -248,8 +248,8 @@ fn two_clients_of_one_owner_take_turns_at_a_worker() {
             (2, Ready(0), "run 0.0"),
             (3, Done(0, 1, us(2000)), "done 0:1 Finished, run 0.1, credit 0=4"),
             (4, Done(0, 1, us(2000)), "done 1:11 Finished, run 0.2, credit 1=4"),
-            (5, Done(0, 1, us(2000)), "done 1:12 Finished, run 0.3, credit 1=5"),
-            (6, Done(0, 1, us(2000)), "done 0:2 Finished, credit 0=5"),
+            (5, Done(0, 1, us(2000)), "done 0:2 Finished, run 0.3, credit 0=5"),
+            (6, Done(0, 1, us(2000)), "done 1:12 Finished, credit 1=5"),
         ],
     );
 }
