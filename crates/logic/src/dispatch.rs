@@ -16,6 +16,7 @@
 //! Elsewhere: connections and payloads (`client`), the node's half (`slots`).
 
 mod nodes;
+mod seats;
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -158,7 +159,7 @@ struct Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Queued,
-    /// At a node, in this place of its list.
+    /// At a node, in this seat.
     At(LinkId, u32),
 }
 
@@ -422,7 +423,9 @@ impl Dispatch {
 
     /// A node takes no more tasks: what it refused does not count any more.
     fn retire(&mut self, link: LinkId) {
-        let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
         if !std::mem::replace(&mut node.leaving, true) {
             self.taking -= 1;
             for program in node.refused() {
@@ -548,11 +551,10 @@ impl Dispatch {
             return;
         };
         let task = &mut self.tasks[id.0 as usize];
-        task.place = Place::At(link, node.tasks.len() as u32);
+        task.place = Place::At(link, node.tasks.take(id));
         task.epoch = self.epoch;
         node.sent += 1;
         node.dry = false;
-        node.tasks.push(id);
         self.effects.push_back(Effect::Run {
             link,
             channel: channel_of(id, task.epoch),
@@ -561,6 +563,9 @@ impl Dispatch {
             deadline: task.terms.deadline,
             input: task.input.clone(),
         });
+        for (moved, seat) in node.tasks.sweep() {
+            self.tasks[moved.0 as usize].place = Place::At(link, seat);
+        }
     }
 
     /// Takes the task of a channel out of its node's list, if it is this attempt's.
@@ -572,10 +577,7 @@ impl Dispatch {
             return None;
         }
         let node = self.nodes.get_mut(link.0 as usize)?.as_mut()?;
-        node.tasks.swap_remove(seat as usize);
-        if let Some(moved) = node.tasks.get(seat as usize) {
-            self.tasks[moved.0 as usize].place = Place::At(link, seat);
-        }
+        node.tasks.leave(seat);
         Some(id)
     }
 
@@ -684,7 +686,7 @@ impl Dispatch {
 
     fn node_down(&mut self, now: Time, link: LinkId) {
         self.retire(link);
-        let Some(mut node) = self.nodes.get_mut(link.0 as usize).and_then(Option::take) else {
+        let Some(node) = self.nodes.get_mut(link.0 as usize).and_then(Option::take) else {
             return;
         };
         // Those that are left may all have refused what this one took.
@@ -693,8 +695,8 @@ impl Dispatch {
         if self.up == 0 {
             self.lonely = Some(now);
         }
-        node.tasks.sort_unstable();
-        for id in node.tasks {
+        // The last first, since each goes to the front of its queue.
+        for id in node.tasks.into_tasks().rev() {
             if self.tasks[id.0 as usize].cancelled {
                 self.end(id, End::cancelled(), Some(node.name.clone()), Span(0));
             } else if !self.retry(id) {

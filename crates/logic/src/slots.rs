@@ -235,6 +235,10 @@ pub struct Slots {
     classes: Slab<Known>,
     class_index: HashMap<Class, usize>,
     workers: Slab<Worker>,
+    /// Workers that are not doomed.
+    alive: usize,
+    /// Those that were idle when `feed` began.
+    idle: Vec<usize>,
     /// Lanes with tasks waiting.
     hungry: usize,
     /// Classes that have tasks waiting and no worker, by the number of their first lane.
@@ -267,6 +271,8 @@ impl Slots {
             classes: Slab::new(),
             class_index: HashMap::new(),
             workers: Slab::new(),
+            alive: 0,
+            idle: Vec::new(),
             hungry: 0,
             homeless: BTreeSet::new(),
             wanting: 0,
@@ -346,9 +352,10 @@ impl Slots {
     }
 
     fn open_lane(&mut self, link: LinkId, class: Class) -> usize {
-        let class = *self.class_index.entry(class.clone()).or_insert_with(|| {
-            self.classes.insert(Known::new(class))
-        });
+        let class = *self
+            .class_index
+            .entry(class.clone())
+            .or_insert_with(|| self.classes.insert(Known::new(class)));
         self.classes[class].lanes += 1;
         self.lanes.insert(Lane { link, class, queue: VecDeque::new(), key: None })
     }
@@ -592,6 +599,7 @@ impl Slots {
         }
         let Worker { life, class, tasks, finished, doom, front_since, .. } =
             self.workers.remove(at);
+        self.alive -= usize::from(life != Life::Doomed);
         self.classes[class].workers.retain(|&other| other != at);
         self.house(class);
         let ran = now.since(front_since);
@@ -772,6 +780,7 @@ impl Slots {
         let worker = &mut self.workers[at];
         if worker.life != Life::Doomed {
             worker.life = Life::Doomed;
+            self.alive -= 1;
             worker.doom = doom.map(|status| (worker.finished, status));
             self.effects.push_back(Effect::Kill { worker: WorkerId(at as u32) });
         }

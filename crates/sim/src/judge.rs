@@ -195,7 +195,8 @@ impl Judge {
         let excuses = &self.excuses;
         let (status, output) = match &outcome.end {
             End::NodeLost => {
-                let hurt = outcome.node.as_ref().is_some_and(|node| excuses.hurt.contains(node.as_ref()));
+                let hurt =
+                    outcome.node.as_ref().is_some_and(|node| excuses.hurt.contains(node.as_ref()));
                 return ensure(hurt, "its node was not lost");
             }
             End::NoNode => return ensure(excuses.nodes_went, "there was a node"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wire::name::{Hash, Name};
 use wire::units::Span;
 
-use super::TaskId;
+use super::seats::Seats;
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -15,8 +15,8 @@ pub(super) struct Node {
     pub(super) limit: u64,
     /// Tasks sent in all.
     pub(super) sent: u64,
-    /// Tasks there now; each knows its place.
-    pub(super) tasks: Vec<TaskId>,
+    /// Tasks there now; each knows its seat.
+    pub(super) tasks: Seats,
     pub(super) leaving: bool,
     pub(super) standing: Standing,
     /// The number of its turn, in whichever list it stands.
@@ -66,7 +66,7 @@ impl Node {
             slots,
             limit: 0,
             sent: 0,
-            tasks: Vec::new(),
+            tasks: Seats::default(),
             leaving: false,
             standing: Standing::Out,
             turn: 0,
@@ -84,7 +84,7 @@ impl Node {
     }
 
     pub(super) fn busy(&self) -> u32 {
-        self.tasks.len() as u32
+        self.tasks.len()
     }
 
     /// Programs that it would not store.

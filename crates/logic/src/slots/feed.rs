@@ -10,6 +10,9 @@
 //!
 //! A busy worker is never killed for it: it gets no more tasks ahead, falls idle, and goes then.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use wire::units::{Span, Time};
 
 use super::worker::{Life, Worker};
@@ -31,13 +34,13 @@ enum Step {
     Crowded,
 }
 
-/// A lane that wants something.
-#[derive(Clone, Copy, Debug)]
+/// A lane that wants something, in the order in which they are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Needy {
+    /// Worker time that its user has had.
     served: u64,
     lane: usize,
-    /// Where its class stands among those with workers.
-    at: Option<usize>,
+    class: usize,
 }
 
 impl Slots {
@@ -52,24 +55,31 @@ impl Slots {
         if self.hungry == 0 {
             return;
         }
+        self.idle.clear();
+        self.idle.extend(self.workers.iter().filter(|(_, w)| w.is_idle()).map(|(at, _)| at));
         let mut housed: Vec<usize> = self.workers.iter().map(|(_, worker)| worker.class).collect();
         housed.sort_unstable();
         housed.dedup();
+        let needy = housed.into_iter().filter_map(|class| self.needy(class));
+        let mut housed: BinaryHeap<Reverse<Needy>> = needy.map(Reverse).collect();
         let mut open = true;
         // The least served lane that wants a slot in vain.
         let mut claim = None;
         loop {
+            let first = self.least_served(&mut housed);
             let homeless = if open { self.neediest_homeless() } else { None };
-            let Some(next) = self.least_served(&mut housed, homeless) else { break };
+            let has_worker = first.is_some_and(|first| homeless.is_none_or(|other| first < other));
+            let Some(next) = (if has_worker { first } else { homeless }) else { break };
+            self.served = self.served.max(next.served);
             let step = self.serve(now, next.lane, claim);
-            match (step, next.at) {
-                (Step::Helped, Some(_)) => {}
-                // It has a worker now, or will have.
-                (Step::Helped, None) => housed.push(self.lanes[next.lane].class),
-                (Step::Served | Step::Crowded, Some(at)) => {
-                    housed.swap_remove(at);
+            match (step, has_worker) {
+                // As long as it is not helpless it stands in the heap; its number is renewed there.
+                (Step::Helped, true) => {}
+                (Step::Helped, false) => housed.extend(self.needy(next.class).map(Reverse)),
+                (Step::Served | Step::Crowded, true) => {
+                    housed.pop();
                 }
-                (Step::Served | Step::Crowded, None) => open = false,
+                (Step::Served | Step::Crowded, false) => open = false,
             }
             if matches!(step, Step::Crowded) {
                 claim = claim.or(Some(next.lane));
@@ -78,43 +88,37 @@ impl Slots {
         self.crowded = claim.is_some();
     }
 
-    /// The least served lane of some classes and of one more; classes where none waits are dropped.
-    fn least_served(&mut self, housed: &mut Vec<usize>, other: Option<Needy>) -> Option<Needy> {
-        let mut least = other;
-        let mut at = 0;
-        while at < housed.len() {
-            let Some((served, lane)) = self.neediest(housed[at]) else {
-                housed.swap_remove(at);
-                continue;
-            };
-            if least.is_none_or(|least| (served, lane) < (least.served, least.lane)) {
-                least = Some(Needy { served, lane, at: Some(at) });
+    /// The least served lane of some classes, at the head of the heap afterwards. What users have had
+    /// only grows meanwhile, so a number that is right at the head is the least.
+    fn least_served(&mut self, housed: &mut BinaryHeap<Reverse<Needy>>) -> Option<Needy> {
+        loop {
+            let Reverse(head) = *housed.peek()?;
+            let now = self.needy(head.class);
+            if now == Some(head) {
+                return now;
             }
-            at += 1;
+            housed.pop();
+            housed.extend(now.map(Reverse));
         }
-        if let Some(Needy { served, .. }) = least {
-            self.served = self.served.max(served);
-        }
-        least
     }
 
     fn neediest_homeless(&mut self) -> Option<Needy> {
         loop {
             let &(key, class) = self.homeless.first()?;
-            let (served, lane) = self.neediest(class)?;
+            let needy = self.needy(class)?;
             if self.homeless.first() == Some(&(key, class)) {
-                return Some(Needy { served, lane, at: None });
+                return Some(needy);
             }
         }
     }
 
-    /// The least served hungry lane of a class, and what its user has had.
-    fn neediest(&mut self, class: usize) -> Option<(u64, usize)> {
+    /// The least served hungry lane of a class.
+    fn needy(&mut self, class: usize) -> Option<Needy> {
         loop {
             let &(key, lane) = self.classes[class].hungry.first()?;
             let served = self.served_of(lane);
             if served <= key {
-                return Some((served, lane));
+                return Some(Needy { served, lane, class });
             }
             self.renew(lane);
         }
@@ -160,6 +164,7 @@ impl Slots {
         let wants_slot = starting < waiting;
         if wants_slot && self.slot_free(now, lane) {
             let at = self.workers.insert(Worker::new(class, now));
+            self.alive += 1;
             self.classes[class].workers.push(at);
             self.house(class);
             let class = self.classes[class].class.clone();
@@ -185,19 +190,23 @@ impl Slots {
 
     /// Whether one more worker may be started for a lane; an idle one may make room.
     fn slot_free(&mut self, now: Time, lane: usize) -> bool {
-        let alive = |(_, worker): &(usize, &Worker)| worker.life != Life::Doomed;
-        if self.workers.iter().filter(alive).count() < self.size as usize {
+        if self.alive < self.size as usize {
             return true;
         }
         let class = self.lanes[lane].class;
         let mine = self.held(class);
         let gives_way = |(_, worker): &(usize, &Worker)| {
             let unused = mine == 0 && self.classes[worker.class].tasks == 0;
-            let idle = worker.life == Life::Ready && worker.tasks.is_empty();
-            idle && worker.class != class
+            worker.is_idle()
+                && worker.class != class
                 && (unused || now >= worker.heard + LINGER || self.entitled(lane, worker.class))
         };
-        let idle = self.workers.iter().filter(gives_way).min_by_key(|(_, worker)| worker.heard);
+        let idle = self
+            .idle
+            .iter()
+            .map(|&at| (at, &self.workers[at]))
+            .filter(gives_way)
+            .min_by_key(|(_, worker)| worker.heard);
         let Some((at, _)) = idle else { return false };
         self.kill(at, None);
         true

@@ -46,6 +46,10 @@ impl Worker {
         }
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.life == Life::Ready && self.tasks.is_empty()
+    }
+
     /// The sequence number of the next task.
     pub(super) fn next(&self) -> u64 {
         self.finished + self.tasks.len() as u64

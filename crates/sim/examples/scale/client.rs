@@ -21,7 +21,7 @@ use crate::stopwatch::{Draw, Stopwatch, resident};
 const TURN: usize = 512;
 const SLOTS: u32 = 4;
 /// Tasks that a node lets the client have there.
-const CREDITS: u64 = 16;
+const CREDITS: u64 = 32;
 /// Of a thousand nodes so many go down in each round, and stay away for `AWAY` rounds.
 const FALL: u64 = 2;
 const AWAY: u32 = 5;
@@ -32,16 +32,13 @@ pub(crate) struct Case {
     pub(crate) nodes: u32,
     pub(crate) tasks: u32,
     pub(crate) programs: u32,
+    /// Decides which nodes are slow, and which go down when.
+    pub(crate) seed: u64,
 }
 
-/// What it took.
-pub(crate) struct Cost {
-    /// Nanoseconds of a task.
-    pub(crate) task: f64,
-    /// Bytes that stay allocated for a node that is up, and for a queued task.
-    pub(crate) node_bytes: f64,
-    pub(crate) task_bytes: f64,
-    /// Attempts beyond the first, and tasks that were taken back.
+/// What happened.
+pub(crate) struct Tally {
+    /// Attempts beyond the first, and times that tasks were taken back.
     pub(crate) retried: u32,
     pub(crate) taken_back: u32,
 }
@@ -88,7 +85,8 @@ impl Peer {
         }
         for _ in 0..self.pace {
             let Some(channel) = self.tasks.pop_front() else { break };
-            let (status, ran) = (Status::Finished { code: 0 }, Span::from_millis(1));
+            let (status, ran) =
+                (Status::Finished { code: 0 }, Span::from_millis(u64::from(SLOTS / self.pace)));
             events.push(Event::Done { link, channel, status, ran, output: Payload::empty() });
         }
         let limit = self.accepted - self.tasks.len() as u64 + CREDITS;
@@ -116,42 +114,59 @@ impl Peer {
 }
 
 /// Runs all tasks of a case, from the first link to the last result.
-pub(crate) fn run(case: Case) -> Cost {
-    let mut world = World::new(case);
-    let before = resident();
+pub(crate) fn run(case: Case, watch: &mut Stopwatch) -> Tally {
+    let mut world = World::new(case, watch);
     world.link_all();
-    let linked = resident();
     world.submit_all();
-    let submitted = resident();
     let mut round = 0;
     while world.ended < case.tasks {
         round += 1;
-        world.round(round);
-        assert!(round < 100_000, "{} of {} tasks never ended", case.tasks - world.ended, case.tasks);
+        world.round(round, FALL);
+        assert!(
+            round < 100_000,
+            "{} of {} tasks never ended",
+            case.tasks - world.ended,
+            case.tasks
+        );
     }
-    let each = |bytes: u64, count: u32| bytes as f64 / f64::from(count);
-    Cost {
-        task: world.watch.nanoseconds() / f64::from(case.tasks),
-        node_bytes: each(linked.saturating_sub(before), case.nodes),
-        task_bytes: each(submitted.saturating_sub(linked), case.tasks),
-        retried: world.retried,
-        taken_back: world.taken_back,
-    }
+    Tally { retried: world.retried, taken_back: world.taken_back }
 }
 
-/// Nanoseconds of a task where one follows the other and all nodes are idle.
-pub(crate) fn run_lone(nodes: u32, tasks: u32) -> f64 {
-    let mut world = World::new(Case { nodes, tasks, programs: 1 });
-    world.link_all();
-    // Where the program is known everywhere, for a moment.
-    (0..2 * nodes).for_each(|_| world.submit(0));
-    let mut round = 1;
-    while world.ended < 2 * nodes {
-        world.calm_round();
-        round += 1;
-        assert!(round < 100_000, "the warm-up never ended");
+/// Bytes that `Dispatch` keeps for a node that is up, and for a queued task.
+pub(crate) fn kept(case: Case) -> (f64, f64) {
+    let mut dispatch = Dispatch::new(Time(1));
+    let before = resident();
+    for at in 0..case.nodes {
+        let name: Name = format!("node-{at}").parse().expect("a name");
+        dispatch.handle(Time(1), Event::NodeUp { link: LinkId(at), name, slots: SLOTS });
     }
-    world.watch = Stopwatch::default();
+    let linked = resident();
+    let program = Program::Core { library: Hash::of(b"core"), name: "core".to_owned() };
+    let program = dispatch.program(program, 0);
+    for _ in 0..case.tasks {
+        let input = Payload::Inline(Bytes::from_static(b"input"));
+        dispatch.submit(program, input, Terms { deadline: Span(0), retries: 2 });
+    }
+    let submitted = resident();
+    // What is freed would be used again, and the next one who measures would see less.
+    std::mem::forget(dispatch);
+    let each = |bytes: u64, count: u32| bytes as f64 / f64::from(count);
+    (each(linked - before, case.nodes), each(submitted - linked, case.tasks))
+}
+
+/// Runs tasks one after the other, where all nodes are idle and know the program.
+pub(crate) fn run_lone(nodes: u32, tasks: u32, watch: &mut Stopwatch) {
+    let mut unwatched = Stopwatch::new();
+    let mut world = World::new(Case { nodes, tasks, programs: 1, seed: 0 }, &mut unwatched);
+    world.link_all();
+    (0..2 * nodes).for_each(|_| world.submit(0));
+    let mut round = 0;
+    while world.ended < 2 * nodes {
+        round += 1;
+        world.round(round, 0);
+        assert!(round < 1000, "the program is never known everywhere");
+    }
+    world.watch = watch;
     let before = world.ended;
     for _ in 0..tasks {
         world.submit(0);
@@ -160,10 +175,9 @@ pub(crate) fn run_lone(nodes: u32, tasks: u32) -> f64 {
         }
     }
     assert_eq!(world.ended - before, tasks, "all have ended");
-    world.watch.nanoseconds() / f64::from(tasks)
 }
 
-struct World {
+struct World<'a> {
     case: Case,
     now: Time,
     dispatch: Dispatch,
@@ -172,21 +186,23 @@ struct World {
     /// Peers that were sent something in the last turn.
     busy: Vec<u32>,
     draw: Draw,
-    watch: Stopwatch,
+    /// Used again and again.
+    effects: Vec<Effect>,
+    watch: &'a mut Stopwatch,
     ended: u32,
     retried: u32,
     taken_back: u32,
 }
 
-impl World {
-    fn new(case: Case) -> Self {
+impl<'a> World<'a> {
+    fn new(case: Case, watch: &'a mut Stopwatch) -> Self {
         let mut dispatch = Dispatch::new(Time(1));
         let mut program = |number: u32| {
             let library = Hash::of(&number.to_le_bytes());
             dispatch.program(Program::Core { library, name: "core".to_owned() }, 0)
         };
         let programs = (0..case.programs).map(&mut program).collect();
-        let mut draw = Draw::new(u64::from(case.nodes));
+        let mut draw = Draw::new(case.seed);
         let peers = (0..case.nodes).map(|_| Peer::new(&mut draw)).collect();
         Self {
             case,
@@ -196,7 +212,8 @@ impl World {
             peers,
             busy: Vec::new(),
             draw,
-            watch: Stopwatch::default(),
+            effects: Vec::new(),
+            watch,
             ended: 0,
             retried: 0,
             taken_back: 0,
@@ -237,7 +254,7 @@ impl World {
     }
 
     /// A millisecond in which every node does what it can, and some fall or rise.
-    fn round(&mut self, round: u32) {
+    fn round(&mut self, round: u32, fall: u64) {
         let mut events = Vec::new();
         for at in 0..self.peers.len() {
             let (link, peer) = (LinkId(at as u32), &mut self.peers[at]);
@@ -245,21 +262,11 @@ impl World {
                 if round >= peer.back_at {
                     peer.rise(link, &mut events);
                 }
-            } else if self.draw.below(1000) < FALL {
+            } else if self.draw.below(1000) < fall {
                 peer.fall(link, round, &mut events);
             } else {
                 peer.work(link, &mut events);
             }
-            self.turn_if_full(&mut events);
-        }
-        self.now = self.now + Span::from_millis(1);
-        self.turn(&mut events);
-    }
-
-    fn calm_round(&mut self) {
-        let mut events = Vec::new();
-        for at in 0..self.peers.len() {
-            self.peers[at].work(LinkId(at as u32), &mut events);
             self.turn_if_full(&mut events);
         }
         self.now = self.now + Span::from_millis(1);
@@ -285,7 +292,7 @@ impl World {
     /// Brings events in and carries effects out.
     fn turn(&mut self, events: &mut Vec<Event>) {
         let (now, dispatch) = (self.now, &mut self.dispatch);
-        let mut effects = Vec::with_capacity(2 * TURN);
+        let mut effects = std::mem::take(&mut self.effects);
         self.watch.run(|| {
             for event in events.drain(..) {
                 dispatch.handle(now, event);
@@ -295,9 +302,10 @@ impl World {
             }
             effects.extend(std::iter::from_fn(|| dispatch.poll_effect()));
         });
-        for effect in effects {
+        for effect in effects.drain(..) {
             self.carry_out(effect);
         }
+        self.effects = effects;
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -323,7 +331,8 @@ impl World {
                 self.busy.push(link.0);
             }
             Effect::Ended { outcome, .. } => {
-                let fine = matches!(outcome.end, End::Status { status: Status::Finished { .. }, .. });
+                let fine =
+                    matches!(outcome.end, End::Status { status: Status::Finished { .. }, .. });
                 assert!(fine, "a task ended otherwise: {outcome:?}");
                 self.ended += 1;
             }

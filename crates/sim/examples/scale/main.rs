@@ -1,22 +1,136 @@
-//! What the machines cost in a large cluster, measured without any I/O: `cargo xtask bench scale`.
+//! What the machines cost in a large cluster, without any I/O: `cargo xtask bench scale`.
+//!
+//! Small and large cases take turns, so that a neighbour's load falls on both alike; a ratio is the
+//! median of the rounds' ratios. What the figures mean, and what would break first, is in
+//! `docs/scale.md`.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 mod client;
+mod node;
 mod stopwatch;
 
-fn main() {
-    let few = client::Case { nodes: 100, tasks: 10_000, programs: 1 };
-    let many = client::Case { nodes: 10_000, tasks: 1_000_000, programs: 1 };
-    for (name, case, rounds) in [("few", few, 20), ("many", many, 3)] {
-        let costs: Vec<client::Cost> = (0..rounds).map(|_| client::run(case)).collect();
-        let best = costs.iter().map(|cost| cost.task).fold(f64::MAX, f64::min);
-        let first = &costs[0];
-        println!(
-            "{name}: {best:.0} ns, {:.0} B a node, {:.0} B a task, {} retried, {} take-backs",
-            first.node_bytes, first.task_bytes, first.retried, first.taken_back
-        );
+use std::process::ExitCode;
+
+use stopwatch::Stopwatch;
+
+const ROUNDS: usize = 7;
+/// How much more a task may cost in the large case.
+const RATIO_MAX: f64 = 1.5;
+
+/// A small case as often as it takes to time it, and a large one.
+struct Pair {
+    what: &'static str,
+    few: (&'static str, fn(&mut Stopwatch) -> u32),
+    many: (&'static str, fn(&mut Stopwatch) -> u32),
+    /// It must hold.
+    bound: bool,
+}
+
+const FEW: client::Case = client::Case { nodes: 100, tasks: 10_000, programs: 1, seed: 1 };
+const MANY: client::Case = client::Case { nodes: 10_000, tasks: 1_000_000, programs: 1, seed: 2 };
+const FEW_LINKS: node::Case = node::Case { links: 10, tasks: 10_000 };
+const MANY_LINKS: node::Case = node::Case { links: 1_000, tasks: 1_000_000 };
+
+const PAIRS: [Pair; 4] = [
+    Pair {
+        what: "a client's job",
+        few: ("100 nodes, 10^4 tasks", |watch| client_often(FEW, 50, watch)),
+        many: ("10,000 nodes, 10^6 tasks", |watch| client_often(MANY, 1, watch)),
+        bound: true,
+    },
+    Pair {
+        what: "a client's job of four programs",
+        few: ("100 nodes", |watch| client_often(client::Case { programs: 4, ..FEW }, 50, watch)),
+        many: ("10,000 nodes", |watch| {
+            client_often(client::Case { programs: 4, ..MANY }, 1, watch)
+        }),
+        bound: false,
+    },
+    Pair {
+        what: "a client's tasks one by one",
+        few: ("100 nodes", |watch| lone(100, watch)),
+        many: ("10,000 nodes", |watch| lone(10_000, watch)),
+        bound: true,
+    },
+    Pair {
+        what: "a node of 64 slots",
+        few: ("10 links, 5 programs", |watch| {
+            (0..20).for_each(|_| {
+                node::run(FEW_LINKS, watch);
+            });
+            20 * FEW_LINKS.tasks
+        }),
+        many: ("1,000 links, 500 programs", |watch| {
+            node::run(MANY_LINKS, watch);
+            MANY_LINKS.tasks
+        }),
+        bound: false,
+    },
+];
+
+fn client_often(case: client::Case, times: u32, watch: &mut Stopwatch) -> u32 {
+    for time in 0..times {
+        client::run(client::Case { seed: case.seed + u64::from(time), ..case }, watch);
     }
-    println!("lone 100: {:.0} ns; lone 10,000: {:.0} ns", client::run_lone(100, 10_000), client::run_lone(10_000, 10_000));
+    times * case.tasks
+}
+
+fn lone(nodes: u32, watch: &mut Stopwatch) -> u32 {
+    const TASKS: u32 = 100_000;
+    client::run_lone(nodes, TASKS, watch);
+    TASKS
+}
+
+fn main() -> ExitCode {
+    // First of all, while nothing that was freed can be used again.
+    let (node, task) = client::kept(MANY);
+    println!("the machine of a client keeps {node:.0} B of a node, {task:.0} B of a queued task");
+    let link = node::kept(10_000);
+    println!("the machine of a node keeps {link:.0} B of a link with its five programs");
+    let client::Tally { retried, taken_back } = client::run(MANY, &mut Stopwatch::new());
+    let started = node::run(MANY_LINKS, &mut Stopwatch::new());
+    println!(
+        "in the large cases: {retried} tasks tried again, {taken_back} times some taken back; \
+         {started} workers started"
+    );
+    let mut holds = true;
+    for pair in &PAIRS {
+        holds &= compare(pair);
+    }
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints what a task costs in both cases. Returns whether that is as it must be.
+fn compare(pair: &Pair) -> bool {
+    let (mut few, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        few.push(per_task(pair.few.1));
+        many.push(per_task(pair.many.1));
+        ratios.push(many[many.len() - 1] / few[few.len() - 1]);
+    }
+    let ratio = median(&mut ratios);
+    let holds = !pair.bound || ratio <= RATIO_MAX;
+    let Pair { what, few: (few_name, _), many: (many_name, _), .. } = pair;
+    println!(
+        "{what}: {:.0} ns a task ({few_name}), {:.0} ns ({many_name})",
+        median(&mut few),
+        median(&mut many)
+    );
+    let bound = if pair.bound { format!(", at most {RATIO_MAX:.1}") } else { String::new() };
+    let verdict = if holds { "" } else { ": MISSED" };
+    println!("  ratio {ratio:.2} ({:.2} to {:.2}){bound}{verdict}", ratios[0], ratios[ROUNDS - 1]);
+    holds
+}
+
+fn per_task(case: fn(&mut Stopwatch) -> u32) -> f64 {
+    let mut watch = Stopwatch::new();
+    let tasks = case(&mut watch);
+    watch.nanoseconds() / f64::from(tasks)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

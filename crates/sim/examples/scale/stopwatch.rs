@@ -2,13 +2,19 @@
 
 use std::time::Instant;
 
-/// Adds up the time of some pieces of work.
-#[derive(Default)]
+/// Adds up the time of some pieces of work. Where others want the processor too, the share of its
+/// life in which this thread had it is taken for the share in each piece.
 pub(crate) struct Stopwatch {
     nanoseconds: u128,
+    born: Instant,
+    had: Option<u64>,
 }
 
 impl Stopwatch {
+    pub(crate) fn new() -> Self {
+        Self { nanoseconds: 0, born: Instant::now(), had: on_processor() }
+    }
+
     pub(crate) fn run<R>(&mut self, work: impl FnOnce() -> R) -> R {
         let begun = Instant::now();
         let result = work();
@@ -17,8 +23,16 @@ impl Stopwatch {
     }
 
     pub(crate) fn nanoseconds(&self) -> f64 {
-        self.nanoseconds as f64
+        let had = self.had.zip(on_processor()).map(|(before, now)| (now - before) as f64);
+        let share = had.map_or(1.0, |had| had / self.born.elapsed().as_nanos() as f64);
+        self.nanoseconds as f64 * share.min(1.0)
     }
+}
+
+/// Nanoseconds that this thread has had on a processor.
+fn on_processor() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 /// Bytes of this process that are in memory.
