@@ -67,7 +67,9 @@ enum Chore {
 
     /// Measure beside the raw reference and the peers, built with --release
     #[command(after_help = "Examples:
-  cargo xtask bench tasks
+  cargo xtask bench tasks                     one task's way
+  cargo xtask bench cores                     compute cores: protocol v1, jails, a core's first use
+  cargo xtask bench scale                     decisions among 10,000 nodes, without any I/O
   cargo xtask bench tasks --json > figures.json
   cargo xtask bench tasks --help              what the benchmark itself takes")]
     Bench {

@@ -312,15 +312,22 @@ impl<'a> World<'a> {
         match effect {
             Effect::Run { link, channel, attempt, .. } => {
                 let peer = &mut self.peers[link.0 as usize];
+                if !peer.up {
+                    // On its way when the link broke: the news of that comes in the same turn.
+                    return;
+                }
                 peer.accepted += 1;
-                assert!(peer.up && peer.accepted <= peer.limit, "a task without a credit");
+                assert!(peer.accepted <= peer.limit, "a task without a credit");
                 peer.tasks.push_back(channel);
                 self.busy.push(link.0);
                 self.retried += u32::from(attempt > 1);
             }
             Effect::Send { link, channel, message } => {
                 self.taken_back += u32::from(matches!(message, Message::TakeBack(_)));
-                self.peers[link.0 as usize].hear(channel, message);
+                let peer = &mut self.peers[link.0 as usize];
+                if peer.up {
+                    peer.hear(channel, message);
+                }
                 self.busy.push(link.0);
             }
             Effect::Upload { link, channel, hash } => {

@@ -30,18 +30,33 @@ struct Pair {
 
 const FEW: client::Case = client::Case { nodes: 100, tasks: 10_000, programs: 1, seed: 1 };
 const MANY: client::Case = client::Case { nodes: 10_000, tasks: 1_000_000, programs: 1, seed: 2 };
-const FEW_LINKS: node::Case = node::Case { links: 10, tasks: 10_000 };
-const MANY_LINKS: node::Case = node::Case { links: 1_000, tasks: 1_000_000 };
+const FEW_LINKS: node::Case = node::Case { links: 10, tasks: 10_000, slots: 64 };
+const MANY_LINKS: node::Case = node::Case { links: 1_000, tasks: 1_000_000, slots: 64 };
 
-const PAIRS: [Pair; 4] = [
+/// What one of a client's nodes has to do for it.
+const EACH: node::Case = node::Case { links: 1, tasks: 100, slots: 4 };
+
+const PAIRS: [Pair; 5] = [
     Pair {
-        what: "a client's job",
-        few: ("100 nodes, 10^4 tasks", |watch| client_often(FEW, 50, watch)),
-        many: ("10,000 nodes, 10^6 tasks", |watch| client_often(MANY, 1, watch)),
+        what: "a job, its client's decisions and its nodes' together",
+        few: ("100 nodes, 10^4 tasks", |watch| {
+            nodes_of(50 * FEW.nodes, watch);
+            client_often(FEW, 50, watch)
+        }),
+        many: ("10,000 nodes, 10^6 tasks", |watch| {
+            nodes_of(MANY.nodes, watch);
+            client_often(MANY, 1, watch)
+        }),
         bound: true,
     },
     Pair {
-        what: "a client's job of four programs",
+        what: "the client's alone",
+        few: ("100 nodes, 10^4 tasks", |watch| client_often(FEW, 50, watch)),
+        many: ("10,000 nodes, 10^6 tasks", |watch| client_often(MANY, 1, watch)),
+        bound: false,
+    },
+    Pair {
+        what: "the client's alone, four programs",
         few: ("100 nodes", |watch| client_often(client::Case { programs: 4, ..FEW }, 50, watch)),
         many: ("10,000 nodes", |watch| {
             client_often(client::Case { programs: 4, ..MANY }, 1, watch)
@@ -75,6 +90,13 @@ fn client_often(case: client::Case, times: u32, watch: &mut Stopwatch) -> u32 {
         client::run(client::Case { seed: case.seed + u64::from(time), ..case }, watch);
     }
     times * case.tasks
+}
+
+/// So many nodes, each with its share of a job.
+fn nodes_of(nodes: u32, watch: &mut Stopwatch) {
+    for _ in 0..nodes {
+        node::run(EACH, watch);
+    }
 }
 
 fn lone(nodes: u32, watch: &mut Stopwatch) -> u32 {

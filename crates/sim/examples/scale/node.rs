@@ -20,7 +20,6 @@ use crate::stopwatch::{Stopwatch, resident};
 
 /// Events in one turn of the daemon's loop.
 const TURN: usize = 512;
-const SLOTS: u32 = 64;
 /// Links of one owner, who has so many programs.
 const LINKS_OF_OWNER: u32 = 10;
 const PROGRAMS_OF_OWNER: u32 = 5;
@@ -32,6 +31,7 @@ const PACE: usize = 4;
 pub(crate) struct Case {
     pub(crate) links: u32,
     pub(crate) tasks: u32,
+    pub(crate) slots: u32,
 }
 
 struct Client {
@@ -65,7 +65,7 @@ pub(crate) fn run(case: Case, watch: &mut Stopwatch) -> u32 {
 /// Bytes that `Node` keeps for a link with its programs.
 pub(crate) fn kept(links: u32) -> f64 {
     let mut watch = Stopwatch::new();
-    let mut world = World::new(Case { links, tasks: 0 }, &mut watch);
+    let mut world = World::new(Case { links, tasks: 0, slots: 64 }, &mut watch);
     let before = resident();
     world.link_all();
     let kept = (resident() - before) as f64 / f64::from(links);
@@ -98,7 +98,7 @@ fn says(link: LinkId, channel: u64, message: Message) -> Event {
 impl<'a> World<'a> {
     fn new(case: Case, watch: &'a mut Stopwatch) -> Self {
         let (addresses, state) = (Vec::new(), State::Here);
-        let me = Member { name: name("node"), life: 1, addresses, slots: SLOTS, state };
+        let me = Member { name: name("node"), life: 1, addresses, slots: case.slots, state };
         let options = Options { agent: String::new(), me, grace: Span(0) };
         let client = |at: u32| {
             // The first ones have what does not divide.
