@@ -210,7 +210,7 @@ pub(crate) fn settle(outcome: Outcome, node: Option<Arc<Name>>) -> Result<Output
         End::NodeLost => Why::NodeLost,
         End::NoNode => Why::NoNode,
     };
-    Err(Box::new(Failure { why, node: name.map(String::from), attempt, ran }))
+    Err(Box::new(Failure { why, node: name.map(|name| name.to_string()), attempt, ran }))
 }
 
 fn why(status: Status, output: Payload) -> Why {
