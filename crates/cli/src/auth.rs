@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use client::Cluster;
 use transport::{Authority, Credentials, Name, Role, Token, Tokens};
 
+use crate::codes;
 use crate::errors::{Complaint, complaint};
 use crate::terminal;
 use crate::values::{duration, spell};
@@ -110,7 +111,7 @@ impl Init {
 impl NewToken {
     fn run(self, home: &Path) -> anyhow::Result<String> {
         if self.validity > TOKEN_MAX {
-            return Err(complaint("E0106", "a token is good for 30 days at most")
+            return Err(complaint(&codes::E0106, "a token is good for 30 days at most")
                 .help("print one when it is needed, for --for 10m")
                 .into());
         }
@@ -188,6 +189,6 @@ pub(crate) fn check_role(token: &Token, wanted: &[Role]) -> Result<(), Complaint
         return Ok(());
     }
     let wanted = wanted.first().copied().unwrap_or(Role::Client);
-    Err(complaint("E0107", format!("this token makes a {}, not a {wanted}", token.role))
+    Err(complaint(&codes::E0107, format!("this token makes a {}, not a {wanted}", token.role))
         .help(format!("print another one with `farcall auth token --role {wanted}`")))
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use transport::Name;
 
+use crate::codes;
 use crate::errors::{Complaint, complaint, file};
 
 /// `config.toml`.
@@ -38,7 +39,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Complaint> {
     toml::from_str(&text).map_err(|error| {
         let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(""));
         let line = before.matches('\n').count() + 1;
-        complaint("E0403", format!("{}:{line}: {}", path.display(), error.message()))
+        complaint(&codes::E0403, format!("{}:{line}: {}", path.display(), error.message()))
             .help("correct this line; the names are those of the flags in `--help`")
     })
 }
@@ -50,7 +51,7 @@ pub(crate) fn host_name() -> Result<Name, Complaint> {
     let name: String = text.trim().chars().map(|c| if plain(c) { c } else { '-' }).collect();
     let name: String = name.trim_start_matches(['.', '-']).chars().take(64).collect();
     name.parse().map_err(|_| {
-        complaint("E0102", "this host's name makes no name for a node")
+        complaint(&codes::E0102, "this host's name makes no name for a node")
             .help("choose one with --name")
     })
 }

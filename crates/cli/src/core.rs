@@ -31,6 +31,7 @@ use results::Results;
 
 /// Run compute cores: shared libraries, shipped to the nodes that run them
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  farcall core run ./libsum.so a.txt b.txt")]
 pub(crate) enum Core {
     Run(Run),
 }

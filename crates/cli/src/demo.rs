@@ -26,6 +26,7 @@ use clap::Args;
 use client::Cluster;
 
 use crate::cluster::local;
+use crate::codes;
 use crate::errors::{self, complaint, file};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -86,7 +87,7 @@ struct Drawn {
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let scene = self.read_scene();
-        let mut scene = scene.map_err(|error| errors::put("E0402", &error))?;
+        let mut scene = scene.map_err(|error| errors::put(&codes::E0402, &error))?;
         if self.quick {
             scene.reduce(QUICK_WIDTH, QUICK_SAMPLES);
         }
@@ -114,7 +115,7 @@ impl Demo {
         let serial = serial?;
         if serial != drawn.picture {
             let differ = serial.iter().zip(&drawn.picture).filter(|(a, b)| a != b).count();
-            return Err(complaint("E0404", "the two pictures differ")
+            return Err(complaint(&codes::E0404, "the two pictures differ")
                 .note(format!("{differ} of {} bytes are not the same", serial.len()))
                 .help("run `farcall demo` again; if they differ again, this is a bug: report it")
                 .into());
@@ -227,7 +228,7 @@ fn check_size(tile: Tile, pixels: &[u8]) -> Result<(), crate::errors::Complaint>
 }
 
 fn failed(tile: Tile, why: &str) -> crate::errors::Complaint {
-    complaint("E0405", format!("the tile at {}, {} was not drawn", tile.x, tile.y))
+    complaint(&codes::E0405, format!("the tile at {}, {} was not drawn", tile.x, tile.y))
         .note(why)
         .help("run `farcall demo --quick` to see whether a smaller picture can be drawn")
 }

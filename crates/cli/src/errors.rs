@@ -4,28 +4,29 @@
 //! error[E0201]: no node can be reached
 //!   note: host-a:4114 (no answer)
 //!   help: one next step
+//!   more: farcall explain E0201
 //! ```
 //!
-//! The first digits of a code: E01 a command's own input, E02 the cluster and its nodes, E03
-//! credentials, E04 scenes and other files, E09 the rest. Library errors end in their next step
-//! after a semicolon where they have one; here it becomes the help.
+//! A code is an entry of the catalogue (`codes`). Library errors end in their next step after a
+//! semicolon where they have one; here it becomes the help.
 
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::codes::{self, Code};
 use crate::terminal::tame_line;
 
 /// An error of the command itself.
 #[derive(Debug)]
 pub(crate) struct Complaint {
-    code: &'static str,
+    code: Code,
     what: String,
     notes: Vec<String>,
     help: Option<String>,
 }
 
-pub(crate) fn complaint(code: &'static str, what: impl Into<String>) -> Complaint {
+pub(crate) fn complaint(code: Code, what: impl Into<String>) -> Complaint {
     Complaint { code, what: what.into(), notes: Vec::new(), help: None }
 }
 
@@ -51,7 +52,7 @@ impl std::error::Error for Complaint {}
 
 /// A file of the user's that cannot be read or written.
 pub(crate) fn file(action: &str, path: &Path, error: &std::io::Error) -> Complaint {
-    complaint("E0401", format!("cannot {action} {}", path.display()))
+    complaint(&codes::E0401, format!("cannot {action} {}", path.display()))
         .note(error.to_string())
         .help("check the path and its permissions")
 }
@@ -72,21 +73,28 @@ fn describe(error: &anyhow::Error) -> String {
         },
         None => of_library(error),
     };
-    let mut text = format!("error[{}]: {}\n", complaint.code, tame_line(&complaint.what));
+    let mut text = format!("error[{}]: {}\n", complaint.code.code, tame_line(&complaint.what));
     for note in &complaint.notes {
         text += &format!("  note: {}\n", tame_line(note));
     }
     if let Some(help) = &complaint.help {
         text += &format!("  help: {}\n", tame_line(help));
     }
+    text += &more([complaint.code]);
     text
+}
+
+/// Where to read on.
+pub(crate) fn more(codes: impl IntoIterator<Item = Code>) -> String {
+    let codes: Vec<&str> = codes.into_iter().map(|entry| entry.code).collect();
+    format!("  more: farcall explain {}\n", codes.join(" "))
 }
 
 /// The innermost error that has a code of its own tells most.
 fn of_library(error: &anyhow::Error) -> Complaint {
     let chain: Vec<&(dyn std::error::Error + 'static)> = error.chain().collect();
     let coded = (0..chain.len()).rev().find_map(|at| code(chain[at]).map(|code| (at, code)));
-    let (at, code) = coded.unwrap_or((0, "E0901"));
+    let (at, code) = coded.unwrap_or((0, &codes::E0901));
     if let Some(client::Error::Unreachable { attempts }) = chain[at].downcast_ref() {
         // Written for one line; what to do about it comes once, and last.
         let attempts = attempts.replace("; check that a node listens there", "");
@@ -100,7 +108,7 @@ fn of_library(error: &anyhow::Error) -> Complaint {
 }
 
 /// An error whose words are `what; next step`, and its causes.
-pub(crate) fn put(code: &'static str, error: &(dyn std::error::Error + 'static)) -> Complaint {
+pub(crate) fn put(code: Code, error: &(dyn std::error::Error + 'static)) -> Complaint {
     let words = error.to_string();
     let mut complaint = match words.split_once("; ") {
         Some((what, step)) => complaint(code, what).help(step),
@@ -114,7 +122,7 @@ pub(crate) fn put(code: &'static str, error: &(dyn std::error::Error + 'static))
     complaint
 }
 
-fn code(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+fn code(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     if let Some(error) = error.downcast_ref::<client::Error>() {
         return of_client(error);
     }
@@ -124,53 +132,53 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     error.downcast_ref::<transport::Error>().map(of_transport)
 }
 
-fn of_client(error: &client::Error) -> Option<&'static str> {
+fn of_client(error: &client::Error) -> Option<Code> {
     use client::Error;
     Some(match error {
-        Error::Address { .. } => "E0101",
-        Error::Unreachable { .. } => "E0201",
-        Error::LocalNode { .. } => "E0202",
-        Error::NoBinary => "E0203",
-        Error::Kernel { .. } => "E0204",
-        Error::Join { .. } => "E0301",
-        Error::NoCredentials { .. } => "E0302",
+        Error::Address { .. } => &codes::E0101,
+        Error::Unreachable { .. } => &codes::E0201,
+        Error::LocalNode { .. } => &codes::E0202,
+        Error::NoBinary => &codes::E0203,
+        Error::Kernel { .. } => &codes::E0204,
+        Error::Join { .. } => &codes::E0301,
+        Error::NoCredentials { .. } => &codes::E0302,
         // What the transport says is more to the point.
         Error::Credentials { .. } => return None,
-        Error::File { .. } => "E0401",
+        Error::File { .. } => &codes::E0401,
     })
 }
 
-fn of_node(error: &node::Error) -> Option<&'static str> {
+fn of_node(error: &node::Error) -> Option<Code> {
     use node::Error;
     Some(match error {
-        Error::Listen { .. } => "E0211",
-        Error::Data { .. } => "E0212",
-        Error::Kernel { .. } | Error::Sys { .. } => "E0213",
+        Error::Listen { .. } | Error::Http { .. } => &codes::E0211,
+        Error::Data { .. } => &codes::E0212,
+        Error::Kernel { .. } | Error::Sys { .. } => &codes::E0213,
         Error::Transport { .. } => return None,
-        Error::NoCredentials => "E0302",
-        Error::Resolve { .. } => "E0101",
+        Error::NoCredentials => &codes::E0302,
+        Error::Resolve { .. } => &codes::E0101,
     })
 }
 
-fn of_transport(error: &transport::Error) -> &'static str {
+fn of_transport(error: &transport::Error) -> Code {
     use transport::Error;
     match error {
-        Error::Unreachable { .. } | Error::Broken { .. } | Error::Truncated { .. } => "E0201",
-        Error::Closed { .. } | Error::PeerGarbled { .. } => "E0205",
-        Error::TokenUnknown | Error::TokenExpired => "E0301",
-        Error::NoAuthority { .. } => "E0303",
+        Error::Unreachable { .. } | Error::Broken { .. } | Error::Truncated { .. } => &codes::E0201,
+        Error::Closed { .. } | Error::PeerGarbled { .. } => &codes::E0205,
+        Error::TokenUnknown | Error::TokenExpired => &codes::E0301,
+        Error::NoAuthority { .. } => &codes::E0303,
         Error::PeerNotTrusted { .. }
         | Error::RefusedByPeer { .. }
         | Error::PeerUnnamed { .. }
-        | Error::OtherAuthority { .. } => "E0304",
+        | Error::OtherAuthority { .. } => &codes::E0304,
         Error::LooseMode { .. }
         | Error::SymbolicLink { .. }
         | Error::WrongKind { .. }
-        | Error::ForeignOwner { .. } => "E0305",
-        Error::Damaged { .. } => "E0306",
-        Error::BadName { .. } | Error::BadRole { .. } | Error::BadToken { .. } => "E0102",
-        Error::TooManyTokens { .. } | Error::BadRequest { .. } => "E0307",
-        Error::File { .. } | Error::Certificate { .. } | Error::Tls { .. } => "E0308",
+        | Error::ForeignOwner { .. } => &codes::E0305,
+        Error::Damaged { .. } => &codes::E0306,
+        Error::BadName { .. } | Error::BadRole { .. } | Error::BadToken { .. } => &codes::E0102,
+        Error::TooManyTokens { .. } | Error::BadRequest { .. } => &codes::E0307,
+        Error::File { .. } | Error::Certificate { .. } | Error::Tls { .. } => &codes::E0308,
     }
 }
 
@@ -200,17 +208,20 @@ mod tests {
 
     #[test]
     fn an_error_says_what_why_and_the_next_step() {
-        let own = complaint("E0101", "`x` is no line").note("it is a dot").help("draw a line");
+        let own =
+            complaint(&codes::E0101, "`x` is no line").note("it is a dot").help("draw a line");
         assert_eq!(
             describe(&own.into()),
-            "error[E0101]: `x` is no line\n  note: it is a dot\n  help: draw a line\n"
+            "error[E0101]: `x` is no line\n  note: it is a dot\n  help: draw a line\n  \
+             more: farcall explain E0101\n"
         );
         let source = transport::Error::TokenExpired;
         let wrapped = client::Error::Credentials { source };
         assert_eq!(
             describe(&wrapped.into()),
             "error[E0301]: this token has expired\n  \
-             help: print a new one with `farcall auth token`\n"
+             help: print a new one with `farcall auth token`\n  \
+             more: farcall explain E0301\n"
         );
     }
 

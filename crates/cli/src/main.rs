@@ -8,7 +8,9 @@ mod core;
 mod node;
 mod auth;
 mod status;
+mod explain;
 mod completions;
+mod man;
 mod worker;
 mod cluster;
 mod config;
@@ -16,6 +18,7 @@ mod interrupt;
 mod progress;
 mod values;
 mod errors;
+mod codes;
 mod terminal;
 
 use std::process::ExitCode;
@@ -35,7 +38,8 @@ Examples:
   farcall demo                                  a picture, drawn by two nodes on this machine
   farcall core run ./libsum.so a.txt b.txt      a task for each file
   farcall node                                  offer this machine's cores
-  farcall status --nodes host-a                 what the cluster is doing";
+  farcall status --nodes host-a                 what the cluster is doing
+  farcall explain E0201                         more about an error";
 
 #[derive(Subcommand)]
 enum Command {
@@ -46,7 +50,9 @@ enum Command {
     #[command(subcommand)]
     Auth(auth::Auth),
     Status(status::Status),
+    Explain(explain::Explain),
     Completions(completions::Completions),
+    Man(man::Man),
     #[command(hide = true)]
     Worker,
     #[command(hide = true)]
@@ -60,6 +66,8 @@ fn main() -> ExitCode {
         Command::Node(node) => node.run(),
         Command::Auth(auth) => auth.run(),
         Command::Status(status) => status.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Man(man) => man.run::<Farcall>(),
         Command::Completions(completions) => completions.run::<Farcall>(),
         Command::Worker => worker::run(),
         Command::DemoSerial => demo::serve_serially(),

@@ -21,7 +21,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use transport::{Credentials, Name, Role};
 
 use crate::auth;
-use crate::errors::{Complaint, complaint, file};
+use crate::codes;
+use crate::errors::{self, Complaint, complaint, file};
 use crate::terminal;
 pub(crate) use settings::Node;
 use settings::Settings;
@@ -50,6 +51,7 @@ impl Node {
             slots: settings.slots,
             listen: settings.listen,
             socket: socket.clone(),
+            http: settings.http,
             join: settings.join,
             data: settings.data,
             jail: settings.jail,
@@ -95,6 +97,9 @@ fn greeting(name: &str, slots: u32, started: &Started, socket: Option<&Path>) ->
         text += &format!("see it with: farcall status --nodes {address}\n");
         text += "let others in with: farcall auth token\n";
     }
+    if let Some(address) = started.http {
+        text += &format!("metrics at http://{address}/metrics\n");
+    }
     text
 }
 
@@ -125,10 +130,11 @@ fn lock(data: &Path) -> Result<File, Complaint> {
     let lock = open.map_err(|error| file("open", &path, &error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(complaint("E0214", format!("another node uses the folder {}", data.display()))
-                .help("give this one a name of its own with --name"))
-        }
+        Err(fs::TryLockError::WouldBlock) => Err(complaint(
+            &codes::E0214,
+            format!("another node uses the folder {}", data.display()),
+        )
+        .help("give this one a name of its own with --name")),
         Err(fs::TryLockError::Error(error)) => Err(file("lock", &path, &error)),
     }
 }
@@ -159,9 +165,12 @@ fn credentials(settings: &Settings) -> anyhow::Result<Option<Credentials>> {
 }
 
 fn other_name(own: &Credentials, wanted: &Name) -> Complaint {
-    complaint("E0309", format!("this node's certificate is for {}, not for {wanted}", own.name()))
-        .note("it joined a cluster under that name, and cannot sign another one itself")
-        .help(format!("leave --name away, or write --name {}", own.name()))
+    complaint(
+        &codes::E0309,
+        format!("this node's certificate is for {}, not for {wanted}", own.name()),
+    )
+    .note("it joined a cluster under that name, and cannot sign another one itself")
+    .help(format!("leave --name away, or write --name {}", own.name()))
 }
 
 /// A Unix socket that nobody listens at. Where the default one is taken, there is none.
@@ -170,9 +179,12 @@ fn open_socket(path: &Path, is_default: bool) -> anyhow::Result<Option<std::path
         if is_default {
             return Ok(None);
         }
-        return Err(complaint("E0211", format!("another node listens at {}", path.display()))
-            .help("choose another path with --socket")
-            .into());
+        return Err(complaint(
+            &codes::E0211,
+            format!("another node listens at {}", path.display()),
+        )
+        .help("choose another path with --socket")
+        .into());
     }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| file("make folder", folder, &error))?;
@@ -188,8 +200,10 @@ fn warn_of_loopback(settings: &Settings) {
         ip.map_or(host != "localhost", |ip| !ip.is_loopback())
     };
     if settings.join.iter().any(is_far) && settings.listen.iter().all(|at| at.ip().is_loopback()) {
-        eprintln!("warning[E0215]: clients on other hosts cannot reach this node");
+        let code = &codes::E0215;
+        eprintln!("warning[{}]: clients on other hosts cannot reach this node", code.code);
         eprintln!("  note: it listens on loopback only");
         eprintln!("  help: add --listen 0.0.0.0:4114");
+        eprint!("{}", errors::more([code]));
     }
 }

@@ -11,6 +11,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
 use crate::cluster::Nodes;
+use crate::codes;
 use crate::errors::complaint;
 use crate::terminal::{self, tame_line};
 use crate::values::{spell, spell_size};
@@ -57,7 +58,7 @@ fn own_node() -> anyhow::Result<String> {
     let alive = |path: &&PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
     match sockets.iter().find(alive) {
         Some(path) => Ok(path.display().to_string()),
-        None => Err(complaint("E0201", "no node of this user runs on this machine")
+        None => Err(complaint(&codes::E0201, "no node of this user runs on this machine")
             .note("no node was named, in --nodes, FARCALL_NODES or config.toml")
             .help("start one with `farcall node`, or name one with --nodes HOST")
             .into()),

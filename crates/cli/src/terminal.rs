@@ -30,6 +30,27 @@ pub(crate) fn tame_line(text: &str) -> String {
     tame(text).replace('\n', " ")
 }
 
+/// Columns of a terminal that everybody has.
+const COLUMNS: usize = 80;
+
+/// The text in lines of at most 80 columns, each behind so many blanks. Words longer than that stay
+/// whole.
+pub(crate) fn indented(text: &str, blanks: usize) -> String {
+    let margin = " ".repeat(blanks);
+    let (mut all, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.is_empty() && blanks + line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            all += &format!("{margin}{line}\n");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    if line.is_empty() { all } else { all + &format!("{margin}{line}\n") }
+}
+
 /// Writes to standard output. A reader that has gone away is no error: it has seen enough.
 pub(crate) fn say(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
@@ -48,5 +69,15 @@ mod tests {
         assert_eq!(tame("a\u{1b}[31mb\r\u{9b}c\n"), "a·[31mb··c\n");
         assert_eq!(tame("a\u{202e}b\u{2069}c"), "a·b·c");
         assert_eq!(tame_line("a\nb"), "a b");
+    }
+
+    #[test]
+    fn text_is_broken_at_80_columns() {
+        let text = indented(&"word ".repeat(40), 4);
+        assert!(text.lines().all(|line| line.len() <= 80 && line.starts_with("    word")));
+        assert_eq!(text.split_whitespace().count(), 40);
+        let long = "x".repeat(100);
+        assert_eq!(indented(&format!("a {long} b"), 1), format!(" a\n {long}\n b\n"));
+        assert_eq!(indented("", 4), "");
     }
 }

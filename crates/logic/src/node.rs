@@ -5,6 +5,7 @@
 //!
 //! Elsewhere: the parts (`link`, `slots`, `blobs`, `members`), the loop (crate `node`).
 
+mod figures;
 mod tasks;
 mod streams;
 
@@ -29,6 +30,7 @@ use crate::members::Members;
 use crate::near::{self, Near};
 use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
+pub use figures::Figures;
 use streams::Streams;
 use tasks::Arrivals;
 

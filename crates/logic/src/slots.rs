@@ -15,6 +15,7 @@
 //!
 //! Elsewhere: who gets a slot, and what (`feed`), workers as processes (`node` the crate), who may connect (`node` the module).
 
+mod counters;
 mod feed;
 mod user;
 mod worker;
@@ -29,6 +30,7 @@ use wire::task::{Program, RunHead, Status};
 use wire::units::{Span, Time};
 
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
+pub use counters::{Counters, Ending};
 use user::User;
 use worker::{Life, Worker};
 
@@ -258,6 +260,7 @@ pub struct Slots {
     /// Somebody waits for a slot in vain.
     crowded: bool,
     closed: bool,
+    counters: Counters,
     effects: VecDeque<Effect>,
 }
 
@@ -283,6 +286,7 @@ impl Slots {
             served: 0,
             crowded: false,
             closed: false,
+            counters: Counters::default(),
             effects: VecDeque::new(),
         }
     }
@@ -312,6 +316,7 @@ impl Slots {
         let Some(user) = self.users.get_mut(link.0 as usize).and_then(Option::take) else { return };
         self.active -= u32::from(user.active > 0);
         self.tasks -= user.active;
+        self.counters.dropped += u64::from(user.active);
         for lane in user.all_lanes() {
             let queue = std::mem::take(&mut self.lanes[lane].queue);
             self.took(lane, queue.len());
@@ -394,6 +399,7 @@ impl Slots {
         user.accepted += 1;
         user.active += 1;
         self.tasks += 1;
+        self.counters.accepted += 1;
         if user.active == 1 {
             user.served = user.served.max(self.served);
             self.active += 1;
@@ -523,6 +529,7 @@ impl Slots {
         let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { return channels };
         user.active -= channels.len() as u32;
         self.tasks -= channels.len() as u32;
+        self.counters.returned += channels.len() as u64;
         self.active -= u32::from(user.active == 0 && !channels.is_empty());
         self.touched.push(link);
         inputs.iter().for_each(|input| self.release(input));
@@ -749,7 +756,9 @@ impl Slots {
         for link in touched.drain(..) {
             let target = self.credit_target(link);
             let Some(Some(user)) = self.users.get_mut(link.0 as usize) else { continue };
+            let before = user.limit;
             if let Some(limit) = user.renew(target) {
+                self.counters.credits += limit - before;
                 self.effects.push_back(Effect::Credit { link, limit });
             }
         }
@@ -813,6 +822,7 @@ impl Slots {
         self.tasks -= 1;
         self.active -= u32::from(user.active == 0);
         user.done += 1;
+        self.counters.end(&status, ran);
         let class = self.lanes[lane].class;
         user.recent = Some(class);
         if self.touched.last() != Some(&link) {
@@ -842,6 +852,22 @@ impl Slots {
     }
 
     // What people ask.
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Tasks that run now, and those that wait for a worker.
+    pub fn running_and_waiting(&self) -> (u32, u32) {
+        let fronts = self.workers.iter().filter_map(|(_, worker)| worker.tasks.front());
+        // A task of a client that has gone is nobody's any more, though its worker has not ended.
+        let is_known = |task: &&Task| {
+            let user = self.users.get(task.link.0 as usize).and_then(Option::as_ref);
+            user.is_some_and(|user| user.id == task.user)
+        };
+        let running = fronts.filter(is_known).count() as u32;
+        (running, self.tasks.saturating_sub(running))
+    }
 
     pub fn users(&self) -> Vec<status::User> {
         let user = |(link, user): (usize, &Option<User>)| {

@@ -28,6 +28,7 @@ use wire::name::{Hash, Name};
 use wire::units::{Span, Time};
 
 use crate::Error;
+use crate::http::Http;
 use crate::join::{self, Neighbours};
 use crate::links::{Link, Links};
 use crate::options::Options;
@@ -53,12 +54,15 @@ const READS: usize = 4;
 #[derive(Debug)]
 pub struct Started {
     pub addresses: Vec<SocketAddr>,
+    /// Of its metrics.
+    pub http: Option<SocketAddr>,
 }
 
 /// Runs a node until it is told to stop. `started` is called once it listens.
 pub fn run(options: Options, started: impl FnOnce(&Started)) -> Result<(), Error> {
     let mut daemon = Daemon::new(options)?;
-    started(&Started { addresses: daemon.addresses.clone() });
+    let http = daemon.http.as_ref().map(|http| http.address);
+    started(&Started { addresses: daemon.addresses.clone(), http });
     daemon.run()
 }
 
@@ -73,6 +77,7 @@ struct Daemon {
     payloads: Payloads,
     listeners: Vec<TcpListener>,
     unix: Option<UnixListener>,
+    http: Option<Http>,
     addresses: Vec<SocketAddr>,
     listen_tls: Option<ListenTls>,
     dial_tls: Option<DialTls>,
@@ -140,6 +145,8 @@ impl Daemon {
                 Some(listener)
             }
         };
+        let http = options.http.as_ref().map(|http| Http::listen(http, poll.registry()));
+        let http = http.transpose()?;
         let tls = |source| Error::Transport { source };
         let (listen_tls, dial_tls) = match &options.credentials {
             Some(own) => {
@@ -180,6 +187,7 @@ impl Daemon {
             payloads: Payloads::new(waker),
             listeners,
             unix,
+            http,
             addresses,
             listen_tls,
             dial_tls,
@@ -239,6 +247,9 @@ impl Daemon {
                 self.accept_all(now);
                 self.settle(now);
             }
+            if let Some(http) = &mut self.http {
+                http.turn(now, self.poll.registry(), &self.node, self.links.counters);
+            }
             self.see_off(now);
         }
         self.end_workers();
@@ -263,6 +274,7 @@ impl Daemon {
         }
         let due = self.node.poll_timeout().min(self.links.poll_timeout());
         let due = due.min(self.neighbours.poll_timeout());
+        let due = due.min(self.http.as_ref().map_or(Time::NEVER, Http::poll_timeout));
         let due = due.min(self.turned_away.unwrap_or(Time::NEVER));
         (due != Time::NEVER).then(|| due.since(now()).into())
     }
@@ -326,6 +338,11 @@ impl Daemon {
             Source::WorkerExit(at) => self.worker_exit(now, WorkerId(at)),
             Source::WorkerStderr(at) => self.read_stderr(WorkerId(at)),
             Source::Listener(_) | Source::UnixListener => {}
+            Source::HttpListener | Source::Http(_) => {
+                if let Some(http) = &mut self.http {
+                    http.ready(source);
+                }
+            }
             Source::Stop => self.stop(now),
             Source::Threads => self.threads(now),
         }
@@ -696,7 +713,7 @@ fn now() -> Time {
     Time(monotonic_nanoseconds())
 }
 
-fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("cannot listen on {address}; is another node there? choose another with --listen")]
     Listen { address: String, source: io::Error },
+    #[error("cannot listen on {address} for metrics; choose another with --http")]
+    Http { address: String, source: io::Error },
     #[error("cannot use the data folder {}", path.display())]
     Data { path: PathBuf, source: io::Error },
     #[error("cannot {action}")]

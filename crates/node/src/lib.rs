@@ -18,6 +18,7 @@ mod daemon;
 mod links;
 mod join;
 mod workers;
+mod http;
 mod payloads;
 mod bulk;
 mod store;
@@ -28,4 +29,4 @@ mod error;
 
 pub use daemon::{Started, run};
 pub use error::Error;
-pub use options::{Jail, Options, WorkerCommand};
+pub use options::{Http, Jail, Options, WorkerCommand};

@@ -59,6 +59,16 @@ pub(crate) struct Links {
     strangers: VecDeque<(Time, usize)>,
     dirty: Vec<usize>,
     unread: Vec<usize>,
+    pub(crate) counters: Counters,
+}
+
+/// Since the node's start.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counters {
+    /// TCP connections that were taken.
+    pub(crate) accepted: u64,
+    /// Those that ended without having shown a certificate.
+    pub(crate) strangers: u64,
 }
 
 impl Links {
@@ -75,6 +85,7 @@ impl Links {
         // A connection that fails at its first breath concerns nobody.
         let connection = Connection::accept(stream, address, tls).ok()?;
         let evicted = self.crowded();
+        self.counters.accepted += 1;
         self.insert(registry, now, connection, false);
         evicted
     }
@@ -118,6 +129,9 @@ impl Links {
     /// Gives the connection away, or drops it.
     pub(crate) fn remove(&mut self, registry: &Registry, link: LinkId) -> Option<Connection> {
         let link = self.table.try_remove(link.0 as usize)?;
+        if let Stage::Handshake { dialled: false } | Stage::Stranger = link.stage {
+            self.counters.strangers += 1;
+        }
         Some(link.connection.release(registry))
     }
 

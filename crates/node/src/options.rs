@@ -26,6 +26,15 @@ pub struct WorkerCommand {
     pub environment: Vec<(OsString, OsString)>,
 }
 
+/// Where a node's metrics are read.
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub address: SocketAddr,
+    /// Names that requests may ask for, beside IP addresses and `localhost`. Any other is refused:
+    /// a web page could have given its own host's name our address.
+    pub names: Vec<String>,
+}
+
 #[derive(Debug)]
 pub struct Options {
     pub name: Name,
@@ -34,6 +43,8 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// A Unix socket for programs of the same user.
     pub socket: Option<PathBuf>,
+    /// Metrics over HTTP, to whoever can connect.
+    pub http: Option<Http>,
     /// Nodes of the cluster to link with, `HOST:PORT`.
     pub join: Vec<String>,
     pub data: PathBuf,

@@ -13,6 +13,8 @@ pub(crate) enum Source {
     Worker(u32),
     WorkerExit(u32),
     WorkerStderr(u32),
+    HttpListener,
+    Http(u32),
 }
 
 const KINDS: u32 = 32;
@@ -28,6 +30,8 @@ impl Source {
             Self::Worker(index) => (5, index),
             Self::WorkerExit(index) => (6, index),
             Self::WorkerStderr(index) => (7, index),
+            Self::HttpListener => (8, 0),
+            Self::Http(index) => (9, index),
         };
         Token(kind << KINDS | index as usize)
     }
@@ -43,6 +47,8 @@ impl Source {
             5 => Self::Worker(index),
             6 => Self::WorkerExit(index),
             7 => Self::WorkerStderr(index),
+            8 => Self::HttpListener,
+            9 => Self::Http(index),
             kind => unreachable!("no token of kind {kind} was ever given out"),
         }
     }

@@ -130,6 +130,10 @@ impl Daemon {
 
     /// What is left here of anyone, in words; nothing if there is nothing.
     pub(crate) fn leftovers(&self) -> Option<String> {
+        let counters = self.node.figures(wire::units::Time(0)).counters;
+        if counters.accepted != counters.gone() {
+            return Some(format!("tasks that nobody knows the end of: {counters:?}"));
+        }
         let tally = self.node.tally();
         let (buffers, workers) = (self.buffers.len(), self.workers.len());
         let clean = tally == logic::slots::Tally::default() && buffers == 0 && workers == 0;

@@ -12,6 +12,15 @@ pub fn monotonic_nanoseconds() -> u64 {
     seconds * 1_000_000_000 + rest
 }
 
+/// Nanoseconds that the threads of this process have been on processors, in user and kernel mode.
+pub fn own_processor_nanoseconds() -> u64 {
+    let used =
+        clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("every Linux has this clock");
+    let seconds = u64::try_from(used.tv_sec()).expect("this clock starts at 0");
+    let rest = u64::try_from(used.tv_nsec()).expect("this clock starts at 0");
+    seconds * 1_000_000_000 + rest
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

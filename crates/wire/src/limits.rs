@@ -22,6 +22,12 @@ pub const STRANGERS_MAX: usize = 64;
 /// Bulk connections of one link; a further one ends it.
 pub const BULKS_MAX: usize = 16;
 
+/// Bytes of the head of an HTTP request for a node's metrics: collectors' are a tenth of it.
+pub const HTTP_HEAD_MAX: usize = 4096;
+
+/// Connections for a node's metrics that are open at once; the oldest is closed for a further one.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+
 /// Bytes of one payload that travel in one frame of a bulk connection, so that transfers take turns.
 pub const BULK_CHUNK_MAX: usize = 256 * 1024;
 

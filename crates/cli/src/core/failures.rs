@@ -1,8 +1,9 @@
 //! What is said of failures at the end: each reason once, with the inputs that met it.
 //!
 //! ```text
-//! 3 tasks failed: signal 11 (lines 4, 9, 12)
+//! error[T0102]: 3 tasks failed: signal 11 (segmentation fault) (lines 4, 9, 12)
 //!   | its last lines of standard error, once
+//!   more: farcall explain T0102
 //! ```
 
 use std::collections::BTreeMap;
@@ -10,6 +11,8 @@ use std::fmt::Write as _;
 
 use client::{Failure, Why};
 
+use crate::codes::{self, Code};
+use crate::errors;
 use crate::terminal::{tame, tame_line};
 use crate::values::{count, spell, spell_size};
 
@@ -23,8 +26,8 @@ pub(crate) struct Failures {
     by_reason: BTreeMap<String, Group>,
 }
 
-#[derive(Default)]
 struct Group {
+    code: Code,
     count: u64,
     /// The first ones by position, with their names.
     named: BTreeMap<u64, String>,
@@ -34,7 +37,13 @@ struct Group {
 
 impl Failures {
     pub(crate) fn add(&mut self, index: u64, name: &str, failure: &Failure) {
-        let group = self.by_reason.entry(reason(&failure.why)).or_default();
+        let group = self.by_reason.entry(reason(&failure.why));
+        let group = group.or_insert_with(|| Group {
+            code: codes::of_failure(&failure.why),
+            count: 0,
+            named: BTreeMap::new(),
+            stderr: String::new(),
+        });
         group.count += 1;
         group.named.insert(index, name.to_owned());
         if group.named.len() > NAMED {
@@ -58,6 +67,11 @@ impl Failures {
         for (reason, group) in groups {
             eprint!("{}", group.describe(reason, noun));
         }
+        let codes: BTreeMap<&str, Code> =
+            self.by_reason.values().map(|group| (group.code.code, group.code)).collect();
+        if !codes.is_empty() {
+            eprint!("{}", errors::more(codes.into_values()));
+        }
     }
 }
 
@@ -71,7 +85,8 @@ impl Group {
         };
         let tasks = count(self.count, "task");
         let mut text = format!(
-            "{tasks} failed: {} ({noun}{plural} {}{more})\n",
+            "error[{}]: {tasks} failed: {} ({noun}{plural} {}{more})\n",
+            self.code.code,
             tame_line(reason),
             names.join(", ")
         );
@@ -96,17 +111,8 @@ fn reason(why: &Why) -> String {
     }
 }
 
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        4 => " (illegal instruction)",
-        6 => " (abort)",
-        7 => " (bus error)",
-        8 => " (arithmetic error)",
-        9 => " (killed)",
-        11 => " (segmentation fault)",
-        15 => " (terminated)",
-        _ => "",
-    }
+fn signal_name(signal: i32) -> String {
+    codes::signals::of(signal).map_or_else(String::new, |signal| format!(" ({})", signal.short))
 }
 
 #[cfg(test)]
@@ -129,7 +135,7 @@ mod tests {
         let (reason, group) = failures.by_reason.first_key_value().unwrap();
         assert_eq!(
             group.describe(reason, "line"),
-            "3 tasks failed: signal 11 (segmentation fault) (lines 4, 9, 12)\n  | oh·[2J\n  | no\n"
+            "error[T0102]: 3 tasks failed: signal 11 (segmentation fault) (lines 4, 9, 12)\n  | oh·[2J\n  | no\n"
         );
     }
 
@@ -145,7 +151,7 @@ mod tests {
         let (reason, group) = failures.by_reason.first_key_value().unwrap();
         assert_eq!(
             group.describe(reason, "line"),
-            "1000 tasks failed: exit code 7 (lines 1, 2, 3, 4, 5, 6, 7, 8 and 992 more)\n"
+            "error[T0101]: 1000 tasks failed: exit code 7 (lines 1, 2, 3, 4, 5, 6, 7, 8 and 992 more)\n"
         );
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::codes;
 use crate::errors::{Complaint, complaint, file};
 
 /// An iterator over inputs. One that cannot be read ends it, and leaves word in `trouble`.
@@ -60,7 +61,7 @@ impl Inputs {
             // Not opened yet: a pipe can be read once.
             let kind = std::fs::metadata(path).map_err(|error| file("read", path, &error))?;
             if kind.is_dir() {
-                return Err(complaint("E0103", format!("{} is a folder", path.display()))
+                return Err(complaint(&codes::E0103, format!("{} is a folder", path.display()))
                     .help(format!("name the files in it, as {}/*", path.display())));
             }
         }

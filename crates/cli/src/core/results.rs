@@ -11,6 +11,7 @@ use client::{Failure, Output, Why};
 use serde::Serialize;
 
 use super::inputs::{Inputs, Names};
+use crate::codes;
 use crate::errors::{Complaint, complaint, file};
 
 pub(crate) enum Results {
@@ -55,6 +56,7 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct Reason {
+    code: &'static str,
     kind: &'static str,
     text: String,
 }
@@ -71,7 +73,7 @@ impl Results {
                         other.display(),
                         path.display()
                     );
-                    return Err(complaint("E0104", what).help("run them with a folder each"));
+                    return Err(complaint(&codes::E0104, what).help("run them with a folder each"));
                 }
             }
         }
@@ -182,7 +184,8 @@ fn json(index: u64, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
     let (node, attempt, ran, failure) = match result {
         Ok(output) => (Some(output.node()), output.attempt(), output.ran(), None),
         Err(failure) => {
-            let reason = Reason { kind: failure.why.kind(), text: failure.why.to_string() };
+            let (code, kind) = (codes::of_failure(&failure.why).code, failure.why.kind());
+            let reason = Reason { code, kind, text: failure.why.to_string() };
             (failure.node.as_deref(), failure.attempt, failure.ran, Some(reason))
         }
     };

@@ -11,6 +11,7 @@ use anyhow::Context;
 
 use super::scene::Scene;
 use super::{TILE, TRACER, blank, check_size};
+use crate::codes;
 use crate::errors::complaint;
 use crate::progress::Progress;
 
@@ -57,7 +58,7 @@ pub(super) fn draw(scene: &Scene) -> anyhow::Result<Vec<u8>> {
     }
     let status = child.wait().context("cannot wait for the serial process")?;
     drawn.map_err(|error| {
-        complaint("E0405", "the picture was not drawn in one process")
+        complaint(&codes::E0405, "the picture was not drawn in one process")
             .note(format!("{error}; the process ended with {status}"))
             .help("run `farcall demo --quick` to see whether a smaller picture can be drawn")
     })?;

@@ -9,6 +9,7 @@ use node::Jail;
 use serde::Deserialize;
 use transport::Name;
 
+use crate::codes;
 use crate::config;
 use crate::errors::complaint;
 use crate::values;
@@ -22,13 +23,14 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or Ctrl-C, which let running tasks end first; a second one does not. Every
 /// TCP address is served with TLS, and only those with a certificate of this user's authority are
 /// let in; the Unix socket is for programs of the same user.
-#[derive(Args)]
+#[derive(Args, Default)]
 #[command(after_help = "\
 Examples:
   farcall node                                            for this machine
   farcall node --listen 0.0.0.0:4114                      for others, too
   farcall node --listen 0.0.0.0:4114 --join host-a --token farcall1-…
                                                           as part of host-a's cluster
+  farcall node --http 127.0.0.1:9114                      with metrics
   farcall node --config /etc/farcall/node.toml
 
 A configuration file has the same names:
@@ -46,6 +48,17 @@ pub(crate) struct Node {
     /// standard input
     #[arg(long, value_name = "T")]
     token: Option<String>,
+    /// Serve metrics (/metrics, for Prometheus) and health (/healthz) over HTTP at this address,
+    /// read-only, to whoever can connect; on loopback unless --http-anyone [default: not at all]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// A name that requests for metrics may call this host by, beside its addresses and localhost;
+    /// may be given several times
+    #[arg(long, value_name = "HOST")]
+    http_name: Vec<String>,
+    /// Serve metrics at an address that other hosts reach: whoever reaches it can read them
+    #[arg(long)]
+    http_anyone: bool,
     /// Tasks at a time [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     slots: Option<u32>,
@@ -92,6 +105,9 @@ struct Written {
     listen: Vec<SocketAddr>,
     join: Vec<String>,
     token: Option<String>,
+    http: Option<SocketAddr>,
+    http_name: Vec<String>,
+    http_anyone: bool,
     slots: Option<u32>,
     name: Option<String>,
     data: Option<PathBuf>,
@@ -106,6 +122,7 @@ pub(super) struct Settings {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) join: Vec<String>,
     pub(super) token: Option<String>,
+    pub(super) http: Option<node::Http>,
     pub(super) slots: u32,
     pub(super) name: Name,
     pub(super) name_is_default: bool,
@@ -142,21 +159,36 @@ impl Settings {
             }
             socket = socket.or_else(|| Some(config::socket(&data)));
         }
+        let anyone = flags.http_anyone || written.http_anyone;
+        let http = flags.http.or(written.http);
+        if let Some(address) = http.filter(|at| !at.ip().is_loopback() && !anyone) {
+            return Err(complaint(
+                &codes::E0109,
+                format!("metrics at {address} are open to others"),
+            )
+            .note("whoever reaches that address can read them, without any certificate")
+            .help(format!("write --http 127.0.0.1:{}, or add --http-anyone", address.port()))
+            .into());
+        }
+        let names = either(flags.http_name, written.http_name);
+        let http = http.map(|address| node::Http { address, names });
         let grace = match (flags.grace, &written.grace) {
             (Some(grace), _) => grace,
-            (None, Some(text)) => values::duration(text)
-                .map_err(|what| complaint("E0403", what).help("correct `grace` in the file"))?,
+            (None, Some(text)) => values::duration(text).map_err(|what| {
+                complaint(&codes::E0403, what).help("correct `grace` in the file")
+            })?,
             (None, None) => GRACE,
         };
         let token = flags.token.or(written.token);
         if token.is_some() && join.is_empty() {
-            return Err(complaint("E0105", "a token was given, but no node to show it to")
+            return Err(complaint(&codes::E0105, "a token was given, but no node to show it to")
                 .help("add --join HOST")
                 .into());
         }
         Ok(Self {
             listen,
             join,
+            http,
             token,
             slots: flags.slots.or(written.slots).unwrap_or(sys::cpu::usable().get() as u32).max(1),
             name,
@@ -181,7 +213,7 @@ impl Written {
         if written.token.is_some() {
             let opened = sys::files::open_private(path);
             opened.map_err(|error| {
-                complaint("E0305", format!("{} holds a token", path.display()))
+                complaint(&codes::E0305, format!("{} holds a token", path.display()))
                     .note(error.to_string())
                     .help(format!("run `chmod 600 {}`", path.display()))
             })?;

@@ -168,6 +168,7 @@ impl Slots {
             self.classes[class].workers.push(at);
             self.house(class);
             let class = self.classes[class].class.clone();
+            self.counters.workers_started += 1;
             self.effects.push_back(Effect::Start { worker: WorkerId(at as u32), class });
             return Step::Helped;
         }

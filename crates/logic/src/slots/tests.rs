@@ -47,6 +47,10 @@ fn check(size: u32, script: &[(u64, Step, &str)]) {
         take(&mut slots, &mut results, now, step.clone());
         slots.settle(now);
         let effects: Vec<Effect> = std::iter::from_fn(|| slots.poll_effect()).collect();
+        let Counters { accepted, .. } = slots.counters();
+        let (running, waiting) = slots.running_and_waiting();
+        let here = u64::from(running + waiting);
+        assert_eq!(accepted, slots.counters().gone() + here, "after step {number}, {step:?}");
         assert_eq!(describe(&effects), *want, "after step {number}, {step:?}, of {script:#?}");
     }
 }
