@@ -6,13 +6,16 @@
 //! replaced where the kernel lacks them.
 //!
 //! - [`process`]: start a program with nothing inherited, learn how it ended, end all it started
+//! - [`cgroup`], [`namespace`]: what bounds a group of processes, and what it sees of the host
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
+pub mod cgroup;
 pub mod process;
+pub mod namespace;
 pub mod cpu;
 pub mod network;
 pub mod proc;

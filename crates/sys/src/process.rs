@@ -11,18 +11,20 @@
 //! (the double fork of daemons) gives it to the nearest *subreaper* above; every spawned program is
 //! one, so the walk still meets it. If the program itself ends, what it leaves behind goes to the
 //! next subreaper: a daemon that called [`become_subreaper`] finds it with [`end_adopted`].
-//! Where cgroups are at hand `cgroup.kill` does all this at once.
+//! A control group (`cgroup`) or a pid namespace ([`stay_behind`]) does all this at once.
 
 mod inherited;
 mod spawn;
 mod child;
 mod tree;
+mod first;
 mod pidfd;
 
 pub use child::Child;
+pub use first::stay_behind;
 pub use inherited::inherited;
 pub use pidfd::Exit;
-pub use spawn::{Spawn, Stderr};
+pub use spawn::{Spawn, Stderr, try_namespaces, try_user_namespace};
 pub use tree::{become_subreaper, end_adopted, kill_tree};
 
 #[cfg(test)]

@@ -22,6 +22,8 @@
 //!
 //! What this host cannot do is told in the [`Report`], never skipped in silence.
 
+mod abilities;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,8 @@ use landlock::{
 };
 use sys::Pid;
 use sys::limits::{self, Limit, Resource};
+
+pub use abilities::{Ability, AbilityState, abilities, strict_is_possible};
 
 /// How much a worker gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! its cost does not grow with the daemon's memory. `std::process::Command` does that too, but not
 //! with steps of ours in between.
 
-use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +16,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
 use super::child::Child;
+use crate::namespace::Namespaces;
 use crate::{Error, Pid, files};
 
 /// A program to be started. The child gets a session of its own, dies with the *thread* that
@@ -32,6 +33,10 @@ pub struct Spawn {
     /// What the child has open, and by which number. Nothing else stays open but 0, 1 and 2.
     pub descriptors: Vec<(OwnedFd, RawFd)>,
     pub stderr: Stderr,
+    /// New namespaces to be born into; in that of pids it is the first process.
+    pub namespaces: Option<Namespaces>,
+    /// Control groups to be born into, by their entrances.
+    pub groups: Vec<OwnedFd>,
 }
 
 /// Where a child's error output goes.
@@ -59,11 +64,13 @@ impl Spawn {
             env: Vec::new(),
             descriptors: Vec::new(),
             stderr: Stderr::Null,
+            namespaces: None,
+            groups: Vec::new(),
         }
     }
 
     /// Starts it. When this returns, the program runs, or an error tells which step failed.
-    pub fn start(self) -> Result<Child, Error> {
+    pub fn start(mut self) -> Result<Child, Error> {
         let program = self.program.clone();
         let path = c_string(self.program.as_os_str())?;
         let mut args = vec![path.clone()];
@@ -74,13 +81,25 @@ impl Spawn {
         for (name, value) in &self.env {
             env.push(c_string(&[name.as_os_str(), value].join(OsStr::new("=")))?);
         }
+        let namespaces = self.namespaces;
+        let groups: Vec<RawFd> = self.groups.iter().map(AsRawFd::as_raw_fd).collect();
         let descriptors = self.descriptors()?;
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        let maps = [(c"/proc/self/setgroups", c"deny".to_owned())].into_iter().chain([
+            (c"/proc/self/uid_map", c_string(OsStr::new(&format!("0 {uid} 1")))?),
+            (c"/proc/self/gid_map", c_string(OsStr::new(&format!("0 {gid} 1")))?),
+        ]);
+        let maps: Vec<_> = maps.filter(|_| namespaces == Some(Namespaces::ByUser)).collect();
         let order = Order {
             program: path.as_ptr(),
             args: &null_terminated(&args),
             env: &null_terminated(&env),
             moves: &descriptors.iter().map(|(fd, to)| (fd.as_raw_fd(), *to)).collect::<Vec<_>>(),
-            parent: Pid::own(),
+            flags: namespaces.map_or(0, Namespaces::flags),
+            groups: &groups,
+            maps: &maps,
+            // Whoever is the first of its namespace has no parent there.
+            parent: if namespaces.is_some() { Pid(0) } else { Pid::own() },
             step: AtomicUsize::new(0),
             errno: AtomicI32::new(0),
         };
@@ -97,9 +116,9 @@ impl Spawn {
 
     /// All descriptors of the child, 0, 1 and 2 among them, each first moved above all numbers
     /// asked for, so that no move overwrites the source of another.
-    fn descriptors(self) -> Result<Vec<(OwnedFd, RawFd)>, Error> {
-        let mut wanted = self.descriptors;
-        match self.stderr {
+    fn descriptors(&mut self) -> Result<Vec<(OwnedFd, RawFd)>, Error> {
+        let mut wanted = std::mem::take(&mut self.descriptors);
+        match std::mem::replace(&mut self.stderr, Stderr::Null) {
             Stderr::Inherit => {
                 wanted.push((files::duplicate_above(&io::stderr(), NUMBER_MAX + 1)?, 2));
             }
@@ -144,13 +163,20 @@ struct Order<'a> {
     args: &'a [*const c_char],
     env: &'a [*const c_char],
     moves: &'a [(RawFd, RawFd)],
+    /// Namespaces.
+    flags: c_int,
+    groups: &'a [RawFd],
+    /// Files and what to write to them, to be someone in a new user namespace.
+    maps: &'a [(&'static CStr, CString)],
     parent: Pid,
     step: AtomicUsize,
     errno: AtomicI32,
 }
 
 /// What the child does, by the index it notes before each.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 8] = [
+    "entering its control groups",
+    "mapping its user",
     "leaving the session",
     "arranging to die with the parent",
     "adopting orphans",
@@ -164,7 +190,8 @@ fn clone(order: &Order<'_>) -> io::Result<Child> {
     // u128 for the alignment that the stack must have.
     let mut stack: Vec<u128> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
     let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let flags =
+        libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | order.flags;
     let mut pidfd: c_int = -1;
     // A handler of ours must not run in the child, where it would act on our memory in our name.
     let mask = set_signal_mask(u64::MAX);
@@ -210,11 +237,25 @@ fn become_program(order: &Order) -> i32 {
     let begin = |step: usize| order.step.store(step, Ordering::Release);
 
     begin(0);
+    for &group in order.groups {
+        if let Err(errno) = write_all(group, b"0") {
+            return errno;
+        }
+    }
+
+    begin(1);
+    for (file, text) in order.maps {
+        if let Err(errno) = write_file(file, text.as_bytes()) {
+            return errno;
+        }
+    }
+
+    begin(2);
     if let Err(errno) = nix::unistd::setsid() {
         return errno as i32;
     }
 
-    begin(1);
+    begin(3);
     if let Err(errno) = prctl::set_pdeathsig(Signal::SIGKILL) {
         return errno as i32;
     }
@@ -223,17 +264,17 @@ fn become_program(order: &Order) -> i32 {
         return libc::ESRCH;
     }
 
-    begin(2);
+    begin(4);
     if let Err(errno) = prctl::set_child_subreaper(true) {
         return errno as i32;
     }
 
-    begin(3);
+    begin(5);
     if let Err(errno) = close_all_at_exec() {
         return errno;
     }
 
-    begin(4);
+    begin(6);
     for &(from, to) in order.moves {
         // SAFETY: the table of descriptors is this process's own copy, in which nothing is owned
         // by a Rust value. The copy made stays open at exec, unlike its source.
@@ -242,12 +283,62 @@ fn become_program(order: &Order) -> i32 {
         }
     }
 
-    begin(5);
+    begin(7);
     default_signals();
     // SAFETY: program, arguments and environment are NUL-terminated strings in null-terminated
     // lists that the waiting parent keeps.
     unsafe { libc::execve(order.program, order.args.as_ptr(), order.env.as_ptr()) };
     last_errno()
+}
+
+/// One write, as the kernel's own files take it.
+fn write_all(descriptor: RawFd, text: &[u8]) -> Result<(), i32> {
+    // SAFETY: the kernel reads `text`, which lives through the call.
+    let written = unsafe { libc::write(descriptor, text.as_ptr().cast(), text.len()) };
+    if written < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+fn write_file(path: &CStr, text: &[u8]) -> Result<(), i32> {
+    // SAFETY: the path is NUL-terminated and static. The descriptor ends with this process's table,
+    // if not before: it is closed at exec.
+    let opened = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    if opened < 0 {
+        return Err(last_errno());
+    }
+    write_all(opened, text)
+}
+
+/// Tries whether the host lets us start programs in such namespaces.
+pub fn try_namespaces(namespaces: Namespaces) -> Result<(), Error> {
+    try_flags(namespaces.flags()).map_err(Error::kernel("make namespaces"))
+}
+
+/// Tries whether a process may have a user namespace of its own.
+pub fn try_user_namespace() -> Result<(), Error> {
+    try_flags(libc::CLONE_NEWUSER).map_err(Error::kernel("make a user namespace"))
+}
+
+/// Makes a process with these flags that ends at once.
+fn try_flags(flags: c_int) -> io::Result<()> {
+    extern "C" fn end(_: *mut c_void) -> c_int {
+        0
+    }
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK_BYTES / size_of::<u128>());
+    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | flags;
+    let mask = set_signal_mask(u64::MAX);
+    // SAFETY: the child runs `end` on `stack`, which is ours alone, and leaves our memory at once,
+    // for which CLONE_VFORK holds this thread. It touches nothing.
+    let pid = unsafe { libc::clone(end, top.cast(), flags, ptr::null_mut()) };
+    let error = io::Error::last_os_error();
+    set_signal_mask(mask);
+    drop(stack);
+    if pid < 0 {
+        return Err(error);
+    }
+    // SAFETY: waits for the child just made, by its number, which is its own until then.
+    unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+    Ok(())
 }
 
 /// Has exec close every descriptor, whoever forgot to ask for it.
