@@ -6,6 +6,7 @@
 //! | `config.toml` in the credentials folder | every command that uses a cluster |
 //! | `--config FILE` | `farcall node` |
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -14,6 +15,9 @@ use transport::Name;
 
 use crate::codes;
 use crate::errors::{Complaint, complaint, file};
+
+/// Where a node listens that was told nothing.
+pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4114);
 
 /// `config.toml`.
 #[derive(Debug, Default, Deserialize)]

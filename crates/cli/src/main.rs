@@ -8,6 +8,7 @@ mod core;
 mod node;
 mod auth;
 mod status;
+mod doctor;
 mod explain;
 mod completions;
 mod man;
@@ -39,6 +40,7 @@ Examples:
   farcall core run ./libsum.so a.txt b.txt      a task for each file
   farcall node                                  offer this machine's cores
   farcall status --nodes host-a                 what the cluster is doing
+  farcall doctor                                what this host can do, and what it cannot
   farcall explain E0201                         more about an error";
 
 #[derive(Subcommand)]
@@ -50,6 +52,7 @@ enum Command {
     #[command(subcommand)]
     Auth(auth::Auth),
     Status(status::Status),
+    Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Completions(completions::Completions),
     Man(man::Man),
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Node(node) => node.run(),
         Command::Auth(auth) => auth.run(),
         Command::Status(status) => status.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Explain(explain) => explain.run(),
         Command::Man(man) => man.run::<Farcall>(),
         Command::Completions(completions) => completions.run::<Farcall>(),

@@ -25,7 +25,7 @@ use crate::codes;
 use crate::errors::{self, Complaint, complaint, file};
 use crate::terminal;
 pub(crate) use settings::Node;
-use settings::Settings;
+pub(crate) use settings::Settings;
 
 impl Node {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {

@@ -151,6 +151,14 @@ impl Cluster {
     }
 }
 
+/// Where a node of this address listens for TCP; `None` if it is the path of a Unix socket.
+pub fn address(node: &str) -> Result<Option<std::net::SocketAddr>, Error> {
+    Ok(match resolve(node)? {
+        Target::Tcp(address) => Some(address),
+        Target::Unix(_) => None,
+    })
+}
+
 /// What this user shows to nodes. Where the cluster was begun, it is made at first use.
 fn credentials(folder: &Path) -> Result<Credentials, Error> {
     let load = || {

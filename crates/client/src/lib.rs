@@ -40,7 +40,7 @@ mod status;
 mod outcome;
 mod error;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, address};
 pub use core::Core;
 pub use error::Error;
 pub use handle::Handle;

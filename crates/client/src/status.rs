@@ -1,6 +1,6 @@
 //! What the nodes of a cluster are doing, for people and their tools.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use wire::member::State;
 use wire::status::Report;
@@ -23,6 +23,8 @@ pub struct NodeReport {
     pub agent: String,
     /// How long it has been up.
     pub up: Duration,
+    /// When it started, by its own clock and to a second or two.
+    pub started: SystemTime,
     /// Tasks that it runs at a time.
     pub slots: u32,
     /// Clients with a link to it.
@@ -78,6 +80,9 @@ pub struct MemberReport {
 
 impl From<Report> for NodeReport {
     fn from(report: Report) -> Self {
+        // A node's lives are numbered by the second in which they began.
+        let own = report.members.iter().find(|member| member.name == report.node);
+        let started = Duration::from_secs(own.map_or(0, |own| own.life.min(1 << 40)));
         let clients = report.users.into_iter().map(|user| ClientReport {
             name: user.name.into(),
             running: user.running,
@@ -104,6 +109,7 @@ impl From<Report> for NodeReport {
         Self {
             agent: report.agent,
             up: report.up.into(),
+            started: SystemTime::UNIX_EPOCH + started,
             slots: report.slots,
             clients: clients.collect(),
             workers: workers.collect(),

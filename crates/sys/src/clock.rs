@@ -12,6 +12,17 @@ pub fn monotonic_nanoseconds() -> u64 {
     seconds * 1_000_000_000 + rest
 }
 
+/// Whether something keeps this host's clock by others' (NTP, PTP), as the kernel was told; `None`
+/// where it may not be asked.
+pub fn is_synchronised() -> Option<bool> {
+    // SAFETY: zero is a value of each of its fields, all integers; `modes` of 0 only asks.
+    let mut asked = unsafe { std::mem::zeroed::<libc::timex>() };
+    // SAFETY: the kernel writes one `timex` to `asked`, ours alone during the call, and sets
+    // nothing, since `modes` is 0.
+    let state = unsafe { libc::adjtimex(&raw mut asked) };
+    (state >= 0).then_some(state != libc::TIME_ERROR && asked.status & libc::STA_UNSYNC == 0)
+}
+
 /// Nanoseconds that the threads of this process have been on processors, in user and kernel mode.
 pub fn own_processor_nanoseconds() -> u64 {
     let used =

@@ -137,6 +137,31 @@ pub fn create_private(path: &Path) -> Result<File, Error> {
         .map_err(Error::file("create", path))
 }
 
+/// What a file system has left, and what it forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that a user who is not root may still write.
+    pub free: u64,
+    /// Files that may still be made; `None` where they are not counted.
+    pub files: Option<u64>,
+    pub read_only: bool,
+    /// Nothing in it can be executed, nor loaded as a library.
+    pub no_exec: bool,
+}
+
+/// Of the file system that a path is on.
+pub fn room(path: &Path) -> Result<Room, Error> {
+    let found = nix::sys::statvfs::statvfs(path)
+        .map_err(Error::file("look at the file system of", path))?;
+    let has = |flag| found.flags().contains(flag);
+    Ok(Room {
+        free: found.blocks_available().saturating_mul(found.fragment_size()),
+        files: (found.files() > 0).then_some(found.files_available()),
+        read_only: has(nix::sys::statvfs::FsFlags::ST_RDONLY),
+        no_exec: has(nix::sys::statvfs::FsFlags::ST_NOEXEC),
+    })
+}
+
 /// Rights that new files of this process never get. For the whole process, so: at its start.
 pub fn set_creation_mask(without: u32) {
     umask(Mode::from_bits_truncate(without));

@@ -22,6 +22,7 @@
 
 mod watched;
 pub mod connection;
+pub mod stranger;
 pub mod token;
 pub mod tls;
 pub mod credentials;

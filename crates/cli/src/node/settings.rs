@@ -14,8 +14,6 @@ use crate::config;
 use crate::errors::complaint;
 use crate::values;
 
-const LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4114);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Offer this host's cores to the cluster
@@ -118,24 +116,31 @@ struct Written {
 }
 
 /// Everything decided.
-pub(super) struct Settings {
-    pub(super) listen: Vec<SocketAddr>,
-    pub(super) join: Vec<String>,
-    pub(super) token: Option<String>,
-    pub(super) http: Option<node::Http>,
-    pub(super) slots: u32,
-    pub(super) name: Name,
-    pub(super) name_is_default: bool,
-    pub(super) data: PathBuf,
-    pub(super) jail: Jail,
-    pub(super) socket: Option<PathBuf>,
-    pub(super) socket_is_default: bool,
-    pub(super) grace: Duration,
-    pub(super) home: PathBuf,
+pub(crate) struct Settings {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) join: Vec<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) http: Option<node::Http>,
+    pub(crate) slots: u32,
+    pub(crate) name: Name,
+    pub(crate) name_is_default: bool,
+    pub(crate) data: PathBuf,
+    pub(crate) jail: Jail,
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) socket_is_default: bool,
+    pub(crate) grace: Duration,
+    pub(crate) home: PathBuf,
+}
+
+impl Node {
+    /// As if the command line had nothing but this.
+    pub(crate) fn with_config(config: Option<PathBuf>) -> Self {
+        Self { config, ..Self::default() }
+    }
 }
 
 impl Settings {
-    pub(super) fn gather(flags: Node) -> anyhow::Result<Self> {
+    pub(crate) fn gather(flags: Node) -> anyhow::Result<Self> {
         let written = match &flags.config {
             Some(path) => Written::read(path)?,
             None => Written::default(),
@@ -155,7 +160,7 @@ impl Settings {
         // An embedded node listens where its owner says, and nowhere else.
         if !flags.embedded {
             if listen.is_empty() {
-                listen.push(LISTEN);
+                listen.push(config::LISTEN);
             }
             socket = socket.or_else(|| Some(config::socket(&data)));
         }
