@@ -71,12 +71,23 @@ pub(super) fn look(
     }
     match named(nodes) {
         Err(error) => section.add(found(Mark::Fail, format!("{error:#}")).breaks(Good::Cluster)),
+        Ok((_, named)) if named.is_empty() => {}
         Ok((from, named)) => {
-            if !named.is_empty() {
-                let what = format!("{} named by {from}", count(named.len() as u64, "node"));
-                section.add(found(Mark::Ok, what));
+            let what = format!("{} named by {from}", count(named.len() as u64, "node"));
+            section.add(found(Mark::Ok, what));
+            known
+                .nodes
+                .extend(named.iter().filter_map(|node| client::address(node).ok().flatten()));
+            let home = Cluster::home();
+            let shows = |role| Credentials::load(&home, role).is_ok_and(|own| own.is_some());
+            if shows(Role::Client) || shows(Role::Admin) {
+                ask_all(&named, &home, &mut section);
+            } else {
+                // Asking would make one where the authority's key is; here nothing is made.
+                let what = "no certificate of a client is here to ask them with";
+                section
+                    .add(found(Mark::Warn, what).breaks(Good::Cluster).remedy("farcall auth init"));
             }
-            ask_all(&named, &mut section, &mut known);
         }
     }
     known.nodes.sort();
@@ -126,7 +137,8 @@ fn here(socket: &PathBuf, section: &mut Section, known: &mut Known) -> bool {
     };
     let pid = sys::socket::peer_credentials(&stream).map(|peer| peer.pid);
     drop(stream);
-    let report = match ask(&shown.to_string()) {
+    // The kernel tells the node who we are; without credentials none can be made by asking.
+    let report = match ask(&shown.to_string(), Path::new("/dev/null")) {
         Ok(report) => report,
         Err(why) => {
             let what = format!("a node has {shown}, but does not answer: {why}");
@@ -157,13 +169,12 @@ fn here(socket: &PathBuf, section: &mut Section, known: &mut Known) -> bool {
 }
 
 /// All at once: one that is silent takes ten seconds.
-fn ask_all(named: &[String], section: &mut Section, known: &mut Known) {
+fn ask_all(named: &[String], home: &Path, section: &mut Section) {
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let asked: Vec<_> = named.iter().map(|node| scope.spawn(|| ask(node))).collect();
+        let asked: Vec<_> = named.iter().map(|node| scope.spawn(|| ask(node, home))).collect();
         asked.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
     for (node, answer) in named.iter().zip(answers) {
-        known.nodes.extend(client::address(node).ok().flatten());
         match answer.unwrap_or_else(|_| Err("the question failed".to_owned())) {
             Err(why) => {
                 let what = format!("{node} does not answer: {why}");
@@ -180,7 +191,7 @@ fn ask_all(named: &[String], section: &mut Section, known: &mut Known) {
     }
 }
 
-fn ask(node: &str) -> Result<NodeReport, String> {
+fn ask(node: &str, home: &Path) -> Result<NodeReport, String> {
     let failed = |error: client::Error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
@@ -190,7 +201,7 @@ fn ask(node: &str) -> Result<NodeReport, String> {
         }
         text
     };
-    let cluster = Cluster::connect([node]).map_err(failed)?;
+    let cluster = Cluster::connect_with([node], home).map_err(failed)?;
     // It tells of others, too; it was the first to be asked.
     let first = cluster.status(PATIENCE).into_iter().next();
     first.ok_or_else(|| "it said nothing".to_owned())?.report

@@ -8,6 +8,7 @@
 //! and in each case the end of the connection within seconds, after few bytes. Metrics are read by
 //! anyone, so there it is looked for what else can be done.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -29,14 +30,11 @@ const GRACE: Duration = Duration::from_secs(3);
 
 pub(super) fn look(known: Known, http: Option<SocketAddr>) -> Section {
     let mut section = Section::new("Ports, as a stranger meets them", &[Good::Closed]);
-    let http = http.or(known.http).map(near);
-    let mut nodes: Vec<SocketAddr> = known.nodes.into_iter().map(near).collect();
-    let mut others: Vec<SocketAddr> = known.others.into_iter().map(near).collect();
-    nodes.dedup();
-    others.retain(|other| !nodes.contains(other));
-    let authority = known.authority;
+    let http = http.or(known.http);
+    let Known { nodes, mut others, authority, .. } = known;
+    others.retain(|other| !nodes.contains(other) && http != Some(*other));
     // All at once: a silent stranger is given five seconds.
-    let found = std::thread::scope(|scope| {
+    let probed = std::thread::scope(|scope| {
         let nodes = nodes.iter().map(|&at| scope.spawn(move || node(at, authority)));
         let others = others.iter().map(|&at| scope.spawn(move || other(at)));
         let http = http.iter().map(|&at| scope.spawn(move || metrics(at)));
@@ -44,15 +42,11 @@ pub(super) fn look(known: Known, http: Option<SocketAddr>) -> Section {
         let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<Finding>>| thread.join();
         all.into_iter().map(join).collect::<Vec<_>>()
     });
-    for findings in found {
-        let failed = |_| vec![found_none("a probe of a port failed")];
+    for findings in probed {
+        let failed = |_| vec![found(Mark::Warn, "a probe of a port failed").breaks(Good::Closed)];
         section.findings.extend(findings.unwrap_or_else(failed));
     }
     section
-}
-
-fn found_none(what: &str) -> Finding {
-    found(Mark::Warn, what).breaks(Good::Closed)
 }
 
 /// Where this host itself reaches a listener on all its addresses.
@@ -109,7 +103,8 @@ fn visit(address: SocketAddr) -> Option<Visit> {
     let patience = Duration::from(STRANGER_PATIENCE) + GRACE;
     let attempts = attempts();
     let met = std::thread::scope(|scope| {
-        let meet = |attempt: &Attempt| meet(address, attempt.disguise, &attempt.says, patience);
+        let meet =
+            |attempt: &Attempt| meet(near(address), attempt.disguise, &attempt.says, patience);
         let all: Vec<_> =
             attempts.iter().map(|attempt| scope.spawn(move || meet(attempt))).collect();
         all.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
@@ -121,6 +116,7 @@ fn visit(address: SocketAddr) -> Option<Visit> {
         encrypted: false,
         authority: None,
     };
+    let mut complaints: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut reached = false;
     for (attempt, met) in attempts.iter().zip(met) {
         let Ok(Ok(met)) = met else { continue };
@@ -129,32 +125,38 @@ fn visit(address: SocketAddr) -> Option<Visit> {
         visit.slowest = visit.slowest.max(met.after);
         visit.encrypted |= met.encrypted;
         visit.authority = visit.authority.or(met.authority);
-        let complaint = judge(attempt.disguise, &met);
-        visit
-            .complaints
-            .extend(complaint.map(|what| format!("a stranger who {} {what}", attempt.who)));
+        if let Some(what) = judge(attempt.disguise, &met) {
+            complaints.entry(what).or_default().push(attempt.who);
+        }
+    }
+    for (what, who) in complaints {
+        visit.complaints.push(format!("a stranger who {} {what}", who.join(", or ")));
     }
     reached.then_some(visit)
 }
 
 /// What was wrong with how a stranger was met.
 fn judge(disguise: Disguise, met: &Met) -> Option<String> {
-    let mut input = BytesMut::from(met.heard.as_slice());
-    let mut understood = false;
-    while let Ok(Some(frame)) = wire::frame::take(&mut input, CONTROL_BODY_MAX) {
-        let Ok((_, message)) = wire::decode(frame) else { break };
-        understood = true;
-        match message {
-            Message::Welcome(_) => {
-                return Some("is let in, and could run tasks here".to_owned());
-            }
-            Message::Status(_) => return Some("is told what the node is doing".to_owned()),
-            _ => {}
-        }
-    }
     // An alert of TLS: version 3, and its level and meaning are all that it tells.
     let is_alert = disguise == Disguise::Plain && met.heard.starts_with(&[0x15, 3]);
-    if !met.heard.is_empty() && !understood && !is_alert {
+    let mut refused = false;
+    let mut input = BytesMut::from(met.heard.as_slice());
+    while let Ok(Some(frame)) = wire::frame::take(&mut input, CONTROL_BODY_MAX) {
+        match wire::decode(frame) {
+            Ok((_, Message::Welcome(_))) => {
+                return Some("is let in, and could run tasks here".to_owned());
+            }
+            Ok((_, Message::Status(_))) => {
+                return Some("is told what the node is doing".to_owned());
+            }
+            // These are the words in which a node refuses; without TLS it has none.
+            Ok((_, Message::VersionAnswer { .. } | Message::Goodbye(_))) => {
+                refused = disguise != Disguise::Plain;
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    if !met.heard.is_empty() && !refused && !is_alert {
         let heard = String::from_utf8_lossy(&met.heard[..met.heard.len().min(40)]).into_owned();
         return Some(format!("is answered: \"{}\"", tame_line(&heard)));
     }
@@ -206,7 +208,7 @@ fn open(address: SocketAddr, visit: &Visit, mark: Mark) -> Vec<Finding> {
 
 /// What else a node of ours listens at: metrics, or a protocol that knows no authentication.
 fn other(address: SocketAddr) -> Vec<Finding> {
-    if get(address, "GET", &address.to_string())
+    if get(address, "GET", &near(address).to_string())
         .is_some_and(|page| page.contains("farcall_node_info"))
     {
         return metrics(address);
@@ -226,7 +228,7 @@ fn other(address: SocketAddr) -> Vec<Finding> {
 }
 
 fn metrics(address: SocketAddr) -> Vec<Finding> {
-    let Some(page) = get(address, "GET", &address.to_string()) else {
+    let Some(page) = get(address, "GET", &near(address).to_string()) else {
         return vec![found(Mark::Note, format!("no metrics are served at {address}"))];
     };
     if !page.contains("farcall_node_info") {
@@ -235,7 +237,7 @@ fn metrics(address: SocketAddr) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     let fail = |what: String| found(Mark::Fail, what).breaks(Good::Closed);
-    if get(address, "POST", &address.to_string())
+    if get(address, "POST", &near(address).to_string())
         .is_none_or(|page| !page.starts_with("HTTP/1.1 405"))
     {
         findings.push(fail(format!("{address} answers more than reading")));
@@ -262,7 +264,10 @@ fn metrics(address: SocketAddr) -> Vec<Finding> {
 /// The answer to one request; `None` if there is none.
 fn get(address: SocketAddr, method: &str, host: &str) -> Option<String> {
     let says = format!("{method} /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    let met = meet(address, Disguise::Plain, says.as_bytes(), Duration::from_secs(3)).ok()?;
+    let met = meet(near(address), Disguise::Plain, says.as_bytes(), Duration::from_secs(3)).ok()?;
     let text = String::from_utf8_lossy(&met.heard).into_owned();
     text.starts_with("HTTP/").then_some(text)
 }
+
+#[cfg(test)]
+mod tests;
