@@ -11,8 +11,8 @@
 mod host;
 mod jail;
 mod keys;
-mod cluster;
 mod ports;
+mod cluster;
 mod listeners;
 mod findings;
 

@@ -5,10 +5,10 @@
 
 mod demo;
 mod core;
+mod doctor;
 mod node;
 mod auth;
 mod status;
-mod doctor;
 mod explain;
 mod completions;
 mod man;

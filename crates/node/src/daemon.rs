@@ -145,7 +145,8 @@ impl Daemon {
                 Some(listener)
             }
         };
-        let http = options.http.as_ref().map(|http| Http::listen(http, poll.registry()));
+        let http =
+            options.http.as_ref().map(|http| Http::listen(http, poll.registry(), unix_seconds()));
         let http = http.transpose()?;
         let tls = |source| Error::Transport { source };
         let (listen_tls, dial_tls) = match &options.credentials {
@@ -713,7 +714,7 @@ fn now() -> Time {
     Time(monotonic_nanoseconds())
 }
 
-pub(crate) fn unix_seconds() -> u64 {
+fn unix_seconds() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

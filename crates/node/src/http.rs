@@ -27,10 +27,11 @@ use slab::Slab;
 use wire::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_MAX, STRANGER_PATIENCE};
 use wire::units::{Span, Time};
 
+use crate::Error;
 use crate::links::Counters;
 use crate::options;
 use crate::source::Source;
-use crate::{Error, http::metrics::Turns};
+use metrics::Turns;
 use request::{Answer, Page, Status};
 
 /// Connections taken in one turn: a flood of them must not hold up tasks.
@@ -73,7 +74,12 @@ enum Stage {
 }
 
 impl Http {
-    pub(crate) fn listen(options: &options::Http, registry: &Registry) -> Result<Self, Error> {
+    /// `born`: when the node started, in seconds since 1970.
+    pub(crate) fn listen(
+        options: &options::Http,
+        registry: &Registry,
+        born: u64,
+    ) -> Result<Self, Error> {
         let wanted = options.address;
         let failed = |source| Error::Http { address: wanted.to_string(), source };
         let mut listener = TcpListener::bind(wanted).map_err(failed)?;
@@ -88,7 +94,7 @@ impl Http {
             ready: BTreeSet::new(),
             answered: [0; Status::ALL.len()],
             turns: Turns::default(),
-            born: crate::daemon::unix_seconds(),
+            born,
         })
     }
 

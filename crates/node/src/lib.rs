@@ -15,10 +15,10 @@
 #![forbid(unsafe_code)]
 
 mod daemon;
+mod http;
 mod links;
 mod join;
 mod workers;
-mod http;
 mod payloads;
 mod bulk;
 mod store;

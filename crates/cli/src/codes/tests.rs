@@ -1,3 +1,5 @@
+//! The catalogue against the command that uses it: nothing unused, nothing that does not parse.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

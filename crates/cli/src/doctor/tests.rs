@@ -1,3 +1,5 @@
+//! How findings are told, whatever they are.
+
 use super::findings::{Findings, Good, Mark, Section, found};
 
 fn findings() -> Findings {

@@ -1,3 +1,5 @@
+//! Every page, by its parts and by what a formatter says of it.
+
 use std::io::Write as _;
 use std::process::{Command as Program, Stdio};
 

@@ -1,3 +1,5 @@
+//! Heads of requests, and what is made of them.
+
 use super::{Answer, Page, Status, judge};
 use wire::limits::HTTP_HEAD_MAX;
 
