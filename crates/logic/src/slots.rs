@@ -853,22 +853,6 @@ impl Slots {
 
     // What people ask.
 
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// Tasks that run now, and those that wait for a worker.
-    pub fn running_and_waiting(&self) -> (u32, u32) {
-        let fronts = self.workers.iter().filter_map(|(_, worker)| worker.tasks.front());
-        // A task of a client that has gone is nobody's any more, though its worker has not ended.
-        let is_known = |task: &&Task| {
-            let user = self.users.get(task.link.0 as usize).and_then(Option::as_ref);
-            user.is_some_and(|user| user.id == task.user)
-        };
-        let running = fronts.filter(is_known).count() as u32;
-        (running, self.tasks.saturating_sub(running))
-    }
-
     pub fn users(&self) -> Vec<status::User> {
         let user = |(link, user): (usize, &Option<User>)| {
             let user = user.as_ref()?;

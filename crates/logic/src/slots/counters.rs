@@ -3,6 +3,8 @@
 use wire::task::Status;
 use wire::units::Span;
 
+use super::{Slots, Task};
+
 /// How a task ended, without its particulars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -95,5 +97,23 @@ impl Counters {
     pub(super) fn end(&mut self, status: &Status, ran: Span) {
         self.ended[Ending::of(status) as usize] += 1;
         self.ran = Span(self.ran.0.saturating_add(ran.0));
+    }
+}
+
+impl Slots {
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Tasks that run now, and those that wait for a worker.
+    pub fn running_and_waiting(&self) -> (u32, u32) {
+        let fronts = self.workers.iter().filter_map(|(_, worker)| worker.tasks.front());
+        // A task of a client that has gone is nobody's any more, though its worker has not ended.
+        let is_known = |task: &&Task| {
+            let user = self.users.get(task.link.0 as usize).and_then(Option::as_ref);
+            user.is_some_and(|user| user.id == task.user)
+        };
+        let running = fronts.filter(is_known).count() as u32;
+        (running, self.tasks.saturating_sub(running))
     }
 }
