@@ -62,6 +62,24 @@ fn a_node_that_runs_here_is_found_and_refuses_strangers() {
 }
 
 #[test]
+fn named_nodes_are_asked_and_probed() {
+    let machine = Machine::new();
+    machine.run("auth init");
+    let (_node, address) = machine.start_node("--name well --socket elsewhere.sock");
+    let ran = machine.run(&format!("doctor --security --json --nodes {address}"));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let fine = marked(&ran, "ok");
+    assert!(fine.iter().any(|what| what.starts_with(&format!("{address}: open to strangers: no"))));
+    machine.run(&format!("doctor --nodes {address}")).says(&format!("{address} answers: farcall"));
+    // A node of another cluster at that address is told, too.
+    let other = Machine::new();
+    other.run("auth init");
+    let ran = other.run(&format!("doctor --json --nodes {address}"));
+    fails(&ran, &[&address, "does not answer"]);
+    assert!(marked(&ran, "warn").iter().any(|what| what.contains("belongs to another cluster")));
+}
+
+#[test]
 fn it_changes_nothing() {
     let machine = Machine::new();
     let (_node, address) = machine.start_node("--name well");

@@ -159,7 +159,11 @@ impl Findings {
         for (good, broken) in self.goods() {
             let line = match broken {
                 None => format!("{}: yes", good.name()),
-                Some(finding) => format!("{}: no, because {}", good.name(), finding.what),
+                // What stands behind a semicolon says what to do; it was said above.
+                Some(finding) => {
+                    let why = finding.what.split("; ").next().unwrap_or_default();
+                    format!("{}: no, because {why}", good.name())
+                }
             };
             let line = indented(&line, 4);
             text += &format!("  {}", line.strip_prefix("    ").unwrap_or(&line));

@@ -45,12 +45,19 @@ fn describe(ability: &Ability) -> Finding {
     }
 }
 
-/// Remedies of the jail are sentences, not commands.
+/// Remedies of the jail are sentences; where one command does it, that is more to the point.
 fn advised(mark: Mark, what: String, remedy: Option<&str>) -> Finding {
-    match remedy {
-        Some(remedy) => found(mark, format!("{what}; {remedy}")),
-        None => found(mark, what),
-    }
+    let command = match remedy {
+        None => return found(mark, what),
+        Some(words) if words.contains("Delegate=yes") => {
+            "systemd-run --user --scope -p Delegate=yes farcall node"
+        }
+        Some(words) if words.contains("user.max_user_namespaces") => {
+            "sysctl -w user.max_user_namespaces=10000"
+        }
+        Some(words) => return found(mark, format!("{what}; {words}")),
+    };
+    found(mark, what).remedy(command)
 }
 
 type Judge = fn(&str) -> Option<Finding>;
