@@ -166,6 +166,11 @@ fn nodes_that_do_not_answer_and_files_that_cannot_be_read_are_failures() {
     let ran = machine.run(&format!("doctor --json --nodes {nobody}"));
     fails(&ran, &[&nobody.to_string(), "does not answer"]);
     assert!(!works(&ran, "other hosts"));
+    let config = machine.write("node.toml", "slots = 3\nlisten = [\"127.0.0.1:0\"]\n");
+    let ran = machine.run(&format!("doctor --json --config {}", config.display()));
+    let fine = marked(&ran, "ok");
+    let told = format!("has 3 slots ({}), and its keys are in", config.display());
+    assert!(fine.iter().any(|what| what.contains(&told)), "{fine:?}");
     let config = machine.write("node.toml", "slots = 2\nsluts = 3\n");
     let ran = machine.run(&format!("doctor --json --config {}", config.display()));
     fails(&ran, &["node.toml:2"]);

@@ -268,6 +268,8 @@ fn nothing_but_reading_is_answered() {
         assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
         assert!(!answer.contains("farcall_"), "{answer}");
     }
+    let page = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil\r\n\r\n");
+    assert!(target.say(page).starts_with("HTTP/1.1 403 "));
     let none = target.say("GET /metrics HTTP/1.1\r\n\r\n");
     assert!(none.starts_with("HTTP/1.1 400 "), "{none}");
     target.metrics();

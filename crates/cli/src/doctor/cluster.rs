@@ -13,7 +13,7 @@ use super::findings::{Finding, Good, Mark, Section, found};
 use super::listeners;
 use crate::cluster::Nodes;
 use crate::config::{self, Config};
-use crate::node::Settings;
+use crate::node::{Node, Settings};
 use crate::values::{count, spell};
 
 /// How long a node may take to answer.
@@ -47,10 +47,7 @@ pub(super) fn look(
             section.add(found(Mark::Fail, what).breaks(Good::Tasks).remedy("farcall node --help"));
         }
         Ok(settings) => {
-            if let Some(file) = file {
-                section
-                    .add(found(Mark::Ok, format!("{} holds the node's settings", file.display())));
-            }
+            section.findings.extend(origins(settings, file));
             known.nodes.extend(&settings.listen);
             known.http = settings.http.as_ref().map(|http| http.address);
             sockets.extend(settings.socket.clone());
@@ -93,6 +90,29 @@ pub(super) fn look(
     known.nodes.sort();
     known.nodes.dedup();
     (section, known)
+}
+
+/// What a node that is started here would do, and where that is said.
+fn origins(settings: &Settings, file: Option<&Path>) -> Option<Finding> {
+    let plain = Settings::gather(Node::with_config(None)).ok()?;
+    let from = |is_plain: bool| match file {
+        Some(file) if !is_plain => format!("({})", file.display()),
+        _ => "(default)".to_owned(),
+    };
+    let listen: Vec<String> = settings.listen.iter().map(SocketAddr::to_string).collect();
+    let what = format!(
+        "a node that is started here listens at {} {}, keeps its files in {} {}, has {} {}, and \
+         its keys are in {} {}",
+        listen.join(" and "),
+        from(settings.listen == plain.listen),
+        settings.data.display(),
+        from(settings.data == plain.data),
+        count(settings.slots.into(), "slot"),
+        from(settings.slots == plain.slots),
+        settings.home.display(),
+        from(settings.home == plain.home),
+    );
+    Some(found(Mark::Ok, what))
 }
 
 /// `config.toml` of this user.

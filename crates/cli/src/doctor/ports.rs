@@ -26,7 +26,7 @@ use crate::terminal::tame_line;
 /// What a stranger may be told: a handshake with its certificates, and a refusal in words.
 const ANSWER_MAX: u64 = 8 * 1024;
 /// How much longer than it promises a loaded host may take.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) fn look(known: Known, http: Option<SocketAddr>) -> Section {
     let mut section = Section::new("Ports, as a stranger meets them", &[Good::Closed]);

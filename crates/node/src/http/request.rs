@@ -11,6 +11,7 @@ const HEADERS_MAX: usize = 64;
 pub(super) enum Status {
     Ok,
     BadRequest,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     Misdirected,
@@ -19,9 +20,10 @@ pub(super) enum Status {
 }
 
 impl Status {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Ok,
         Self::BadRequest,
+        Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Misdirected,
@@ -33,6 +35,7 @@ impl Status {
         match self {
             Self::Ok => 200,
             Self::BadRequest => 400,
+            Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Misdirected => 421,
@@ -45,6 +48,7 @@ impl Status {
         match self {
             Self::Ok => "OK",
             Self::BadRequest => "Bad Request",
+            Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::Misdirected => "Misdirected Request",
@@ -58,6 +62,7 @@ impl Status {
         match self {
             Self::Ok => "ok",
             Self::BadRequest => "this is no request of HTTP/1.1 for a path on this node",
+            Self::Forbidden => "web pages of others may not read this",
             Self::NotFound => "there are /metrics and /healthz",
             Self::MethodNotAllowed => "this is read-only: GET and HEAD",
             Self::Misdirected => {
@@ -96,7 +101,8 @@ impl Answer {
         };
         format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}\
-             Connection: close\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n",
+             Connection: close\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+             Cross-Origin-Resource-Policy: same-origin\r\n\r\n",
             status.code(),
             status.phrase()
         )
@@ -126,6 +132,10 @@ pub(super) fn judge(bytes: &[u8], names: &[String]) -> Option<Answer> {
         // Health checks of old balancers; no browser is as old.
         (None, None) if request.version == Some(0) => {}
         (None, _) | (Some(_), Some(_)) => return refuse(Status::BadRequest),
+    }
+    // Only browsers say on behalf of which page they ask.
+    if request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("origin")) {
+        return refuse(Status::Forbidden);
     }
     let with_body = match method {
         "GET" => true,

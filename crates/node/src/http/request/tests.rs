@@ -84,6 +84,29 @@ fn a_host_is_an_address_or_a_name_that_was_given() {
 }
 
 #[test]
+fn pages_of_others_read_nothing() {
+    for origin in ["http://evil.example", "null", "http://localhost"] {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\norigin: {origin}\r\n\r\n");
+        refuses(&head, Status::Forbidden);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_confuse_it(
+        start in proptest::sample::select(vec!["", "GET /metrics HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: "]),
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..HTTP_HEAD_MAX),
+    ) {
+        let mut head = start.as_bytes().to_vec();
+        head.extend(bytes);
+        head.truncate(HTTP_HEAD_MAX);
+        let answer = judge(&head, &[]);
+        // A head that is as long as it may be is not waited for any longer.
+        proptest::prop_assert!(answer.is_some() || head.len() < HTTP_HEAD_MAX);
+    }
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_half_of_one_is_waited_for() {
     let whole = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for end in 0..whole.len() {
