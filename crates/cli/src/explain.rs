@@ -53,7 +53,7 @@ fn find(text: &str) -> Result<Found, Complaint> {
     let code = codes::find(text).map(Found::Code);
     let found = code.or_else(|| signals::find(text).map(Found::Signal));
     found.ok_or_else(|| {
-        let unknown = complaint(&codes::E0108, format!("there is no code `{}`", tame_line(text)));
+        let unknown = complaint(&codes::E0109, format!("there is no code `{}`", tame_line(text)));
         match codes::near(text).as_slice() {
             [] => unknown.help("list them with `farcall explain`"),
             near => unknown

@@ -47,7 +47,7 @@ impl Man {
             let named = |page: &&Page| page.name == wanted || page.name == stated;
             let page = pages.iter().find(named).ok_or_else(|| {
                 let names: Vec<&str> = pages.iter().map(|page| page.name.as_str()).collect();
-                complaint(&codes::E0108, format!("there is no page {wanted}"))
+                complaint(&codes::E0109, format!("there is no page {wanted}"))
                     .note(format!("there are {}", names.join(", ")))
                     .help("print one of them, or all with `farcall man DIR`")
             })?;

@@ -41,13 +41,13 @@ fn failed_tasks_have_codes_in_words_and_in_json() {
 fn an_unknown_code_names_those_near_it() {
     let machine = Machine::new();
     machine.run("explain E0210").complains(&[
-        "error[E0108]",
+        "error[E0109]",
         "E0211",
         "help: run `farcall explain E0211`",
     ]);
     machine
         .run("explain nonsense")
-        .complains(&["error[E0108]", "list them with `farcall explain`"]);
+        .complains(&["error[E0109]", "list them with `farcall explain`"]);
     machine.run("explain").says("E0201  no node can be reached\n").says("T0104  ");
 }
 
@@ -83,5 +83,5 @@ fn pages_are_written_to_a_folder_or_printed_one_by_one() {
     assert_eq!(machine.run("man --page farcall-node").stdout, node);
     machine.run("man --page core-run").says(".TH farcall-core-run 1");
     machine.run("man").says(".TH farcall 1");
-    machine.run("man --page nonsense").complains(&["error[E0108]", "there is no page"]);
+    machine.run("man --page nonsense").complains(&["error[E0109]", "there is no page"]);
 }

@@ -221,7 +221,7 @@ fn an_address_that_others_reach_is_refused_unless_insisted_on() {
     let machine = Machine::new();
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9114"] {
         machine.run(&format!("node --listen 127.0.0.1:0 --http {address}")).complains(&[
-            "error[E0109]",
+            "error[E0108]",
             "are open to others",
             "--http-anyone",
         ]);

@@ -168,7 +168,7 @@ impl Settings {
         let http = flags.http.or(written.http);
         if let Some(address) = http.filter(|at| !at.ip().is_loopback() && !anyone) {
             return Err(complaint(
-                &codes::E0109,
+                &codes::E0108,
                 format!("metrics at {address} are open to others"),
             )
             .note("whoever reaches that address can read them, without any certificate")
