@@ -35,6 +35,7 @@ fn works(ran: &Ran, good: &str) -> bool {
 fn fails(ran: &Ran, words: &[&str]) {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let failures = marked(ran, "fail");
+    assert!(failures.iter().all(|what| !what.ends_with('\n')), "without remedies: {failures:?}");
     let found = failures.iter().any(|what| words.iter().all(|word| what.contains(word)));
     assert!(found, "no {words:?} among {failures:?}");
 }
@@ -275,6 +276,32 @@ fn a_full_data_folder_is_a_failure() {
 fn a_read_only_data_folder_is_a_failure() {
     let Some(ran) = with_data("ro,size=2g", "true") else { return };
     fails(&ran, &["the data folder", "read-only"]);
+}
+
+#[test]
+fn a_host_without_namespaces_has_no_strict_jail_and_says_why() {
+    let machine = Machine::new();
+    let forbid = "echo 0 > /proc/sys/user/max_user_namespaces; \
+                  echo 0 > /proc/sys/user/max_pid_namespaces";
+    let forbidden = Command::new("unshare").args(["-Ur", "sh", "-e", "-c", forbid]).output();
+    if !forbidden.is_ok_and(|forbidden| forbidden.status.success()) {
+        eprintln!("skipped: namespaces cannot be forbidden here");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    let script = format!("{forbid}; \"$0\" doctor --json");
+    command.args(["-Ur", "sh", "-e", "-c", &script, env!("CARGO_BIN_EXE_farcall")]);
+    command.env("FARCALL_HOME", machine.home()).env("XDG_STATE_HOME", machine.path("state"));
+    command.env("XDG_RUNTIME_DIR", machine.path("run")).env_remove("FARCALL_NODES");
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let ran = Ran { code: output.status.code(), stdout, stderr: String::new() };
+    assert!(!works(&ran, "jail strict") && works(&ran, "tasks"), "{ran:?}");
+    let warnings = marked(&ran, "warn");
+    let told = |what: &String| {
+        what.contains("level strict") && what.ends_with("sysctl -w user.max_user_namespaces=10000")
+    };
+    assert!(warnings.iter().any(told), "{warnings:?}");
 }
 
 #[test]

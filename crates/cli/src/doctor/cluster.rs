@@ -67,7 +67,11 @@ pub(super) fn look(
         section.add(found(Mark::Note, "no node of this user runs here").remedy("farcall node"));
     }
     match named(nodes) {
-        Err(error) => section.add(found(Mark::Fail, format!("{error:#}")).breaks(Good::Cluster)),
+        Err(error) => section.add(
+            found(Mark::Fail, format!("{error:#}"))
+                .breaks(Good::Cluster)
+                .remedy("farcall explain E0403"),
+        ),
         Ok((_, named)) if named.is_empty() => {}
         Ok((from, named)) => {
             let what = format!("{} named by {from}", count(named.len() as u64, "node"));
@@ -151,7 +155,8 @@ fn here(socket: &PathBuf, section: &mut Section, known: &mut Known) -> bool {
             return false;
         }
         Err(error) => {
-            section.add(found(Mark::Warn, format!("{shown} cannot be used: {error}")));
+            let what = format!("{shown} cannot be used: {error}");
+            section.add(found(Mark::Warn, what).remedy(format!("ls -l {shown}")));
             return false;
         }
     };

@@ -12,6 +12,8 @@ use super::findings::{Finding, Good, Mark, Section, found};
 use crate::node::Settings;
 use crate::values::{count, spell_size};
 
+/// The processes that have most memory.
+const LARGEST: &str = "ps -eo pid,rss,args --sort=-rss | head";
 const MIB: u64 = 1 << 20;
 /// How long the system's resolver may take: without a name server it waits for half a minute.
 const RESOLVING: Duration = Duration::from_secs(3);
@@ -39,7 +41,8 @@ fn program() -> Finding {
         Ok(path) if !path.to_string_lossy().ends_with(" (deleted)") => {
             found(Mark::Ok, format!("farcall {version}, {}", path.display()))
         }
-        _ => found(Mark::Warn, format!("farcall {version}, whose file was replaced or removed")),
+        _ => found(Mark::Warn, format!("farcall {version}, whose file was replaced or removed"))
+            .remedy("start what still runs of it again"),
     }
 }
 
@@ -49,7 +52,9 @@ fn kernel() -> Finding {
     let what = format!("Linux {release} on {arch}");
     match version(&release) {
         Some(found_version) if found_version < (5, 4) => {
-            found(Mark::Fail, format!("{what}: a node needs 5.4 or newer")).breaks(Good::Tasks)
+            found(Mark::Fail, format!("{what}: a node needs 5.4 or newer"))
+                .breaks(Good::Tasks)
+                .remedy("install a newer kernel")
         }
         Some(_) => found(Mark::Ok, what),
         None => found(Mark::Warn, format!("{what}: its version cannot be read")),
@@ -83,8 +88,8 @@ fn memory() -> Option<Finding> {
     let (free, total) = (field("MemAvailable")?, field("MemTotal")?);
     let what = format!("{} of memory, {} of it free", spell_size(total), spell_size(free));
     Some(match free {
-        0..67_108_864 => found(Mark::Fail, what).breaks(Good::Tasks),
-        67_108_864..268_435_456 => found(Mark::Warn, what),
+        0..67_108_864 => found(Mark::Fail, what).breaks(Good::Tasks).remedy(LARGEST),
+        67_108_864..268_435_456 => found(Mark::Warn, what).remedy(LARGEST),
         _ => found(Mark::Ok, what),
     })
 }
@@ -146,7 +151,10 @@ fn disk(what: &str, path: &Path, severity: Mark) -> Vec<Finding> {
     let room = match sys::files::room(&there) {
         Ok(room) => room,
         Err(error) => {
-            return vec![breaks(found(severity, format!("{what} {shown}: {error}")))];
+            let told = format!("{what} {shown}: {error}");
+            return vec![
+                breaks(found(severity, told)).remedy(format!("ls -ld {}", there.display())),
+            ];
         }
     };
     let elsewhere = match severity {

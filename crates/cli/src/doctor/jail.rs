@@ -9,10 +9,16 @@ pub(super) fn look() -> Section {
     for ability in jail::abilities() {
         section.add(describe(&ability));
     }
-    if let Err(why) = jail::strict_is_possible() {
+    let told = |section: &Section| {
+        section.findings.iter().any(|finding| finding.breaks == Some(Good::JailStrict))
+    };
+    if let Err(why) = jail::strict_is_possible()
+        && !told(&section)
+    {
         section.add(
             found(Mark::Warn, format!("no jail of level strict can be put up here: {why}"))
-                .breaks(Good::JailStrict),
+                .breaks(Good::JailStrict)
+                .remedy("farcall node --jail user"),
         );
     }
     for (file, wanted) in SYSCTLS {
@@ -28,6 +34,8 @@ fn describe(ability: &Ability) -> Finding {
     let breaks = match what {
         what if what.starts_with("limits of memory") => Some(Good::Limits),
         what if what.starts_with("limits of where files") => Some(Good::JailUser),
+        what if what.starts_with("a view of its own") => Some(Good::JailStrict),
+        what if what.starts_with("a list of system calls") => Some(Good::JailStrict),
         _ => None,
     };
     match &ability.state {

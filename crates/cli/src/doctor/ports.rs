@@ -185,9 +185,7 @@ fn node(address: SocketAddr, authority: Option<Fingerprint>) -> Vec<Finding> {
     }
     if !visit.encrypted {
         let what = format!("what listens at {address} is no node of Farcall: it speaks no TLS");
-        findings.push(
-            found(Mark::Warn, what).remedy(format!("ss -ltnp 'sport = :{}'", address.port())),
-        );
+        findings.push(found(Mark::Warn, what).remedy(whose(address)));
     } else if let (Some(own), Some(theirs)) = (authority, visit.authority)
         && own != theirs
     {
@@ -197,11 +195,16 @@ fn node(address: SocketAddr, authority: Option<Fingerprint>) -> Vec<Finding> {
     findings
 }
 
+/// The command that tells which process it is.
+fn whose(address: SocketAddr) -> String {
+    format!("ss -ltnp 'sport = :{}'", address.port())
+}
+
 fn open(address: SocketAddr, visit: &Visit, mark: Mark) -> Vec<Finding> {
     let finding = |complaint: &String| {
         found(mark, format!("{address}: open to strangers: {complaint}"))
             .breaks(Good::Closed)
-            .remedy(format!("ss -ltnp 'sport = :{}'", address.port()))
+            .remedy(whose(address))
     };
     visit.complaints.iter().map(finding).collect()
 }
@@ -224,7 +227,7 @@ fn other(address: SocketAddr) -> Vec<Finding> {
     let what = format!(
         "{address} of our node is a protocol without authentication: {who} can use it ({complaint})"
     );
-    vec![found(mark, what).breaks(Good::Closed)]
+    vec![found(mark, what).breaks(Good::Closed).remedy(whose(address))]
 }
 
 fn metrics(address: SocketAddr) -> Vec<Finding> {
@@ -233,10 +236,10 @@ fn metrics(address: SocketAddr) -> Vec<Finding> {
     };
     if !page.contains("farcall_node_info") {
         let what = format!("what listens at {address} serves no metrics of a node");
-        return vec![found(Mark::Warn, what)];
+        return vec![found(Mark::Warn, what).remedy(whose(address))];
     }
     let mut findings = Vec::new();
-    let fail = |what: String| found(Mark::Fail, what).breaks(Good::Closed);
+    let fail = |what: String| found(Mark::Fail, what).breaks(Good::Closed).remedy(whose(address));
     if get(address, "POST", &near(address).to_string())
         .is_none_or(|page| !page.starts_with("HTTP/1.1 405"))
     {
