@@ -30,6 +30,18 @@ pub enum Scene {
     Ship,
     /// What a queued task costs the client.
     Memory,
+    /// Jobs of protocol v1, one after the other.
+    V1Latency,
+    /// Jobs of protocol v1, pipelined.
+    V1Throughput,
+    /// Jobs of protocol v1 that are large.
+    V1Large,
+    /// The first task of a worker, by its jail.
+    Start,
+    /// A no-op task, by its worker's jail.
+    Noop,
+    /// The first task of a core that the node has never seen.
+    Fresh,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,6 +60,8 @@ pub enum Floor {
     RatioAtLeast(f64),
     AtMost(f64),
     AtLeast(f64),
+    /// The figure less its reference of the same round.
+    MoreAtMost(f64),
 }
 
 /// Finds a figure by its name. An unknown name is a mistake in `tasks` or in the table.
@@ -72,8 +86,10 @@ impl Figure {
     }
 }
 
-use Floor::{AtLeast, AtMost, RatioAtLeast, RatioAtMost};
-use Scene::{Echo, Latency, Memory, Ship, Throughput};
+use Floor::{AtLeast, AtMost, MoreAtMost, RatioAtLeast, RatioAtMost};
+use Scene::{
+    Echo, Fresh, Latency, Memory, Noop, Ship, Start, Throughput, V1Large, V1Latency, V1Throughput,
+};
 use Unit::{Bytes, Microseconds, PerSecond};
 
 #[rustfmt::skip]
@@ -107,6 +123,24 @@ pub const FIGURES: &[Figure] = &[
 
     row("ours.core.second_use", Ship, "ours, a 64 MiB core to 3 nodes, second use", Bytes).floor(AtMost(0.0)),
     row("ours.queued_task", Memory, "ours, client memory per queued task", Bytes).floor(AtMost(300.0)),
+
+    row("v1.raw.p50", V1Latency, "raw TCP, 64 B there and back, p50", Microseconds),
+    row("v1.job.p50", V1Latency, "protocol v1, a job of 64 B, one at a time, jail user, p50", Microseconds).against("v1.raw.p50").floor(RatioAtMost(2.5)),
+    row("v1.job.p99", V1Latency, "protocol v1, a job of 64 B, one at a time, jail user, p99", Microseconds).against("v1.raw.p50"),
+    row("v1.raw.rate", V1Throughput, "raw TCP, 64 B, 1024 in flight, one a write", PerSecond),
+    row("v1.jobs.rate", V1Throughput, "protocol v1, jobs of 64 B, 64 in flight, jail user", PerSecond).against("v1.raw.rate").floor(AtLeast(150_000.0)),
+    row("v1.raw.large", V1Large, "raw TCP, 40 MiB in and out", PerSecond),
+    row("v1.large", V1Large, "protocol v1, a job of 40 MiB in and out, jail user", PerSecond).against("v1.raw.large").floor(RatioAtLeast(0.5)),
+
+    row("start.none", Start, "first task of a new worker, jail none", Microseconds),
+    row("start.user", Start, "first task of a new worker, jail user", Microseconds).against("start.none"),
+    row("start.strict", Start, "first task of a new worker, jail strict", Microseconds).against("start.none").floor(MoreAtMost(15_000.0)),
+    row("noop.none", Noop, "a no-op task, Unix socket, jail none, p50", Microseconds),
+    row("noop.none.again", Noop, "the same once more: what is noise", Microseconds).against("noop.none"),
+    row("noop.user", Noop, "a no-op task, Unix socket, jail user, p50", Microseconds).against("noop.none"),
+    row("noop.strict", Noop, "a no-op task, Unix socket, jail strict, p50", Microseconds).against("noop.none").floor(RatioAtMost(1.1)),
+
+    row("fresh.core", Fresh, "a 64 KiB core the node never saw, submit to first result, TLS", Microseconds).floor(AtMost(30_000.0)),
 ];
 
 #[cfg(test)]

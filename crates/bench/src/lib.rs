@@ -1,9 +1,10 @@
 //! Figures of Farcall beside the raw reference and its peers, measured in the same run.
 //!
 //! ```text
-//!  tasks ── one scene after the other; in each round raw, ours and the peers take turns
+//!  tasks, cores ── one scene after the other; in each round raw, ours and the peers take turns
 //!    ├─ raw     two processes and a socket: the limit
 //!    ├─ ours    Farcall, through its public library
+//!    ├─ daemon  a node of its own, with the flags under test; v1 drives it
 //!    └─ peers   other people's systems, built on demand
 //!  record ── what came out, against the floors of `figure`
 //!  report ── the same for people and for programs
@@ -16,11 +17,15 @@
 #![forbid(unsafe_code)]
 
 pub mod tasks;
+pub mod cores;
+mod turns;
 pub mod report;
 pub mod record;
 pub mod figure;
 pub mod ours;
 pub mod peers;
+mod v1;
+mod daemon;
 pub mod raw;
 mod reaped;
 pub mod setting;

@@ -54,13 +54,13 @@ pub fn start(_setting: &Setting) -> Result<Box<dyn Ours>, Error> {
     Ok(Box::new(Farcall { _tls: tls, _unix: unix, echo, unix_echo, library }))
 }
 
-fn ours<E: std::error::Error + Send + Sync + 'static>(
+pub(crate) fn ours<E: std::error::Error + Send + Sync + 'static>(
     what: &'static str,
 ) -> impl FnOnce(E) -> Error {
     move |source| Error::Ours { what, source: Box::new(source) }
 }
 
-fn compile(source_text: &str) -> Result<Vec<u8>, Error> {
+pub(crate) fn compile(source_text: &str) -> Result<Vec<u8>, Error> {
     let failed = |why: String| Error::Absent { what: "a compute core", why };
     let folder = std::env::temp_dir().join(format!("farcall-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| failed(error.to_string()))?;

@@ -101,6 +101,13 @@ impl Record {
         Summary::of(rounds.map(|(value, reference)| value / reference).collect())
     }
 
+    /// The figure less its reference of the same round, of every round.
+    pub fn more(&self, figure: &Figure) -> Option<Summary> {
+        let references = self.values(figure.reference?);
+        let rounds = self.values(figure.name).iter().zip(references);
+        Summary::of(rounds.map(|(value, reference)| value - reference).collect())
+    }
+
     pub fn verdict(&self, figure: &Figure) -> Verdict {
         let median = self.summary(figure.name).map(|summary| summary.median);
         let ratio = self.ratio(figure).map(|summary| summary.median);
@@ -110,6 +117,7 @@ impl Record {
             Some(Floor::RatioAtLeast(least)) => ratio.map(|ratio| ratio >= least),
             Some(Floor::AtMost(most)) => median.map(|median| median <= most),
             Some(Floor::AtLeast(least)) => median.map(|median| median >= least),
+            Some(Floor::MoreAtMost(most)) => self.more(figure).map(|more| more.median <= most),
         };
         match holds {
             Some(true) => Verdict::Holds,

@@ -97,6 +97,7 @@ fn bound(floor: Floor, unit: Unit) -> String {
         Floor::RatioAtLeast(ratio) => format!("≥ {ratio}×"),
         Floor::AtMost(most) => format!("≤ {}", amount(most, unit)),
         Floor::AtLeast(least) => format!("≥ {}", amount(least, unit)),
+        Floor::MoreAtMost(most) => format!("≤ + {}", amount(most, unit)),
     }
 }
 

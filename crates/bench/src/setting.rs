@@ -38,6 +38,11 @@ pub struct Effort {
     pub peer_calls: usize,
     /// Tasks with 1 MiB in and 1 MiB out.
     pub echo_tasks: usize,
+    /// Rounds of figures that are one event each: a worker started, a core shipped.
+    pub start_rounds: usize,
+    /// Jobs of protocol v1, pipelined, and with 40 MiB in and out.
+    pub v1_jobs: usize,
+    pub v1_large_jobs: usize,
 }
 
 impl Effort {
@@ -52,6 +57,9 @@ impl Effort {
         pipelined_messages: 400_000,
         peer_calls: 100_000,
         echo_tasks: 200,
+        start_rounds: 30,
+        v1_jobs: 400_000,
+        v1_large_jobs: 10,
     };
 
     /// Enough to see that everything runs; too little to judge by.
@@ -65,5 +73,8 @@ impl Effort {
         pipelined_messages: 40_000,
         peer_calls: 10_000,
         echo_tasks: 30,
+        start_rounds: 5,
+        v1_jobs: 40_000,
+        v1_large_jobs: 3,
     };
 }

@@ -13,6 +13,9 @@ use crate::peers::tonic::Tonic;
 use crate::raw::{Pair, SMALL, Transport, Work};
 use crate::record::{Fate, Record};
 use crate::setting::{Effort, Setting};
+use crate::turns::{
+    Measurement, fate, measure, per_second, percentiles, take_turns, warmed,
+};
 
 const MIB: usize = 1 << 20;
 /// Small messages in a write of the batched reference.
@@ -27,6 +30,10 @@ pub enum Peers {
     Measured,
     LeftOut,
 }
+
+/// Its scenes, in order.
+pub const SCENES: [Scene; 5] =
+    [Scene::Latency, Scene::Throughput, Scene::Echo, Scene::Ship, Scene::Memory];
 
 /// Measures the scenes in order. `say` hears what is being done.
 pub fn run(setting: &Setting, scenes: &[Scene], peers: Peers, say: &dyn Fn(&str)) -> Record {
@@ -48,43 +55,17 @@ pub fn run(setting: &Setting, scenes: &[Scene], peers: Peers, say: &dyn Fn(&str)
             Scene::Echo => subjects.echo(),
             Scene::Ship => subjects.ship(),
             Scene::Memory => subjects.memory(),
+            other => unreachable!("{other:?} is a scene of `cores`"),
         };
         let rounds = match scene {
             Scene::Latency => setting.effort.latency_rounds,
-            Scene::Throughput | Scene::Echo | Scene::Ship | Scene::Memory => setting.effort.rounds,
+            _ => setting.effort.rounds,
         };
         say(&format!("{scene:?}: {rounds} rounds"));
         take_turns(measurements, rounds, &mut record);
     }
     record
 }
-
-fn take_turns(measurements: Vec<Measurement<'_>>, rounds: usize, record: &mut Record) {
-    let mut running = Vec::new();
-    for Measurement { figures, measure } in measurements {
-        match measure {
-            Ok(measure) => running.push((figures, measure)),
-            Err(fate) => record.leave_out(figures, fate),
-        }
-    }
-    for _ in 0..rounds {
-        running.retain_mut(|(figures, measure)| {
-            match measure() {
-                Ok(values) => record.add(figures, &values),
-                Err(error) => record.leave_out(figures, fate(&error)),
-            }
-            record.is_measured(figures[0])
-        });
-    }
-}
-
-/// Values of some figures, in their order, as often as it is called.
-struct Measurement<'a> {
-    figures: &'static [&'static str],
-    measure: Result<Measure<'a>, Fate>,
-}
-
-type Measure<'a> = Box<dyn FnMut() -> Result<Vec<f64>, Error> + 'a>;
 
 /// What can be measured, or why not. A scene's measurements take turns in using it.
 struct Subjects<'a> {
@@ -239,10 +220,6 @@ impl Subjects<'_> {
     }
 }
 
-fn measure<'a>(measure: impl FnMut() -> Result<Vec<f64>, Error> + 'a) -> Measure<'a> {
-    Box::new(measure)
-}
-
 /// The large job's rate, its time per task, and that of the small job in microseconds.
 fn jobs(ours: &mut dyn Ours, effort: Effort) -> Result<Vec<f64>, Error> {
     ours.throughput(effort.few_tasks)?;
@@ -259,40 +236,10 @@ fn jobs(ours: &mut dyn Ours, effort: Effort) -> Result<Vec<f64>, Error> {
     ])
 }
 
-/// So many tasks that the last `tasks` of them are warm.
-fn warmed(tasks: usize) -> usize {
-    tasks + tasks / 10
-}
-
-/// p50 and p99 of the last `tasks` times, in microseconds.
-fn percentiles(mut nanoseconds: Vec<u64>, tasks: usize) -> Vec<f64> {
-    let mut warm = nanoseconds.split_off(nanoseconds.len().saturating_sub(tasks));
-    warm.sort_unstable();
-    let percentile = |share: usize| warm[(warm.len() - 1) * share / 100] as f64 / 1e3;
-    vec![percentile(50), percentile(99)]
-}
-
-fn per_second(tasks: usize, time: Duration) -> f64 {
-    tasks as f64 / time.as_secs_f64()
-}
-
 fn per_task(tasks: usize, time: Duration) -> f64 {
     time.as_secs_f64() * 1e6 / tasks as f64
 }
 
 fn shared<S>(started: Result<S, Error>) -> Result<RefCell<S>, Fate> {
     started.map(RefCell::new).map_err(|error| fate(&error))
-}
-
-fn fate(error: &Error) -> Fate {
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        why = format!("{why}: {error}");
-        cause = error.source();
-    }
-    match error.is_absence() {
-        true => Fate::Skipped(why),
-        false => Fate::Failed(why),
-    }
 }

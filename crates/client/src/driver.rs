@@ -93,7 +93,6 @@ pub(crate) struct State {
     /// When a caller last asked for something.
     used: Time,
     closed: bool,
-    names: Vec<Arc<Name>>,
     /// Nodes on this machine that end with the cluster.
     local: Option<Embedded>,
 }
@@ -138,7 +137,6 @@ impl Shared {
             used: Time(0),
             gather: Gather::default(),
             closed: false,
-            names: Vec::new(),
             local,
         };
         let shared = Arc::new(Self {
@@ -417,8 +415,7 @@ impl State {
             while let Some(effect) = self.dispatch.poll_effect() {
                 match effect {
                     Effect::Ended { task, outcome } => {
-                        let node = outcome.node.as_ref().map(|name| self.names.share(name));
-                        woken.extend(self.tickets.ended(task, settle(outcome, node)));
+                        woken.extend(self.tickets.ended(task, settle(outcome)));
                     }
                     effect => self.nodes.carry_out(now, effect),
                 }
@@ -429,21 +426,5 @@ impl State {
                 return;
             }
         }
-    }
-}
-
-/// Names of nodes, each kept once however many results bear it.
-trait Names {
-    fn share(&mut self, name: &Name) -> Arc<Name>;
-}
-
-impl Names for Vec<Arc<Name>> {
-    fn share(&mut self, name: &Name) -> Arc<Name> {
-        if let Some(known) = self.iter().find(|known| ***known == *name) {
-            return known.clone();
-        }
-        let shared = Arc::new(name.clone());
-        self.push(shared.clone());
-        shared
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use logic::alarms::Alarms;
 use logic::dispatch::{Dispatch, Effect, Event};
 use logic::link::{self, Link, Pass};
 use logic::{LinkId, Payload};
@@ -35,7 +36,7 @@ use crate::error::chain;
 use crate::streams::Streams;
 
 /// Where a node listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     Tcp(SocketAddr),
     Unix(PathBuf),
@@ -64,6 +65,8 @@ struct Node {
     bulks: [Option<Bulk>; BULKS],
     /// Results whose other half is still to come.
     halves: HashMap<u64, Half>,
+    /// It is one of those that are up.
+    counted: bool,
 }
 
 /// One bulk connection of a node's link.
@@ -107,6 +110,13 @@ pub(crate) struct Nodes {
     tls: Option<DialTls>,
     me: Name,
     nodes: Vec<Node>,
+    /// Nodes by where they listen, and those that have said their name by that.
+    by_target: HashMap<Target, usize>,
+    by_name: HashMap<Name, usize>,
+    /// When each node is to be dialled, or its link looked at.
+    alarms: Alarms,
+    /// Nodes that are up.
+    up: usize,
     libraries: HashMap<Hash, Bytes>,
     pub(crate) streams: Streams,
     /// Bytes of programs sent so far.
@@ -122,6 +132,10 @@ impl Nodes {
             tls,
             me,
             nodes: Vec::new(),
+            by_target: HashMap::new(),
+            by_name: HashMap::new(),
+            alarms: Alarms::default(),
+            up: 0,
             libraries: HashMap::new(),
             streams: Streams::default(),
             uploaded: 0,
@@ -131,9 +145,12 @@ impl Nodes {
     }
 
     pub(crate) fn add(&mut self, now: Time, target: Target) {
-        if self.nodes.iter().any(|node| node.target == target) {
+        if self.by_target.contains_key(&target) {
             return;
         }
+        let at = self.nodes.len();
+        self.by_target.insert(target.clone(), at);
+        self.alarms.set(at as u32, now);
         let life = Life::Away { until: now };
         self.nodes.push(Node {
             target,
@@ -145,6 +162,7 @@ impl Nodes {
             token: 0,
             bulks: [const { None }; BULKS],
             halves: HashMap::new(),
+            counted: false,
         });
     }
 
@@ -154,8 +172,7 @@ impl Nodes {
 
     /// Nodes that are up.
     pub(crate) fn up(&self) -> usize {
-        let up = |node: &&Node| matches!(&node.life, Life::Linked(_, link) if link.is_up());
-        self.nodes.iter().filter(up).count()
+        self.up
     }
 
     /// What went wrong where.
@@ -207,12 +224,7 @@ impl Nodes {
     }
 
     pub(crate) fn poll_timeout(&self) -> Time {
-        let due = |node: &Node| match &node.life {
-            Life::Away { until } => *until,
-            Life::Linked(_, link) => link.poll_timeout(),
-            Life::Dialling(_) | Life::Gone => Time::NEVER,
-        };
-        self.nodes.iter().map(due).min().unwrap_or(Time::NEVER)
+        self.alarms.next()
     }
 
     pub(crate) fn has_unread(&self) -> bool {
@@ -221,7 +233,8 @@ impl Nodes {
 
     /// Dials whom it is time to dial, and lets links notice silence.
     pub(crate) fn tick(&mut self, now: Time, dispatch: &mut Dispatch) {
-        for at in 0..self.nodes.len() {
+        while let Some(at) = self.alarms.take_due(now) {
+            let at = at as usize;
             match &mut self.nodes[at].life {
                 Life::Away { until } if *until <= now => self.dial(now, at),
                 Life::Linked(_, link) if link.poll_timeout() <= now => {
@@ -230,7 +243,19 @@ impl Nodes {
                 }
                 Life::Away { .. } | Life::Linked(..) | Life::Dialling(_) | Life::Gone => {}
             }
+            self.wind(at);
         }
+    }
+
+    /// Sets the alarm of a node, after something that may have brought it forward. What moves it back,
+    /// as every message does, need not: it is found out when it rings.
+    fn wind(&mut self, at: usize) {
+        let due = match &self.nodes[at].life {
+            Life::Away { until } => *until,
+            Life::Linked(_, link) => link.poll_timeout(),
+            Life::Dialling(_) | Life::Gone => Time::NEVER,
+        };
+        self.alarms.set(at as u32, due);
     }
 
     /// Starts to connect to a node, for `token`'s events.
@@ -271,6 +296,7 @@ impl Nodes {
         let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
         let hello = Hello { agent, name: self.me.clone(), purpose: Purpose::Client };
         node.life = Life::Linked(connection, Link::dial(now, hello));
+        self.wind(at);
         self.greet(at);
     }
 
@@ -289,6 +315,7 @@ impl Nodes {
         node.trouble = Some(trouble);
         node.life = Life::Away { until: now + node.pause };
         node.pause = Span((node.pause.0 * 2).min(PAUSE_MAX.0));
+        self.wind(at);
     }
 
     fn lost(&mut self, now: Time, at: usize, dispatch: &mut Dispatch, trouble: String) {
@@ -301,6 +328,7 @@ impl Nodes {
                 return;
             }
         }
+        self.up -= usize::from(std::mem::take(&mut self.nodes[at].counted));
         self.nodes[at].halves.clear();
         for bulk in self.nodes[at].bulks.iter_mut().filter_map(Option::take) {
             bulk.release(&self.registry);
@@ -440,21 +468,23 @@ impl Nodes {
     /// Other nodes of the cluster are dialled too.
     fn learn(&mut self, now: Time, members: Vec<Member>) {
         for member in members.into_iter().filter(|member| member.state == MemberState::Here) {
-            let named = |node: &Node| node.name.as_ref() == Some(&member.name);
-            let known = self.nodes.iter().position(named);
+            let known = self.by_name.get(&member.name).copied();
             let addresses = member.addresses.iter().filter_map(|a| a.parse().ok());
             let targets: Vec<Target> = addresses.map(Target::Tcp).collect();
-            let dialled = |target: &Target| self.nodes.iter().any(|node| node.target == *target);
+            let dialled = |target: &Target| self.by_target.contains_key(target);
             if self.tls.is_none() || targets.iter().any(dialled) {
                 continue;
             }
             let Some(target) = targets.into_iter().next() else { continue };
-            match known.map(|at| &mut self.nodes[at]) {
+            match known {
                 None => self.add(now, target),
                 // It has come back at another address.
-                Some(node) if matches!(node.life, Life::Away { .. } | Life::Gone) => {
-                    node.target = target;
-                    node.life = Life::Away { until: now };
+                Some(at) if matches!(self.nodes[at].life, Life::Away { .. } | Life::Gone) => {
+                    self.by_target.insert(target.clone(), at);
+                    let old = std::mem::replace(&mut self.nodes[at].target, target);
+                    self.by_target.remove(&old);
+                    self.nodes[at].life = Life::Away { until: now };
+                    self.wind(at);
                 }
                 Some(_) => {}
             }
@@ -462,11 +492,7 @@ impl Nodes {
     }
 
     fn is_linked_elsewhere(&self, at: usize, name: &Name) -> bool {
-        let mut others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
-        others.any(|(_, node)| {
-            node.name.as_ref() == Some(name)
-                && matches!(&node.life, Life::Linked(_, link) if link.is_up())
-        })
+        self.by_name.get(name).is_some_and(|&other| other != at && self.nodes[other].counted)
     }
 
     /// Carries out what a link's manners ask for.
@@ -489,6 +515,8 @@ impl Nodes {
                     node.pause = PAUSE;
                     node.trouble = None;
                     node.name = Some(welcome.node.clone());
+                    self.up += usize::from(!std::mem::replace(&mut node.counted, true));
+                    self.by_name.insert(welcome.node.clone(), at);
                     node.token = welcome.link;
                     let link = LinkId(at as u32);
                     let (name, slots) = (welcome.node, welcome.slots);

@@ -199,8 +199,8 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Puts an outcome in the caller's terms. `bytes` is the output's, wherever it lay.
-pub(crate) fn settle(outcome: Outcome, node: Option<Arc<Name>>) -> Result<Output, Box<Failure>> {
-    let Outcome { end, attempt, node: name, ran } = outcome;
+pub(crate) fn settle(outcome: Outcome) -> Result<Output, Box<Failure>> {
+    let Outcome { end, attempt, node, ran } = outcome;
     let ran = Duration::from(ran);
     let why = match end {
         End::Status { status: Status::Finished { code: 0 }, output: Payload::Inline(bytes) } => {
@@ -210,7 +210,7 @@ pub(crate) fn settle(outcome: Outcome, node: Option<Arc<Name>>) -> Result<Output
         End::NodeLost => Why::NodeLost,
         End::NoNode => Why::NoNode,
     };
-    Err(Box::new(Failure { why, node: name.map(|name| name.to_string()), attempt, ran }))
+    Err(Box::new(Failure { why, node: node.map(|name| name.to_string()), attempt, ran }))
 }
 
 fn why(status: Status, output: Payload) -> Why {

@@ -21,10 +21,10 @@ fn names_are_unique() {
 }
 
 #[test]
-fn a_floor_on_a_ratio_has_something_to_divide_by() {
+fn a_floor_that_compares_has_something_to_compare_with() {
     for figure in FIGURES {
         match figure.floor {
-            Some(RatioAtMost(_) | RatioAtLeast(_)) => {
+            Some(RatioAtMost(_) | RatioAtLeast(_) | MoreAtMost(_)) => {
                 assert!(figure.reference.is_some(), "{}", figure.name);
             }
             Some(AtMost(_) | AtLeast(_)) | None => (),

@@ -16,6 +16,20 @@ fn three_round_trips_are_the_most() {
 }
 
 #[test]
+fn a_difference_is_of_one_round() {
+    let strict = |values: &[f64]| {
+        let mut record = Record::default();
+        for (none, strict) in [20_000.0, 90_000.0, 20_000.0].iter().zip(values) {
+            record.add(&["start.none"], &[*none]);
+            record.add(&["start.strict"], &[*strict]);
+        }
+        record.verdict(find("start.strict"))
+    };
+    assert_eq!(strict(&[34_000.0, 104_000.0, 34_000.0]), Verdict::Holds);
+    assert_eq!(strict(&[36_000.0, 90_000.0, 36_000.0]), Verdict::Missed);
+}
+
+#[test]
 fn without_a_reference_nobody_knows() {
     assert_eq!(judge(&[], &[30.0]), (None, Verdict::Unknown));
 }

@@ -1,0 +1,105 @@
+//! A `farcall node` with flags of its own, for what a local cluster of the library does not offer.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use client::Cluster;
+
+use crate::error::Error;
+use crate::ours::ours;
+use crate::reaped::Reaped;
+use crate::setting::Setting;
+
+/// Enough for a worker of each class that a scene makes: none has to make room for another.
+const SLOTS: &str = "64";
+
+/// A running node. It ends when its standard input does: with this value.
+pub(crate) struct Daemon {
+    folder: Folder,
+    _input: Option<ChildStdin>,
+    _child: Reaped,
+}
+
+/// Removed when the node has ended.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Daemon {
+    /// Starts a node with these flags and waits until it is ready. One that does not start is absent:
+    /// this build or this host cannot do `what`, for the reason that the node gives.
+    pub(crate) fn start(
+        setting: &Setting,
+        what: &'static str,
+        flags: &[&str],
+    ) -> Result<Self, Error> {
+        let folder = private_folder().map_err(Error::kernel("make a folder"))?;
+        let errors = folder.0.join("errors");
+        let stderr = File::create(&errors).map_err(Error::kernel("make a file"))?;
+        let mut child = Command::new(program(setting))
+            .args(["node", "--embedded", "--name", "bench", "--slots", SLOTS])
+            .arg("--data")
+            .arg(folder.0.join("data"))
+            .arg("--home")
+            .arg(folder.0.join("keys"))
+            .arg("--socket")
+            .arg(folder.0.join("socket"))
+            .args(flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map(Reaped)
+            .map_err(Error::kernel("start the farcall program"))?;
+        let input = child.0.stdin.take();
+        let mut said = String::new();
+        if let Some(output) = child.0.stdout.take() {
+            let read = BufReader::new(output).read_line(&mut said);
+            read.map_err(Error::kernel("read from a node"))?;
+        }
+        if !said.starts_with("ready") {
+            return Err(Error::Absent { what, why: reason(&errors) });
+        }
+        Ok(Self { folder, _input: input, _child: child })
+    }
+
+    /// A client of this node, over its Unix socket.
+    pub(crate) fn cluster(&self) -> Result<Cluster, Error> {
+        let socket = self.folder.0.join("socket");
+        Cluster::connect([socket.to_string_lossy()]).map_err(ours("link to a node"))
+    }
+}
+
+/// What a node that did not start said of it.
+fn reason(errors: &Path) -> String {
+    let text = fs::read_to_string(errors).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.iter().find(|line| line.starts_with("error")).or(lines.first()) {
+        Some(line) => format!("the node says `{line}`"),
+        None => "the node did not start and does not say why".to_owned(),
+    }
+}
+
+/// The `farcall` that was built beside this benchmark, unless another one is named.
+fn program(setting: &Setting) -> OsString {
+    let beside = || setting.executable.with_file_name("farcall").into_os_string();
+    std::env::var_os("FARCALL_BIN").unwrap_or_else(beside)
+}
+
+/// Workers of other accounts pass through it to theirs, and cannot list it.
+fn private_folder() -> std::io::Result<Folder> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let folder = std::env::temp_dir().join(format!("farcall-bench-{process}-{number}"));
+    DirBuilder::new().mode(0o711).create(&folder)?;
+    Ok(Folder(folder))
+}
