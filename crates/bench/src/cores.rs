@@ -17,9 +17,7 @@ use crate::ours::{compile, ours};
 use crate::raw::{Pair, SMALL, Transport, Work};
 use crate::record::{Fate, Record};
 use crate::setting::{Effort, Setting};
-use crate::turns::{
-    Measurement, fate, measure, per_second, percentiles, take_turns, warmed,
-};
+use crate::turns::{Measurement, fate, measure, per_second, percentiles, take_turns, warmed};
 use crate::v1::{self, Controller};
 
 /// Its scenes, in order.
@@ -134,25 +132,21 @@ impl Subjects<'_> {
     }
 
     fn starts(&self) -> Vec<Measurement<'static>> {
-        [
-            (&["start.none"], "none"),
-            (&["start.user"], "user"),
-            (&["start.strict"], "strict"),
-        ]
-        .map(|(figures, jail)| {
-            let measure = self.jailed(jail).map(|mut jailed| {
-                measure(move || {
-                    // A worker belongs to a class: with another limit it is a new one.
-                    jailed.limits += 1;
-                    let core = jailed.core.clone().memory(MEMORY + (jailed.limits << 12));
-                    let start = Instant::now();
-                    core.run(&b"first"[..]).map_err(ours("run a first task"))?;
-                    Ok(vec![start.elapsed().as_secs_f64() * 1e6])
-                })
-            });
-            Measurement { figures: &figures[..], measure }
-        })
-        .into()
+        [(&["start.none"], "none"), (&["start.user"], "user"), (&["start.strict"], "strict")]
+            .map(|(figures, jail)| {
+                let measure = self.jailed(jail).map(|mut jailed| {
+                    measure(move || {
+                        // A worker belongs to a class: with another limit it is a new one.
+                        jailed.limits += 1;
+                        let core = jailed.core.clone().memory(MEMORY + (jailed.limits << 12));
+                        let start = Instant::now();
+                        core.run(&b"first"[..]).map_err(ours("run a first task"))?;
+                        Ok(vec![start.elapsed().as_secs_f64() * 1e6])
+                    })
+                });
+                Measurement { figures: &figures[..], measure }
+            })
+            .into()
     }
 
     fn noops(&self) -> Vec<Measurement<'static>> {
@@ -271,7 +265,8 @@ fn padded(library: &[u8], number: u64) -> Vec<u8> {
     let mut padded = library.to_vec();
     let mut noise = number | 1;
     while padded.len() < FRESH {
-        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        noise =
+            noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         padded.extend_from_slice(&noise.to_le_bytes());
     }
     padded.truncate(FRESH);

@@ -74,9 +74,8 @@ fn main() -> anyhow::Result<ExitCode> {
                 tasks::run(setting, scenes, peers, &say)
             })
         }
-        Command::Cores(measured) => measured.run(executable, &cores::SCENES, |setting, scenes| {
-            cores::run(setting, scenes, &say)
-        }),
+        Command::Cores(measured) => measured
+            .run(executable, &cores::SCENES, |setting, scenes| cores::run(setting, scenes, &say)),
     }
 }
 

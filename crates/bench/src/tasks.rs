@@ -13,9 +13,7 @@ use crate::peers::tonic::Tonic;
 use crate::raw::{Pair, SMALL, Transport, Work};
 use crate::record::{Fate, Record};
 use crate::setting::{Effort, Setting};
-use crate::turns::{
-    Measurement, fate, measure, per_second, percentiles, take_turns, warmed,
-};
+use crate::turns::{Measurement, fate, measure, per_second, percentiles, take_turns, warmed};
 
 const MIB: usize = 1 << 20;
 /// Small messages in a write of the batched reference.

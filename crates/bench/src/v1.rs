@@ -189,8 +189,8 @@ fn check_answer(answer: &[u8], id: u64, input: &[u8]) -> Result<(), Error> {
     let (code, output) = (&answer[HEADER..HEADER + 4], &answer[HEADER + OUTPUT_AT..]);
     // Both ends: comparing all of a large one would time memory, not the way.
     let end = input.len().min(64);
-    let same = output[..end] == input[..end]
-        && output[output.len() - end..] == input[input.len() - end..];
+    let same =
+        output[..end] == input[..end] && output[output.len() - end..] == input[input.len() - end..];
     match code == [0; 4] && same {
         true => Ok(()),
         false => Err(nonsense(format!("code {code:?}, or the answer is not the question"))),

@@ -26,6 +26,9 @@ use crate::status::{NodeReport, NodeStatus};
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
 const PAUSE: Span = Span::from_millis(50);
 const PAUSE_MAX: Span = Span::from_secs(5);
+/// Nodes that are asked to tell of the others. Each of them knows everybody: with one that falls
+/// silent there are others, and ten thousand that tell of each other would say the same.
+const TELLERS: usize = 3;
 /// Bulk connections of one link, each dialled when those before it are busy.
 const BULKS: usize = 2;
 /// Tokens from here on are of bulk connections, `BULKS` for each node.
@@ -67,6 +70,8 @@ struct Node {
     halves: HashMap<u64, Half>,
     /// It is one of those that are up.
     counted: bool,
+    /// It was asked to tell of the others.
+    tells: bool,
 }
 
 /// One bulk connection of a node's link.
@@ -115,8 +120,9 @@ pub(crate) struct Nodes {
     by_name: HashMap<Name, usize>,
     /// When each node is to be dialled, or its link looked at.
     alarms: Alarms,
-    /// Nodes that are up.
+    /// Nodes that are up, and those of them that tell of the others.
     up: usize,
+    tellers: usize,
     libraries: HashMap<Hash, Bytes>,
     pub(crate) streams: Streams,
     /// Bytes of programs sent so far.
@@ -136,6 +142,7 @@ impl Nodes {
             by_name: HashMap::new(),
             alarms: Alarms::default(),
             up: 0,
+            tellers: 0,
             libraries: HashMap::new(),
             streams: Streams::default(),
             uploaded: 0,
@@ -163,6 +170,7 @@ impl Nodes {
             bulks: [const { None }; BULKS],
             halves: HashMap::new(),
             counted: false,
+            tells: false,
         });
     }
 
@@ -329,6 +337,11 @@ impl Nodes {
             }
         }
         self.up -= usize::from(std::mem::take(&mut self.nodes[at].counted));
+        if std::mem::take(&mut self.nodes[at].tells) {
+            self.tellers -= 1;
+            let another = self.nodes.iter().position(|node| node.counted && !node.tells);
+            another.into_iter().for_each(|other| self.ask_to_tell(other));
+        }
         self.nodes[at].halves.clear();
         for bulk in self.nodes[at].bulks.iter_mut().filter_map(Option::take) {
             bulk.release(&self.registry);
@@ -491,6 +504,12 @@ impl Nodes {
         }
     }
 
+    fn ask_to_tell(&mut self, at: usize) {
+        self.nodes[at].tells = true;
+        self.tellers += 1;
+        self.send(LinkId(at as u32), 0, &Message::MembersAsk);
+    }
+
     fn is_linked_elsewhere(&self, at: usize, name: &Name) -> bool {
         self.by_name.get(name).is_some_and(|&other| other != at && self.nodes[other].counted)
     }
@@ -521,6 +540,9 @@ impl Nodes {
                     let link = LinkId(at as u32);
                     let (name, slots) = (welcome.node, welcome.slots);
                     dispatch.handle(now, Event::NodeUp { link, name, slots });
+                    if self.tellers < TELLERS {
+                        self.ask_to_tell(at);
+                    }
                 }
                 link::Effect::Down(why) => {
                     let trouble = why.to_string();

@@ -37,6 +37,10 @@ impl Members {
         self.iter().cloned().collect()
     }
 
+    pub fn get(&self, name: &Name) -> Option<&Member> {
+        if *name == self.me.name { Some(&self.me) } else { self.others.get(name) }
+    }
+
     /// Learns; returns what was new and is to be told to everyone but the one who told it.
     pub fn learn(&mut self, news: Vec<Member>) -> Vec<Member> {
         let mut fresh = Vec::new();

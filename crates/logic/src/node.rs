@@ -8,6 +8,7 @@
 mod figures;
 mod tasks;
 mod streams;
+mod gossip;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,7 +18,7 @@ use wire::blob::{Known, Put, Stored};
 use wire::hello::{Goodbye, Hello, Purpose, Welcome};
 use wire::join::{Join, Joined};
 use wire::limits::{BLOBS_KEPT, LINKS_MAX, PAYLOAD_MAX};
-use wire::member::{Member, Members as News, State};
+use wire::member::{Member, State};
 use wire::name::{Hash, Name};
 use wire::status::Report;
 use wire::task::{Program, Returned};
@@ -31,6 +32,7 @@ use crate::near::{self, Near};
 use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
 pub use figures::Figures;
+use gossip::{Gossip, MEMBERS_IN_MESSAGE};
 use streams::Streams;
 use tasks::Arrivals;
 
@@ -185,6 +187,8 @@ struct Connection {
     kind: Kind,
     /// A client that knows that this node leaves, and sends no more tasks.
     settled: bool,
+    /// A client that wants to hear of members.
+    listens: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,9 +198,6 @@ enum Kind {
     Neighbour(Name),
     Joining,
 }
-
-/// Members told in one message, so that it fits in a frame with addresses of any length in use.
-const MEMBERS_IN_MESSAGE: usize = 128;
 
 /// What a node is, apart from what happens to it.
 #[derive(Clone, Debug)]
@@ -223,6 +224,7 @@ pub struct Node {
     slots: Slots,
     blobs: Blobs,
     members: Members,
+    gossip: Gossip,
     arrivals: Arrivals,
     streams: Streams,
     near: Near,
@@ -242,6 +244,7 @@ impl Node {
             slots: Slots::new(options.me.slots),
             blobs: Blobs::new(BLOBS_KEPT),
             members: Members::new(options.me.clone()),
+            gossip: Gossip::default(),
             arrivals: Arrivals::default(),
             streams: Streams::default(),
             near: Near::default(),
@@ -311,6 +314,7 @@ impl Node {
     /// Ends a batch: feeds workers, renews credits.
     pub fn settle(&mut self, now: Time) {
         self.slots.settle(now);
+        self.gossip(now);
         let executed = self.drain_slots();
         self.place(now, executed);
         if let Some(until) = self.leaving
@@ -320,6 +324,7 @@ impl Node {
             self.left = true;
             let news = self.members.become_state(State::Gone);
             self.tell(news, None);
+            self.tell_all();
             self.effects.push_back(Effect::Left);
         }
     }
@@ -354,12 +359,18 @@ impl Node {
     pub fn poll_timeout(&self) -> Time {
         let links = self.alarms.next();
         let leaving = self.leaving.filter(|_| !self.left).unwrap_or(Time::NEVER);
+        let links = links.min(self.gossip.poll_timeout());
         links.min(self.slots.poll_timeout()).min(self.near.poll_timeout()).min(leaving)
     }
 
     /// The addresses are known only once the driver listens.
     pub fn listen_at(&mut self, addresses: Vec<String>) {
         self.members.listen_at(addresses);
+    }
+
+    /// How many nodes it knows of, itself included.
+    pub fn members_known(&self) -> usize {
+        self.members.iter().count()
     }
 
     /// What is here of any client.
@@ -382,9 +393,9 @@ impl Node {
         if self.links.len() <= at {
             self.links.resize_with(at + 1, || None);
         }
-        let (kind, settled) = (Kind::Greeting, false);
+        let (kind, settled, listens) = (Kind::Greeting, false, false);
         self.alarms.set(link.0, manners.poll_timeout());
-        self.links[at] = Some(Connection { manners, peer, token, kind, settled });
+        self.links[at] = Some(Connection { manners, peer, token, kind, settled, listens });
     }
 
     fn message(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
@@ -460,8 +471,6 @@ impl Node {
                     *self.owners.entry(owner.clone()).or_default() += 1;
                     self.slots.link_up(link, owner);
                 }
-                let members = self.members.all();
-                self.send_members(link, members);
                 if self.leaving.is_some() {
                     self.send(link, 0, Message::Goodbye(Goodbye::Leaving));
                 }
@@ -595,6 +604,7 @@ impl Node {
                 self.send(link, channel, Message::Status(report));
             }
             // A client that leaves closes its connection; there is nothing to do before.
+            Message::MembersAsk => self.listens(link),
             Message::Goodbye(_) | Message::Members(_) => {}
             _ => self.breach(now, link, "a message that no client sends".to_owned()),
         }
@@ -667,30 +677,6 @@ impl Node {
         }
     }
 
-    /// In as many messages as it takes: a large cluster does not fit in one.
-    fn send_members(&mut self, link: LinkId, members: Vec<Member>) {
-        for members in members.chunks(MEMBERS_IN_MESSAGE) {
-            let members = members.to_vec();
-            self.send(link, 0, Message::Members(News { members }));
-        }
-    }
-
-    /// Tells news to everyone but the one it came from.
-    fn tell(&mut self, members: Vec<Member>, except: Option<LinkId>) {
-        if members.is_empty() {
-            return;
-        }
-        for at in 0..self.links.len() {
-            let link = LinkId(at as u32);
-            let Some(connection) = &self.links[at] else { continue };
-            let told = matches!(connection.kind, Kind::Client | Kind::Neighbour(_));
-            if told && Some(link) != except {
-                let members = members.clone();
-                self.send_members(link, members);
-            }
-        }
-    }
-
     fn leave(&mut self, now: Time) {
         if self.leaving.is_some() {
             return;
@@ -699,6 +685,7 @@ impl Node {
         self.slots.close();
         let news = self.members.become_state(State::Leaving);
         self.tell(news, None);
+        self.tell_all();
         for at in 0..self.links.len() {
             if self.links[at].as_ref().is_some_and(|c| c.kind == Kind::Client) {
                 self.send(LinkId(at as u32), 0, Message::Goodbye(Goodbye::Leaving));

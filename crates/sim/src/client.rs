@@ -351,6 +351,9 @@ impl Client {
         self.manners(net, at, true);
         let event = Event::NodeUp { link, name: welcome.node, slots: welcome.slots };
         self.dispatch.handle(net.now, event);
+        if let Some(wire) = self.wire(at, false) {
+            Message::MembersAsk.encode(0, &mut wire.output);
+        }
     }
 
     // Messages.

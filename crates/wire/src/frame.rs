@@ -47,6 +47,7 @@ impl Kind {
     pub const MEMBERS: u8 = 0x40;
     pub const STATUS_ASK: u8 = 0x41;
     pub const STATUS: u8 = 0x42;
+    pub const MEMBERS_ASK: u8 = 0x43;
 
     pub const JOIN: u8 = 0x50;
     pub const JOINED: u8 = 0x51;

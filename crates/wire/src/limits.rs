@@ -62,7 +62,7 @@ pub const POISON_KILLS: u32 = 3;
 pub const ATTEMPTS_MAX: u32 = 1000;
 
 /// Members of one cluster that a node keeps and tells of.
-pub const MEMBERS_MAX: usize = 4096;
+pub const MEMBERS_MAX: usize = 16 * 1024;
 
 /// Links that one node serves.
 pub const LINKS_MAX: usize = 16 * 1024;

@@ -32,6 +32,7 @@ pub enum Message {
     Put(blob::Put, Bytes),
     Stored(blob::Stored),
     Members(member::Members),
+    MembersAsk,
     StatusAsk,
     Status(status::Report),
     Join(join::Join),
@@ -77,6 +78,7 @@ impl Message {
             Self::Put(_, bytes) => (Kind::PUT, Some(bytes)),
             Self::Stored(_) => empty(Kind::STORED),
             Self::Members(_) => empty(Kind::MEMBERS),
+            Self::MembersAsk => empty(Kind::MEMBERS_ASK),
             Self::StatusAsk => empty(Kind::STATUS_ASK),
             Self::Status(_) => empty(Kind::STATUS),
             Self::Join(_) => empty(Kind::JOIN),
@@ -121,7 +123,7 @@ impl Message {
             Self::Buffer(buffer) => put_small(body, buffer),
             Self::Need(need) => put_small(body, need),
             Self::Ping | Self::Pong | Self::Cancel | Self::Data(_) | Self::End => {}
-            Self::StatusAsk => {}
+            Self::StatusAsk | Self::MembersAsk => {}
         }
     }
 }
@@ -183,6 +185,7 @@ pub fn decode(frame: Frame) -> Result<(u64, Message), DecodeError> {
         Kind::STORED => whole(&body).map(Message::Stored),
         Kind::MEMBERS => whole(&body).map(Message::Members),
         Kind::STATUS_ASK => bare(&body, Message::StatusAsk),
+        Kind::MEMBERS_ASK => bare(&body, Message::MembersAsk),
         Kind::STATUS => whole(&body).map(Message::Status),
         Kind::JOIN => whole(&body).map(Message::Join),
         Kind::JOINED => whole(&body).map(Message::Joined),

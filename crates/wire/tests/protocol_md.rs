@@ -208,6 +208,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("stored", 8, M::Stored(Stored { hash, refused: None })),
         ("stored-refused", 8, M::Stored(Stored { hash, refused: Some("no".into()) })),
         ("members", 0, M::Members(Members { members: vec![leaving, member] })),
+        ("members-ask", 0, M::MembersAsk),
         ("status-ask", 0, M::StatusAsk),
         ("status", 0, M::Status(report())),
         (

@@ -41,7 +41,7 @@ impl Node {
             links[at].1 += 1;
         }
         let mut members = [("here", 0), ("leaving", 0), ("lost", 0), ("gone", 0)];
-        for member in self.members.all() {
+        for member in self.members.iter() {
             let at = match member.state {
                 State::Here => 0,
                 State::Leaving => 1,

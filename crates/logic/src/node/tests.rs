@@ -38,6 +38,7 @@ impl Bench {
     fn with_client(client: &str) -> Self {
         let mut bench = Self::new();
         bench.greet(CLIENT, Peer::Client(name(client)), Purpose::Client);
+        bench.say(CLIENT, 0, Message::MembersAsk);
         let define = Define { number: 0, program: program(), memory: 0 };
         bench.say(CLIENT, 0, Message::Define(define));
         bench
@@ -141,7 +142,7 @@ fn check(peer: Peer, purpose: Purpose, want: &str) {
 
 #[test]
 fn a_client_is_let_in_and_gets_credits() {
-    let want = "0: welcome, 0: members [me Here], 0: credit 2";
+    let want = "0: welcome, 0: credit 2";
     check(Peer::Client(name("you")), Purpose::Client, want);
     check(Peer::Admin(name("you")), Purpose::Client, want);
 }
@@ -191,8 +192,38 @@ fn news_of_members_goes_round() {
     let node = Purpose::Node { member: member("new") };
     let told = bench.greet(OTHER, Peer::Node(name("new")), node);
     assert_eq!(told, "1: welcome, 1: members [me Here], 0: members [new Here]");
+    bench.now = bench.now + Span::from_millis(100);
     let told = bench.handle(vec![Event::Closed { link: OTHER }]);
     assert_eq!(told, "0: members [new Lost]");
+}
+
+#[test]
+fn news_that_comes_fast_is_gathered() {
+    let mut bench = Bench::with_client("you");
+    for link in 1..=3 {
+        let new = format!("new-{link}");
+        let node = Purpose::Node { member: member(&new) };
+        let told = bench.greet(LinkId(link), Peer::Node(name(&new)), node);
+        assert_eq!(told.contains("0: members"), link == 1, "the first is told at once: {told}");
+    }
+    bench.now = bench.node.poll_timeout();
+    let told = bench.handle(vec![Event::Tick]);
+    let want = "0: members [new-2 Here, new-3 Here], 1: members [new-2 Here, new-3 Here], \
+                2: members [new-3 Here], 3: members [new-2 Here]";
+    assert_eq!(told, want);
+    assert_eq!(bench.handle(vec![Event::Tick]), "", "and once");
+}
+
+#[test]
+fn a_client_hears_of_members_once_it_has_asked() {
+    let mut bench = Bench::new();
+    bench.greet(CLIENT, Peer::Client(name("you")), Purpose::Client);
+    let node = Purpose::Node { member: member("new") };
+    let told = bench.greet(OTHER, Peer::Node(name("new")), node);
+    assert_eq!(told, "1: welcome, 1: members [me Here]");
+    let told = bench.say(CLIENT, 0, Message::MembersAsk);
+    assert_eq!(told, "0: members [me Here, new Here]");
+    assert_eq!(bench.say(CLIENT, 0, Message::MembersAsk), "", "the answer is long: it comes once");
 }
 
 #[test]
@@ -363,7 +394,7 @@ fn a_client_that_comes_while_the_node_leaves_is_told_so_and_gets_no_credit() {
     bench.run(1, Input::Inline);
     bench.handle(vec![Event::Leave]);
     let told = bench.greet(OTHER, Peer::Client(name("late")), Purpose::Client);
-    assert_eq!(told, "1: welcome, 1: members [me Leaving], 1: Leaving");
+    assert_eq!(told, "1: welcome, 1: Leaving");
 }
 
 #[test]

@@ -9,11 +9,14 @@
 
 mod client;
 mod node;
+mod joining;
 mod stopwatch;
 
 use std::process::ExitCode;
 
+use joining::{Shape, Traffic};
 use stopwatch::Stopwatch;
+use wire::units::Span;
 
 const ROUNDS: usize = 7;
 /// How much more a task may cost in the large case.
@@ -117,6 +120,13 @@ fn main() -> ExitCode {
         "in the large cases: {retried} tasks tried again, {taken_back} times some taken back; \
          {started} workers started"
     );
+    for (shape, name) in [(Shape::Star, "the first"), (Shape::Tree, "any")] {
+        for every in [Span::from_secs(1), Span::from_millis(1)] {
+            for count in [100, 200, 400, 800] {
+                join(count, every, shape, name);
+            }
+        }
+    }
     let mut holds = true;
     for pair in &PAIRS {
         holds &= compare(pair);
@@ -144,6 +154,20 @@ fn compare(pair: &Pair) -> bool {
     let verdict = if holds { "" } else { ": MISSED" };
     println!("  ratio {ratio:.2} ({:.2} to {:.2}){bound}{verdict}", ratios[0], ratios[ROUNDS - 1]);
     holds
+}
+
+/// Prints what it costs that so many nodes hear of each other.
+fn join(count: usize, every: Span, shape: Shape, name: &str) {
+    let Traffic { messages, records, bytes, busiest } = joining::run(count, every, shape);
+    let pairs = (count * count) as f64;
+    println!(
+        "{count} nodes join {name}, one each {every}: {messages} messages ({:.3} n²), {:.2} n² \
+         records, {:.1} n² bytes, the busiest node sends {:.1} n²",
+        messages as f64 / pairs,
+        records as f64 / pairs,
+        bytes as f64 / pairs,
+        busiest as f64 / pairs
+    );
 }
 
 fn per_task(case: fn(&mut Stopwatch) -> u32) -> f64 {
