@@ -136,6 +136,8 @@ impl Subjects<'_> {
             .map(|(figures, jail)| {
                 let measure = self.jailed(jail).map(|mut jailed| {
                     measure(move || {
+                        // All of it moves in: its node runs as long as it is kept.
+                        let jailed = &mut jailed;
                         // A worker belongs to a class: with another limit it is a new one.
                         jailed.limits += 1;
                         let core = jailed.core.clone().memory(MEMORY + (jailed.limits << 12));
@@ -263,7 +265,7 @@ fn noops(core: &Core, count: usize) -> Result<Vec<u64>, Error> {
 /// has seen.
 fn padded(library: &[u8], number: u64) -> Vec<u8> {
     let mut padded = library.to_vec();
-    let mut noise = number | 1;
+    let mut noise = number << 1 | 1;
     while padded.len() < FRESH {
         noise =
             noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

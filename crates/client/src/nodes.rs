@@ -26,6 +26,9 @@ use crate::status::{NodeReport, NodeStatus};
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
 const PAUSE: Span = Span::from_millis(50);
 const PAUSE_MAX: Span = Span::from_secs(5);
+/// Descriptors that are left to the rest of the process, before links and their bulk connections
+/// share what remains.
+const DESCRIPTORS_LEFT: u64 = 32;
 /// Nodes that are asked to tell of the others. Each of them knows everybody: with one that falls
 /// silent there are others, and ten thousand that tell of each other would say the same.
 const TELLERS: usize = 3;
@@ -72,6 +75,27 @@ struct Node {
     counted: bool,
     /// It was asked to tell of the others.
     tells: bool,
+}
+
+/// How many nodes a process can be linked with.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    links: usize,
+    /// What it may have open in all.
+    descriptors: u64,
+}
+
+impl Room {
+    fn of_process() -> Self {
+        let limit = sys::limits::limit(sys::Pid::own(), sys::limits::Resource::OpenFiles);
+        Self::of(limit.map_or(1024, |limit| limit.soft))
+    }
+
+    /// Half of what is left is for bulk connections. A few are always tried: the kernel knows.
+    fn of(descriptors: u64) -> Self {
+        let links = descriptors.saturating_sub(DESCRIPTORS_LEFT) / 2;
+        Self { links: usize::try_from(links).unwrap_or(usize::MAX).max(4), descriptors }
+    }
 }
 
 /// One bulk connection of a node's link.
@@ -123,6 +147,9 @@ pub(crate) struct Nodes {
     /// Nodes that are up, and those of them that tell of the others.
     up: usize,
     tellers: usize,
+    /// Nodes with a connection, and how many may have one.
+    open: usize,
+    room: Room,
     libraries: HashMap<Hash, Bytes>,
     pub(crate) streams: Streams,
     /// Bytes of programs sent so far.
@@ -143,6 +170,8 @@ impl Nodes {
             alarms: Alarms::default(),
             up: 0,
             tellers: 0,
+            open: 0,
+            room: Room::of_process(),
             libraries: HashMap::new(),
             streams: Streams::default(),
             uploaded: 0,
@@ -284,8 +313,19 @@ impl Nodes {
     }
 
     fn dial(&mut self, now: Time, at: usize) {
+        let Room { links, descriptors } = self.room;
+        if self.open >= links {
+            // Those that are linked already do the work.
+            self.nodes[at].pause = PAUSE_MAX;
+            let trouble = format!(
+                "not linked: this process may have {descriptors} descriptors open, enough for \
+                 {links} nodes; raise it with `ulimit -n`"
+            );
+            return self.away(now, at, trouble);
+        }
         match self.connect(at, Token(at)) {
             Ok(connection) => {
+                self.open += 1;
                 self.nodes[at].life = Life::Dialling(Box::new(connection));
                 self.open(now, at);
             }
@@ -330,6 +370,7 @@ impl Nodes {
         match std::mem::replace(&mut self.nodes[at].life, Life::Gone) {
             Life::Linked(connection, _) | Life::Dialling(connection) => {
                 connection.release(&self.registry);
+                self.open -= 1;
             }
             other @ (Life::Away { .. } | Life::Gone) => {
                 self.nodes[at].life = other;
@@ -528,6 +569,7 @@ impl Nodes {
                     if self.is_linked_elsewhere(at, &welcome.node) {
                         // The same node under a second address: one link is enough.
                         self.nodes[at].life = Life::Gone;
+                        self.open -= 1;
                         return;
                     }
                     let node = &mut self.nodes[at];
