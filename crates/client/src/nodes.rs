@@ -780,3 +780,16 @@ impl Nodes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_leave_descriptors_for_payloads_and_for_the_caller() {
+        assert_eq!(Room::of(1024).links, 496);
+        assert_eq!(Room::of(64).links, 16);
+        assert_eq!(Room::of(0).links, 4);
+        assert!(Room::of(u64::MAX).links >= 10_000);
+    }
+}

@@ -132,6 +132,27 @@ pub(crate) fn run(case: Case, watch: &mut Stopwatch) -> Tally {
     Tally { retried: world.retried, taken_back: world.taken_back }
 }
 
+/// Nanoseconds of one look over so many nodes for tasks to take back.
+pub(crate) fn look(nodes: u32) -> f64 {
+    const LOOKS: u32 = 1000;
+    let mut watch = Stopwatch::new();
+    let mut world = World::new(Case { nodes, tasks: 0, programs: 1, seed: 0 }, &mut watch);
+    world.link_all();
+    // One task is out, and nothing is queued.
+    world.submit(0);
+    while world.peers.iter().all(|peer| peer.tasks.is_empty()) {
+        assert!(!world.busy.is_empty(), "nobody runs the task");
+        world.busy_round();
+    }
+    *world.watch = Stopwatch::new();
+    for _ in 0..LOOKS {
+        world.now = world.now + Span::from_millis(10);
+        let now = world.now;
+        world.watch.run(|| world.dispatch.handle(now, Event::Tick));
+    }
+    watch.nanoseconds() / f64::from(LOOKS)
+}
+
 /// Bytes that `Dispatch` keeps for a node that is up, and for a queued task.
 pub(crate) fn kept(case: Case) -> (f64, f64) {
     let mut dispatch = Dispatch::new(Time(1));

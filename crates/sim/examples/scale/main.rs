@@ -120,6 +120,8 @@ fn main() -> ExitCode {
         "in the large cases: {retried} tasks tried again, {taken_back} times some taken back; \
          {started} workers started"
     );
+    let look = client::look(10_000) / 1e3;
+    println!("a look over 10,000 nodes for tasks to take back: {look:.0} µs, each 10 ms at most");
     for (shape, name) in [(Shape::Star, "the first"), (Shape::Tree, "any")] {
         for every in [Span::from_secs(1), Span::from_millis(1)] {
             for count in [100, 200, 400, 800] {
