@@ -5,6 +5,7 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use support::{Machine, until};
 
@@ -202,4 +203,40 @@ fn every_command_has_help_with_an_example() {
         machine.run(&format!("{command} -h")).says("Example");
         machine.run(&format!("{command} --help")).says("  farcall ");
     }
+}
+
+#[test]
+fn a_client_with_few_descriptors_uses_the_nodes_it_can_and_names_the_others() {
+    let machine = Machine::new();
+    let sum = machine.core("sum.c");
+    let nodes: Vec<_> =
+        (1..=5).map(|n| machine.start_node(&format!("--name n{n} --slots 1"))).collect();
+    let addresses: Vec<&str> = nodes.iter().map(|(_, address)| address.as_str()).collect();
+    let addresses = addresses.join(",");
+    // Descriptors for four links.
+    let limited = |words: &str| {
+        let inner = machine.command(words.split(' '));
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 40; exec \"$@\"", "sh"]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        command.output().expect("a shell")
+    };
+    let status = limited(&format!("status --nodes {addresses}"));
+    let (said, told) =
+        (String::from_utf8_lossy(&status.stdout), String::from_utf8_lossy(&status.stderr));
+    let up = (1..=5).filter(|n| said.contains(&format!("\nn{n} "))).count();
+    assert_eq!(up, 4, "{said}{told}");
+    let reason = "this process may have 40 descriptors open, enough for 4 nodes";
+    assert!(format!("{said}{told}").contains(reason), "{said}{told}");
+
+    let lines: String = (1..=50).map(|n| format!("{n} 1\n")).collect();
+    let lines = machine.write("lines", lines);
+    let ran = limited(&format!("core run {sum} --lines {} --nodes {addresses}", lines.display()));
+    let sums: String = (1..=50).map(|n| format!("{}\n", n + 1)).collect();
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), sums);
 }
