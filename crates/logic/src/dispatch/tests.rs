@@ -434,3 +434,40 @@ fn a_client_with_one_node_sleeps_until_something_happens() {
     assert_eq!(dispatch.len(), 1);
     assert_eq!(dispatch.poll_timeout(), Time::NEVER);
 }
+
+#[test]
+fn a_node_that_no_task_can_use_stands_aside_until_one_can() {
+    check(&[
+        (1, Up(0), ""),
+        (1, Credits(0, 4), ""),
+        (1, Submit(0), "have 0:0"),
+        (1, HasNot(0, 0), "upload 0:0"),
+        // While program 0 is on its way the other one is not held up, and the other way round.
+        (2, SubmitOf(1, 0), "have 0:1"),
+        (2, Has(0, 1), "define 0, run 0:1.1#1"),
+        (3, SubmitOf(1, 0), "run 0:2.2#1"),
+        (3, Takes(0, 0), "define 0, run 0:0.3#1"),
+        (4, Submit(0), "run 0:3.4#1"),
+        (5, Submit(0), ""),
+        (6, Credits(0, 5), "run 0:4.5#1"),
+    ]);
+}
+
+#[test]
+fn a_node_that_comes_and_goes_has_one_turn_at_a_time() {
+    let mut dispatch = Dispatch::new(Time(0));
+    dispatch.program(program("a"), 0);
+    for _ in 0..1000 {
+        for step in [Up(0), Credits(0, 1), Down(0)] {
+            take(&mut dispatch, Time(0), step);
+        }
+    }
+    assert!(dispatch.offers.len() <= 4, "{} turns of one node", dispatch.offers.len());
+    take(&mut dispatch, Time(0), Up(0));
+    take(&mut dispatch, Time(0), Credits(0, 1));
+    take(&mut dispatch, Time(0), Submit(0));
+    take(&mut dispatch, Time(0), Submit(0));
+    take(&mut dispatch, Time(0), Has(0, 0));
+    let runs = std::iter::from_fn(|| dispatch.poll_effect());
+    assert_eq!(runs.filter(|effect| matches!(effect, Effect::Run { .. })).count(), 1);
+}

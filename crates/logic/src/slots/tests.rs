@@ -591,3 +591,59 @@ fn a_result_counts_once_and_in_its_turn() {
     assert_eq!(ends(1), "");
     assert_eq!(ends(2), "done 0:3 Finished");
 }
+
+/// Sixty owners with a program each, and two slots: whoever waits is helped in the end, and nothing is
+/// left of the lists of who waits.
+#[test]
+fn more_programs_than_slots_each_have_their_turn() {
+    const OWNERS: u32 = 60;
+    let mut slots = Slots::new(2);
+    let mut now = Time(1_000_000);
+    let mut tasks: std::collections::BTreeMap<u32, VecDeque<u64>> = Default::default();
+    let mut results = std::collections::BTreeMap::new();
+    let names: Vec<String> = (0..OWNERS).map(|at| format!("owner-{at}")).collect();
+    for (at, name) in (0..).zip(&names) {
+        slots.link_up(LinkId(at), name.parse().expect("a name"));
+        let library = wire::name::Hash::of(name.as_bytes());
+        let program = Program::Core { library, name: name.clone() };
+        slots.define(LinkId(at), program, 0).expect("no breach");
+    }
+    slots.settle(now);
+    for at in 0..OWNERS {
+        take(&mut slots, &mut results, now, Run(at, u64::from(at)));
+    }
+    let (mut ended, mut rounds) = (0, 0);
+    while ended < OWNERS {
+        rounds += 1;
+        assert!(rounds < 10_000, "{ended} of {OWNERS} were helped");
+        slots.settle(now);
+        while let Some(effect) = slots.poll_effect() {
+            match effect {
+                Effect::Start { worker, .. } => {
+                    tasks.insert(worker.0, VecDeque::new());
+                    take(&mut slots, &mut results, now, Ready(worker.0));
+                }
+                Effect::Execute { worker, sequence, .. } => {
+                    tasks.entry(worker.0).or_default().push_back(sequence);
+                }
+                Effect::Kill { worker } => {
+                    tasks.remove(&worker.0);
+                    take(&mut slots, &mut results, now, Died(worker.0, 9, 0));
+                }
+                Effect::Done { .. } => ended += 1,
+                _ => {}
+            }
+        }
+        now = now + us(1000);
+        slots.tick(now);
+        let busy: Vec<u32> =
+            tasks.iter().filter(|(_, t)| !t.is_empty()).map(|(&at, _)| at).collect();
+        for worker in busy {
+            tasks.entry(worker).or_default().pop_front();
+            take(&mut slots, &mut results, now, Done(worker, 1, us(1000)));
+        }
+    }
+    assert_eq!((slots.hungry, slots.homeless.len(), slots.wanting), (0, 0, 0));
+    (0..OWNERS).for_each(|at| slots.link_down(LinkId(at)));
+    assert_eq!(slots.tally().lanes, 0);
+}
