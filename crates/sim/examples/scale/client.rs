@@ -20,8 +20,6 @@ use crate::stopwatch::{Draw, Stopwatch, resident};
 /// Events that a driver brings in between two looks at the effects: what 64 sockets had to say.
 const TURN: usize = 512;
 const SLOTS: u32 = 4;
-/// Tasks that a node lets the client have there.
-const CREDITS: u64 = 32;
 /// Of a thousand nodes so many go down in each round, and stay away for `AWAY` rounds.
 const FALL: u64 = 2;
 const AWAY: u32 = 5;
@@ -32,6 +30,8 @@ pub(crate) struct Case {
     pub(crate) nodes: u32,
     pub(crate) tasks: u32,
     pub(crate) programs: u32,
+    /// Tasks that a node lets the client have there.
+    pub(crate) credits: u64,
     /// Decides which nodes are slow, and which go down when.
     pub(crate) seed: u64,
 }
@@ -45,6 +45,7 @@ pub(crate) struct Tally {
 
 struct Peer {
     up: bool,
+    credits: u64,
     back_at: u32,
     limit: u64,
     accepted: u64,
@@ -56,19 +57,29 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(draw: &mut Draw) -> Self {
+    fn new(draw: &mut Draw, credits: u64) -> Self {
         // Most are alike, one in ten is four times slower.
-        let pace = if draw.below(10) == 0 { 1 } else { 4 };
+        let pace = if draw.below(10) == 0 { 1 } else { 4 } * (credits as u32).div_ceil(32);
         let (tasks, answers) = (VecDeque::new(), Vec::new());
-        Self { up: false, back_at: 0, limit: 0, accepted: 0, pace, here: false, tasks, answers }
+        Self {
+            up: false,
+            credits,
+            back_at: 0,
+            limit: 0,
+            accepted: 0,
+            pace,
+            here: false,
+            tasks,
+            answers,
+        }
     }
 
     /// Comes up, with its first credits.
     fn rise(&mut self, link: LinkId, events: &mut Vec<Event>) {
-        (self.up, self.limit, self.accepted) = (true, CREDITS, 0);
+        (self.up, self.limit, self.accepted) = (true, self.credits, 0);
         let name: Name = format!("node-{}", link.0).parse().expect("a name");
         events.push(Event::NodeUp { link, name, slots: SLOTS });
-        let message = Message::Credit(Credit { limit: CREDITS });
+        let message = Message::Credit(Credit { limit: self.credits });
         events.push(Event::Message { link, channel: 0, message });
     }
 
@@ -85,12 +96,14 @@ impl Peer {
         }
         for _ in 0..self.pace {
             let Some(channel) = self.tasks.pop_front() else { break };
-            let (status, ran) =
-                (Status::Finished { code: 0 }, Span::from_millis(u64::from(SLOTS / self.pace)));
+            let (status, ran) = (
+                Status::Finished { code: 0 },
+                Span::from_micros(u64::from(1000 * SLOTS / self.pace)),
+            );
             events.push(Event::Done { link, channel, status, ran, output: Payload::empty() });
         }
-        let limit = self.accepted - self.tasks.len() as u64 + CREDITS;
-        if limit >= self.limit + CREDITS / 4 {
+        let limit = self.accepted - self.tasks.len() as u64 + self.credits;
+        if limit >= self.limit + self.credits / 4 {
             self.limit = limit;
             let message = Message::Credit(Credit { limit });
             events.push(Event::Message { link, channel: 0, message });
@@ -136,7 +149,8 @@ pub(crate) fn run(case: Case, watch: &mut Stopwatch) -> Tally {
 pub(crate) fn look(nodes: u32) -> f64 {
     const LOOKS: u32 = 1000;
     let mut watch = Stopwatch::new();
-    let mut world = World::new(Case { nodes, tasks: 0, programs: 1, seed: 0 }, &mut watch);
+    let mut world =
+        World::new(Case { nodes, tasks: 0, programs: 1, credits: 32, seed: 0 }, &mut watch);
     world.link_all();
     // One task is out, and nothing is queued.
     world.submit(0);
@@ -178,7 +192,8 @@ pub(crate) fn kept(case: Case) -> (f64, f64) {
 /// Runs tasks one after the other, where all nodes are idle and know the program.
 pub(crate) fn run_lone(nodes: u32, tasks: u32, watch: &mut Stopwatch) {
     let mut unwatched = Stopwatch::new();
-    let mut world = World::new(Case { nodes, tasks, programs: 1, seed: 0 }, &mut unwatched);
+    let mut world =
+        World::new(Case { nodes, tasks, programs: 1, credits: 32, seed: 0 }, &mut unwatched);
     world.link_all();
     (0..2 * nodes).for_each(|_| world.submit(0));
     let mut round = 0;
@@ -224,7 +239,7 @@ impl<'a> World<'a> {
         };
         let programs = (0..case.programs).map(&mut program).collect();
         let mut draw = Draw::new(case.seed);
-        let peers = (0..case.nodes).map(|_| Peer::new(&mut draw)).collect();
+        let peers = (0..case.nodes).map(|_| Peer::new(&mut draw, case.credits)).collect();
         Self {
             case,
             now: Time(1),

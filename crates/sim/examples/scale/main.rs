@@ -31,15 +31,17 @@ struct Pair {
     bound: bool,
 }
 
-const FEW: client::Case = client::Case { nodes: 100, tasks: 10_000, programs: 1, seed: 1 };
-const MANY: client::Case = client::Case { nodes: 10_000, tasks: 1_000_000, programs: 1, seed: 2 };
+const FEW: client::Case =
+    client::Case { nodes: 100, tasks: 10_000, programs: 1, credits: 32, seed: 1 };
+const MANY: client::Case =
+    client::Case { nodes: 10_000, tasks: 1_000_000, programs: 1, credits: 32, seed: 2 };
 const FEW_LINKS: node::Case = node::Case { links: 10, tasks: 10_000, slots: 64 };
 const MANY_LINKS: node::Case = node::Case { links: 1_000, tasks: 1_000_000, slots: 64 };
 
 /// What one of a client's nodes has to do for it.
 const EACH: node::Case = node::Case { links: 1, tasks: 100, slots: 4 };
 
-const PAIRS: [Pair; 5] = [
+const PAIRS: [Pair; 6] = [
     Pair {
         what: "a job, its client's decisions and its nodes' together",
         few: ("100 nodes, 10^4 tasks", |watch| {
@@ -70,6 +72,14 @@ const PAIRS: [Pair; 5] = [
         what: "a client's tasks one by one",
         few: ("100 nodes", |watch| lone(100, watch)),
         many: ("10,000 nodes", |watch| lone(10_000, watch)),
+        bound: true,
+    },
+    Pair {
+        what: "the client's alone, where nodes take many short tasks ahead",
+        few: ("100 nodes, 32 credits", |watch| client_often(FEW, 50, watch)),
+        many: ("2 nodes, 4096 credits", |watch| {
+            client_often(client::Case { nodes: 2, credits: 4096, ..FEW }, 50, watch)
+        }),
         bound: true,
     },
     Pair {
