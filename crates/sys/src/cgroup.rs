@@ -132,6 +132,11 @@ impl Group {
         }
     }
 
+    /// There is no such group anywhere.
+    pub fn is_nowhere(&self) -> bool {
+        self.folders().is_empty()
+    }
+
     /// Which version counts this, if any does.
     pub fn version(&self, controller: Controller) -> Option<Version> {
         self.place(controller).map(|place| place.version)

@@ -94,6 +94,9 @@ enum JailLevel {
     None,
     /// No new privileges, few files, writes to a folder of their own only
     User,
+    /// A view of their own without the host's files, network and processes; a list of system calls;
+    /// one core each
+    Strict,
 }
 
 /// The file of `--config`.
@@ -201,6 +204,7 @@ impl Settings {
             data,
             jail: match flags.jail.or(written.jail) {
                 Some(JailLevel::None) => Jail::None,
+                Some(JailLevel::Strict) => Jail::Strict,
                 Some(JailLevel::User) | None => Jail::User,
             },
             socket,
