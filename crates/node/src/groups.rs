@@ -174,8 +174,10 @@ fn namespace() -> Option<u64> {
     sys::proc::pid_namespace().ok()
 }
 
-/// A name that no other process has had since the host was started.
+/// A name that no other process has had since the host was started; of one that is there, and not
+/// only waits to be waited for.
 fn name_of(pid: Pid) -> Option<String> {
+    sys::proc::kinship(pid).ok().filter(|kin| !kin.is_dead)?;
     let started = sys::proc::started(pid).ok()?;
     Some(format!("{PREFIX}{}-{pid}-{started}", namespace()?))
 }
