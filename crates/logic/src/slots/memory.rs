@@ -4,6 +4,7 @@ use wire::task::Status;
 use wire::units::{Span, Time};
 
 use super::Slots;
+use super::worker::Life;
 use crate::WorkerId;
 
 /// How often the memory of a limited worker is measured, where the kernel keeps no limits.
@@ -35,9 +36,18 @@ impl Slots {
     pub fn out_of_memory(&mut self, worker: WorkerId, peak: u64) {
         let at = worker.0 as usize;
         let Some(known) = self.workers.get(at) else { return };
-        let limit = self.classes[known.class].class.memory;
-        if limit > 0 {
-            self.kill(at, Some(Status::OutOfMemory { peak, limit }));
+        let (class, life) = (known.class, known.life);
+        let limit = self.classes[class].class.memory;
+        let status = Status::OutOfMemory { peak, limit };
+        match life {
+            _ if limit == 0 => {}
+            // It would not be otherwise the next time.
+            Life::Starting => {
+                self.kill(at, None);
+                self.give_up(class, &status);
+            }
+            Life::Ready => self.kill(at, Some(status)),
+            Life::Doomed => {}
         }
     }
 }
