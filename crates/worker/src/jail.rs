@@ -17,8 +17,8 @@
 //! - *Limits*: no core dumps, bounded open files, and what else the rules say.
 //!
 //! A program that is executed in the jail keeps all of this but "not dumpable", which `exec` takes
-//! back. Memory is limited from outside: the node looks at a worker's peak. Not limited are the
-//! network, processor time and disk.
+//! back. Memory and processes are limited from outside, by control groups (`node::groups`). Not limited
+//! are the network, processor time and disk.
 //!
 //! Level `strict` comes before that: a view of its own (`strict`), and a list of system calls
 //! (`calls`), by the tables of [`policy`].

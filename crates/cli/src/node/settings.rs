@@ -29,11 +29,13 @@ Examples:
   farcall node --listen 0.0.0.0:4114 --join host-a --token farcall1-…
                                                           as part of host-a's cluster
   farcall node --http 127.0.0.1:9114                      with metrics
+  farcall node --jail strict                              for programs of people you do not know
   farcall node --config /etc/farcall/node.toml
 
 A configuration file has the same names:
   listen = [\"0.0.0.0:4114\"]
   slots = 8
+  jail = \"strict\"
   grace = \"30s\"")]
 pub(crate) struct Node {
     /// Address to listen at with TLS; may be given several times [default: 127.0.0.1:4114]
