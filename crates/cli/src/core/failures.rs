@@ -45,6 +45,7 @@ impl Failures {
             count: 0,
             named: BTreeMap::new(),
             stderr: String::new(),
+            peak: 0,
         });
         group.count += 1;
         group.named.insert(index, name.to_owned());
