@@ -499,3 +499,63 @@ fn strict_holds_for_a_node_of_an_ordinary_user() {
     node.child.wait().unwrap();
     until("everything ended with the node", || named(&bound) == 0);
 }
+
+/// Groups of a node, by its number.
+fn groups_of(node: u32) -> usize {
+    let own = sys::cgroup::Group::own().unwrap();
+    let is_its =
+        |name: &&String| name.starts_with("farcall-") && name.contains(&format!("-{node}-"));
+    own.children().iter().filter(is_its).count()
+}
+
+#[test]
+fn a_node_takes_its_groups_along_and_the_next_removes_those_of_one_that_was_killed() {
+    if !has_groups() {
+        return;
+    }
+    for signal in ["TERM", "KILL"] {
+        let Some(prison) = Prison::new("user") else { continue };
+        prison.ask("processes");
+        let node = prison.node();
+        assert_eq!(groups_of(node), 1);
+        let Prison { machine, node: mut running, cluster, .. } = prison;
+        drop(cluster);
+        running.signal(signal);
+        running.child.wait().unwrap();
+        if signal == "KILL" {
+            assert_eq!(groups_of(node), 1, "nobody was left to remove it");
+            let _next = machine.start_node("--name b");
+            until("the next node has removed it", || groups_of(node) == 0);
+        }
+        assert_eq!(groups_of(node), 0, "after {signal}");
+    }
+}
+
+#[test]
+fn a_node_that_cannot_hold_strict_does_not_start_with_less() {
+    let machine = Machine::new();
+    // Root of a user namespace, who has forbidden himself what strict needs.
+    let script = "echo 0 > /proc/sys/user/max_pid_namespaces && exec \"$0\" \"$@\"";
+    let words = ["node", "--listen", "127.0.0.1:0", "--jail", "strict"];
+    let command = machine.command(words);
+    let mut shell = Command::new("unshare");
+    shell.args(["-U", "-r", "sh", "-c", script]).arg(command.get_program()).args(words);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let ran = shell.current_dir(machine.path("")).stdin(Stdio::null()).output();
+    let Ok(ran) = ran else {
+        eprintln!("skipped: there is no `unshare` here");
+        return;
+    };
+    let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+    if words.contains("unshare failed") || words.contains("cannot create") {
+        eprintln!("skipped: {words}");
+        return;
+    }
+    assert_eq!(ran.status.code(), Some(1), "{words}");
+    assert!(words.contains("error[E0218]") && words.contains("strict"), "{words}");
+}

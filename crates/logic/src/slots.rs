@@ -16,6 +16,7 @@
 //! Elsewhere: who gets a slot, and what (`feed`), workers as processes (`node` the crate), who may connect (`node` the module).
 
 mod counters;
+mod report;
 mod feed;
 mod start;
 mod memory;
@@ -27,7 +28,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use slab::Slab;
 use wire::limits::{CREDITS_MAX, POISON_KILLS, PROGRAMS_MAX};
 use wire::name::Name;
-use wire::status;
 use wire::task::{Program, RunHead, Status};
 use wire::units::{Span, Time};
 
@@ -843,53 +843,6 @@ impl Slots {
             self.resume(class);
             let known = self.classes.remove(class);
             self.class_index.remove(&known.class);
-        }
-    }
-
-    // What people ask.
-
-    pub fn users(&self) -> Vec<status::User> {
-        let user = |(link, user): (usize, &Option<User>)| {
-            let user = user.as_ref()?;
-            let of_link = |task: &&Task| task.link.0 as usize == link;
-            let running =
-                self.workers.iter().filter_map(|(_, w)| w.tasks.front()).filter(of_link).count();
-            Some(status::User {
-                name: user.owner.clone(),
-                running: running as u32,
-                waiting: user.active.saturating_sub(running as u32),
-                done: user.done,
-            })
-        };
-        self.users.iter().enumerate().filter_map(user).collect()
-    }
-
-    /// Workers with their numbers; the driver knows their pids.
-    pub fn workers(&self) -> Vec<(WorkerId, status::Worker)> {
-        let describe = |(at, worker): (usize, &Worker)| {
-            let class = &self.classes[worker.class].class;
-            let described = status::Worker {
-                pid: 0,
-                program: class.program.name().to_owned(),
-                user: class.owner.clone(),
-                tasks: worker.tasks.len() as u32,
-                done: worker.finished,
-            };
-            (WorkerId(at as u32), described)
-        };
-        self.workers.iter().map(describe).collect()
-    }
-
-    pub fn tally(&self) -> Tally {
-        let waiting: usize = self.lanes.iter().map(|(_, lane)| lane.queue.len()).sum();
-        let running: usize = self.workers.iter().map(|(_, worker)| worker.tasks.len()).sum();
-        Tally {
-            users: self.users.iter().flatten().count(),
-            lanes: self.lanes.len(),
-            classes: self.classes.len(),
-            workers: self.workers.len(),
-            tasks: waiting + running,
-            arrivals: 0,
         }
     }
 

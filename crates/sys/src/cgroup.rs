@@ -304,7 +304,12 @@ impl Group {
         };
         let text = fs::read_to_string(folder.join(events)).ok()?;
         let kills = counter(&text, "oom_kill")?;
-        Some(OutOfMemory { kills, peak: number(folder, peak).unwrap_or(0) })
+        let peak = number(folder, peak).or_else(|| match version {
+            // Before Linux 5.19: but it says whether it was at its own limit.
+            Version::Two if counter(&text, "oom")? > 0 => number(folder, "memory.max"),
+            Version::One | Version::Two => None,
+        });
+        Some(OutOfMemory { kills, peak: peak.unwrap_or(0) })
     }
 
     /// The tightest limit of memory that holds for this group's processes from above it, if any
