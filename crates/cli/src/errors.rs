@@ -155,6 +155,7 @@ fn of_node(error: &node::Error) -> Option<Code> {
         Error::Data { .. } => &codes::E0212,
         Error::Kernel { .. } | Error::Sys { .. } => &codes::E0213,
         Error::Transport { .. } => return None,
+        Error::Strict { .. } => &codes::E0218,
         Error::NoCredentials => &codes::E0302,
         Error::Resolve { .. } => &codes::E0101,
     })

@@ -78,7 +78,7 @@ fn limits_of_time_and_memory_are_kept_and_named() {
     machine.write("in", "leak 256\n");
     machine
         .run(&format!("core run {specimen} --lines in --memory 64M"))
-        .complains(&["1 task failed: out of memory, limit 64.0 MiB (line 1)"]);
+        .complains(&["1 task failed: out of memory, limit 64.0 MiB, peak ", " MiB (line 1)"]);
 }
 
 #[test]

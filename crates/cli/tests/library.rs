@@ -82,7 +82,8 @@ fn terms_are_kept_and_reasons_are_true() {
     assert_eq!(slow.expect_err("too long").why, Why::TimeLimit { limit });
     let large = core.clone().memory(64 << 20).run("leak 300").expect_err("too much");
     let Why::OutOfMemory { peak, limit } = large.why else { panic!("{large}") };
-    assert!(limit == 64 << 20 && peak > limit, "{peak} of {limit}");
+    // Where the kernel keeps the limit, the peak is no more than that.
+    assert!(limit == 64 << 20 && peak > limit / 10 * 9, "{peak} of {limit}");
     let crashed = core.clone().retries(1).run("crash").expect_err("it crashes each time");
     assert!(matches!(crashed.why, Why::Signal { signal: 11, .. }), "{crashed}");
     assert_eq!(crashed.attempt, 2);

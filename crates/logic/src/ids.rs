@@ -37,4 +37,15 @@ impl Payload {
 pub enum Exit {
     Code(i32),
     Signal(i32),
+    /// The kernel killed it for having more memory than it was allowed. In bytes.
+    OutOfMemory {
+        peak: u64,
+        limit: u64,
+    },
+    /// The kernel killed it since others, too, had more memory than there was: all of them together
+    /// may have `limit`, and it had `peak` itself. In bytes.
+    HostOutOfMemory {
+        peak: u64,
+        limit: u64,
+    },
 }

@@ -113,6 +113,16 @@ pub enum Event {
         worker: WorkerId,
         peak: u64,
     },
+    /// The kernel found a worker, or what it started, at its limit of memory.
+    WorkerOutOfMemory {
+        worker: WorkerId,
+        peak: u64,
+    },
+    /// There is no process, for a reason that may be over soon.
+    WorkerNotStarted {
+        worker: WorkerId,
+        reason: String,
+    },
     /// `DATA`, `END` or `WINDOW` of a stream.
     WorkerStream {
         worker: WorkerId,
@@ -306,6 +316,10 @@ impl Node {
                 self.slots.peeked(now, worker, started, since);
             }
             Event::WorkerMeasured { worker, peak } => self.slots.measured(now, worker, peak),
+            Event::WorkerOutOfMemory { worker, peak } => self.slots.out_of_memory(worker, peak),
+            Event::WorkerNotStarted { worker, reason } => {
+                self.slots.not_started(now, worker, &reason);
+            }
             Event::Leave => self.leave(now),
             Event::Tick => self.tick(now),
         }
@@ -350,6 +364,11 @@ impl Node {
                 near::Effect::Spread => self.effects.push_front(Effect::Place(effect)),
             }
         }
+    }
+
+    /// The driver's kernel keeps the limits of memory, and tells of what it killed for them.
+    pub fn memory_is_limited(&mut self) {
+        self.slots.memory_is_limited();
     }
 
     pub fn poll_effect(&mut self) -> Option<Effect> {

@@ -16,8 +16,11 @@
 //! Elsewhere: who gets a slot, and what (`feed`), workers as processes (`node` the crate), who may connect (`node` the module).
 
 mod counters;
+mod report;
 mod feed;
 mod hunger;
+mod start;
+mod memory;
 mod user;
 mod worker;
 
@@ -26,7 +29,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use slab::Slab;
 use wire::limits::{CREDITS_MAX, POISON_KILLS, PROGRAMS_MAX};
 use wire::name::Name;
-use wire::status;
 use wire::task::{Program, RunHead, Status};
 use wire::units::{Span, Time};
 
@@ -41,8 +43,6 @@ const AHEAD: Span = Span::from_micros(200);
 const PREFETCH: Span = Span::from_millis(4);
 /// After this silence a worker with results held back is looked at.
 const PEEK: Span = Span::from_millis(5);
-/// How often the memory of a limited worker is measured.
-const MEASURE: Span = Span::from_millis(20);
 /// How long an idle worker is kept for its next task.
 const IDLE: Span = Span::from_secs(30);
 /// How long a program may take to load.
@@ -203,6 +203,9 @@ struct Known {
     served: u64,
     /// Workers in a row that died before they were ready.
     stillborn: u32,
+    /// Workers in a row that could not even be started, and when to try again.
+    unstarted: u32,
+    start_after: Time,
 }
 
 impl Known {
@@ -218,6 +221,8 @@ impl Known {
             homeless: None,
             served: 0,
             stillborn: 0,
+            unstarted: 0,
+            start_after: Time(0),
         }
     }
 
@@ -262,6 +267,10 @@ pub struct Slots {
     crowded: bool,
     closed: bool,
     counters: Counters,
+    /// The driver's kernel keeps the limits of memory, and tells.
+    memory_is_limited: bool,
+    /// Classes that wait for their next start, by when that is.
+    paused: BTreeSet<(Time, usize)>,
     effects: VecDeque<Effect>,
 }
 
@@ -288,6 +297,8 @@ impl Slots {
             crowded: false,
             closed: false,
             counters: Counters::default(),
+            memory_is_limited: false,
+            paused: BTreeSet::new(),
             effects: VecDeque::new(),
         }
     }
@@ -491,6 +502,7 @@ impl Slots {
                 known.life = Life::Ready;
                 known.heard = now;
                 self.classes[class].stillborn = 0;
+                self.classes[class].unstarted = 0;
             }
             Err(reason) => {
                 self.kill(worker.0 as usize, None);
@@ -587,7 +599,12 @@ impl Slots {
                 self.enqueue(task, VecDeque::push_front);
             }
         }
-        if life == Life::Starting {
+        if life == Life::Starting
+            && let Exit::OutOfMemory { peak, limit } = exit
+        {
+            // It would not be otherwise the next time.
+            self.give_up(class, &Status::OutOfMemory { peak, limit });
+        } else if life == Life::Starting {
             self.classes[class].stillborn += 1;
             if self.classes[class].stillborn >= POISON_KILLS {
                 let reason = format!("{POISON_KILLS} workers died while loading it ({exit:?})");
@@ -620,27 +637,17 @@ impl Slots {
         }
     }
 
-    /// The most memory that a worker has had.
-    pub fn measured(&mut self, now: Time, worker: WorkerId, peak: u64) {
-        let at = worker.0 as usize;
-        let Some(known) = self.workers.get_mut(at) else { return };
-        known.measure = now + MEASURE;
-        let limit = self.classes[known.class].class.memory;
-        if limit > 0 && peak > limit {
-            self.kill(at, Some(Status::OutOfMemory { peak, limit }));
-        }
-    }
-
     // What time does.
 
     pub fn tick(&mut self, now: Time) {
+        self.end_pauses(now);
         let due: Vec<usize> =
             self.workers.iter().filter(|(_, w)| self.due(w) <= now).map(|(at, _)| at).collect();
         for at in due {
             let worker = WorkerId(at as u32);
             let known = &mut self.workers[at];
+            let class = known.class;
             if known.life == Life::Starting {
-                let class = known.class;
                 self.kill(at, None);
                 self.refuse(class, &format!("it did not load within {LOADING}"));
                 continue;
@@ -652,10 +659,11 @@ impl Slots {
                 }
                 continue;
             }
-            if known.measure <= now && self.classes[known.class].class.memory > 0 {
-                known.measure = now + MEASURE;
+            if known.measure <= now && self.is_measured(class) {
+                self.workers[at].measure = now + memory::MEASURE;
                 self.effects.push_back(Effect::Measure { worker });
             }
+            let known = &mut self.workers[at];
             if known.watch() <= now {
                 known.heard = now;
                 self.effects.push_back(Effect::Peek { worker });
@@ -664,7 +672,8 @@ impl Slots {
     }
 
     pub fn poll_timeout(&self) -> Time {
-        self.workers.iter().map(|(_, worker)| self.due(worker)).min().unwrap_or(Time::NEVER)
+        let workers = self.workers.iter().map(|(_, worker)| self.due(worker));
+        workers.min().unwrap_or(Time::NEVER).min(self.start_due())
     }
 
     fn due(&self, worker: &Worker) -> Time {
@@ -673,9 +682,7 @@ impl Slots {
             Life::Starting => worker.heard + LOADING,
             Life::Ready if worker.tasks.is_empty() && self.crowded => worker.heard + feed::LINGER,
             Life::Ready if worker.tasks.is_empty() => worker.heard + IDLE,
-            Life::Ready if self.classes[worker.class].class.memory > 0 => {
-                worker.watch().min(worker.measure)
-            }
+            Life::Ready if self.is_measured(worker.class) => worker.watch().min(worker.measure),
             Life::Ready => worker.watch(),
         }
     }
@@ -736,19 +743,6 @@ impl Slots {
         }
     }
 
-    /// A program cannot be used: all its waiting tasks fail with the reason.
-    fn refuse(&mut self, class: usize, reason: &str) {
-        self.classes[class].stillborn = 0;
-        for (_, lane) in self.classes[class].hungry.clone() {
-            let queue = std::mem::take(&mut self.lanes[lane].queue);
-            self.took(lane, queue.len());
-            for task in queue {
-                let status = Status::Refused { reason: reason.to_owned() };
-                self.end(task, status, Span(0), Payload::empty());
-            }
-        }
-    }
-
     fn end(&mut self, task: Task, status: Status, ran: Span, output: Payload) {
         if !share_buffer(&task.input, &output) {
             self.release(&task.input);
@@ -787,55 +781,9 @@ impl Slots {
     fn retire_class(&mut self, class: usize) {
         let known = &self.classes[class];
         if known.lanes == 0 && known.workers.is_empty() {
+            self.resume(class);
             let known = self.classes.remove(class);
             self.class_index.remove(&known.class);
-        }
-    }
-
-    // What people ask.
-
-    pub fn users(&self) -> Vec<status::User> {
-        let user = |(link, user): (usize, &Option<User>)| {
-            let user = user.as_ref()?;
-            let of_link = |task: &&Task| task.link.0 as usize == link;
-            let running =
-                self.workers.iter().filter_map(|(_, w)| w.tasks.front()).filter(of_link).count();
-            Some(status::User {
-                name: user.owner.clone(),
-                running: running as u32,
-                waiting: user.active.saturating_sub(running as u32),
-                done: user.done,
-            })
-        };
-        self.users.iter().enumerate().filter_map(user).collect()
-    }
-
-    /// Workers with their numbers; the driver knows their pids.
-    pub fn workers(&self) -> Vec<(WorkerId, status::Worker)> {
-        let describe = |(at, worker): (usize, &Worker)| {
-            let class = &self.classes[worker.class].class;
-            let described = status::Worker {
-                pid: 0,
-                program: class.program.name().to_owned(),
-                user: class.owner.clone(),
-                tasks: worker.tasks.len() as u32,
-                done: worker.finished,
-            };
-            (WorkerId(at as u32), described)
-        };
-        self.workers.iter().map(describe).collect()
-    }
-
-    pub fn tally(&self) -> Tally {
-        let waiting: usize = self.lanes.iter().map(|(_, lane)| lane.queue.len()).sum();
-        let running: usize = self.workers.iter().map(|(_, worker)| worker.tasks.len()).sum();
-        Tally {
-            users: self.users.iter().flatten().count(),
-            lanes: self.lanes.len(),
-            classes: self.classes.len(),
-            workers: self.workers.len(),
-            tasks: waiting + running,
-            arrivals: 0,
         }
     }
 
@@ -874,6 +822,10 @@ fn blame(exit: Exit, stderr: &str) -> Status {
     match exit {
         Exit::Signal(signal) => Status::Crashed { signal, stderr },
         Exit::Code(code) => Status::Exited { code, stderr },
+        Exit::OutOfMemory { peak, limit } => Status::OutOfMemory { peak, limit },
+        Exit::HostOutOfMemory { peak, limit } => {
+            Status::WorkerLost { reason: memory::want_on_host(peak, limit) }
+        }
     }
 }
 

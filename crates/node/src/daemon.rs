@@ -28,14 +28,15 @@ use wire::name::{Hash, Name};
 use wire::units::{Span, Time};
 
 use crate::Error;
+use crate::groups::Groups;
 use crate::http::Http;
 use crate::join::{self, Neighbours};
 use crate::links::{Link, Links};
-use crate::options::Options;
+use crate::options::{Jail, Options};
 use crate::payloads::{News, Payloads};
 use crate::source::Source;
 use crate::store::Store;
-use crate::workers::{Said, Worker, Workers};
+use crate::workers::{NotStarted, Said, Worker, Workers};
 
 /// Events of one turn.
 const EVENTS: usize = 256;
@@ -108,6 +109,9 @@ fn kernel(action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
 
 impl Daemon {
     fn new(options: Options) -> Result<Self, Error> {
+        if options.jail == Jail::Strict {
+            worker::jail::strict_is_possible().map_err(|why| Error::Strict { why })?;
+        }
         let data = |source| Error::Data { path: options.data.clone(), source };
         fs::create_dir_all(&options.data).map_err(data)?;
         let store = Arc::new(Store::open(&options.data).map_err(data)?);
@@ -175,8 +179,12 @@ impl Daemon {
             state: State::Here,
         };
         let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
-        let node = Node::new(now(), logic::node::Options { agent, me, grace: options.grace });
-        let workers = Workers::new(options.worker.clone(), options.jail, scratch);
+        let mut node = Node::new(now(), logic::node::Options { agent, me, grace: options.grace });
+        let groups = Groups::open(options.jail, options.notice);
+        if groups.limit_memory() {
+            node.memory_is_limited();
+        }
+        let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
         Ok(Self {
             options,
             poll,
@@ -338,6 +346,12 @@ impl Daemon {
             }
             Source::WorkerExit(at) => self.worker_exit(now, WorkerId(at)),
             Source::WorkerStderr(at) => self.read_stderr(WorkerId(at)),
+            Source::WorkerShort(at) => {
+                let worker = WorkerId(at);
+                let Some(known) = self.workers.get_mut(worker) else { return };
+                let peak = known.shortage();
+                self.node.handle(now, Event::WorkerOutOfMemory { worker, peak });
+            }
             Source::Listener(_) | Source::UnixListener => {}
             Source::HttpListener | Source::Http(_) => {
                 if let Some(http) = &mut self.http {
@@ -635,16 +649,21 @@ impl Daemon {
         let wire::task::Program::Core { library, name } = &class.program;
         let started = match self.store.file(library) {
             _ if !self.node.has_library(now, &class) => {
-                Err(format!("the library of {name} is not here"))
+                Err(NotStarted::ForGood(format!("the library of {name} is not here")))
             }
-            Err(error) => Err(format!("the library of {name} is not here ({error})")),
+            Err(error) => {
+                Err(NotStarted::ForGood(format!("the library of {name} is not here ({error})")))
+            }
             Ok(file) => self.workers.start(self.poll.registry(), worker, class, file.as_fd()),
         };
         match started {
             Ok(()) => {
                 self.dirty.insert(worker);
             }
-            Err(reason) => {
+            Err(NotStarted::ForNow(reason)) => {
+                self.node.handle(now, Event::WorkerNotStarted { worker, reason });
+            }
+            Err(NotStarted::ForGood(reason)) => {
                 self.node.handle(now, Event::WorkerReady { worker, result: Err(reason) });
                 let exit = logic::Exit::Code(0);
                 let stderr = String::new();

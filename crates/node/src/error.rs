@@ -19,6 +19,8 @@ pub enum Error {
     Transport { source: transport::Error },
     #[error("a node that listens on TCP needs credentials; run `farcall auth init`")]
     NoCredentials,
+    #[error("this host cannot put up jails of level strict: {why}")]
+    Strict { why: String },
     #[error("cannot find the node {address} to join")]
     Resolve { address: String, source: io::Error },
 }

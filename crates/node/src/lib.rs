@@ -19,6 +19,7 @@ mod http;
 mod links;
 mod join;
 mod workers;
+mod groups;
 mod payloads;
 mod bulk;
 mod store;

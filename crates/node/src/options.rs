@@ -14,6 +14,7 @@ use wire::units::Span;
 pub enum Jail {
     None,
     User,
+    Strict,
 }
 
 /// The program that becomes a worker when it is started with the node's pipes as descriptors 3 (to

@@ -15,6 +15,8 @@ pub(crate) enum Source {
     WorkerStderr(u32),
     HttpListener,
     Http(u32),
+    /// The worker's group was short of memory.
+    WorkerShort(u32),
 }
 
 const KINDS: u32 = 32;
@@ -32,6 +34,7 @@ impl Source {
             Self::WorkerStderr(index) => (7, index),
             Self::HttpListener => (8, 0),
             Self::Http(index) => (9, index),
+            Self::WorkerShort(index) => (10, index),
         };
         Token(kind << KINDS | index as usize)
     }
@@ -49,6 +52,7 @@ impl Source {
             7 => Self::WorkerStderr(index),
             8 => Self::HttpListener,
             9 => Self::Http(index),
+            10 => Self::WorkerShort(index),
             kind => unreachable!("no token of kind {kind} was ever given out"),
         }
     }

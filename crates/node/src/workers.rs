@@ -18,6 +18,8 @@ use logic::{BufferId, Exit, Payload, WorkerId};
 use mio::unix::SourceFd;
 use mio::unix::pipe::{self, Receiver};
 use mio::{Interest, Registry};
+use sys::cgroup::Group;
+use sys::namespace::Namespaces;
 use sys::process::{Child, Spawn, Stderr};
 use sys::shared::SharedBuffer;
 use sys::socket::{pair, send_with_fds};
@@ -28,9 +30,12 @@ use wire::task::{Done, Input, Output, Run, RunHead, Status};
 use wire::units::{Span, Time};
 use wire::worker::{self as protocol, Buffer, Ready, Setup, progress};
 
+use crate::groups::Groups;
 use crate::options::{Jail, WorkerCommand};
 use crate::source::Source;
 
+/// Memory that the kernel adds to a group's count in one step.
+const PAGES_AT_ONCE: u64 = 1 << 20;
 /// Ancestors of a process that are looked at.
 const GENERATIONS: usize = 64;
 
@@ -64,8 +69,37 @@ pub(crate) struct Remains {
     pub(crate) buffers: Vec<BufferId>,
 }
 
+/// Why a worker was not started.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// The host had too little of something, which may be over soon.
+    ForNow(String),
+    ForGood(String),
+}
+
+impl NotStarted {
+    fn of(what: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut reason = format!("{what}: {error}");
+        let mut is_short = false;
+        let mut next = Some(error);
+        while let Some(error) = next {
+            is_short |= error.downcast_ref().is_some_and(sys::is_shortage);
+            next = error.source();
+            if let Some(cause) = next {
+                reason += &format!(": {cause}");
+            }
+        }
+        if is_short { Self::ForNow(reason) } else { Self::ForGood(reason) }
+    }
+}
+
 pub(crate) struct Worker {
     child: Child,
+    /// Limits it and what it starts, and ends them together.
+    group: Option<Group>,
+    /// Readable once its group was at its limit of memory.
+    shortage: Option<OwnedFd>,
+    jail: Jail,
     connection: Watched,
     descriptors: UnixStream,
     stderr: Receiver,
@@ -89,6 +123,7 @@ pub(crate) struct Worker {
 pub(crate) struct Workers {
     command: WorkerCommand,
     jail: Jail,
+    groups: Groups,
     scratch: PathBuf,
     table: HashMap<WorkerId, Worker>,
     /// Workers whose number has been given to another may still be about to end.
@@ -96,8 +131,13 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn new(command: WorkerCommand, jail: Jail, scratch: PathBuf) -> Self {
-        Self { command, jail, scratch, table: HashMap::new(), started: 0 }
+    pub(crate) fn new(
+        command: WorkerCommand,
+        jail: Jail,
+        groups: Groups,
+        scratch: PathBuf,
+    ) -> Self {
+        Self { command, jail, groups, scratch, table: HashMap::new(), started: 0 }
     }
 
     pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Worker> {
@@ -105,7 +145,7 @@ impl Workers {
     }
 
     pub(crate) fn pid(&self, worker: WorkerId) -> Option<i32> {
-        self.table.get(&worker).map(|worker| worker.child.pid().0)
+        self.table.get(&worker).map(|worker| worker.pid().0)
     }
 
     pub(crate) fn ids(&self) -> Vec<WorkerId> {
@@ -140,14 +180,14 @@ impl Workers {
         worker: WorkerId,
         class: Class,
         program: BorrowedFd<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NotStarted> {
         self.started += 1;
         let scratch = self.scratch.join(self.started.to_string());
         let account = self.account(worker);
-        let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+        let failed = NotStarted::of;
         make_scratch(&scratch, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
 
-        let socket_error = |error| failed("cannot make a worker's sockets", &error);
+        let socket_error = |error: std::io::Error| failed("cannot make a worker's sockets", &error);
         let (to_worker, from_node) = pipe::new().map_err(socket_error)?;
         let (to_node, from_worker) = pipe::new().map_err(socket_error)?;
         let (near_descriptors, far_descriptors) = pair().map_err(socket_error)?;
@@ -164,17 +204,35 @@ impl Workers {
         far_stderr.set_nonblocking(false).map_err(socket_error)?;
         let mut spawn = Spawn::new(&self.command.program);
         spawn.args.clone_from(&self.command.args);
-        spawn.env = worker::jail::environment(&scratch, self.command.environment.clone());
+        let home = match self.jail {
+            Jail::None | Jail::User => scratch.as_path(),
+            Jail::Strict => std::path::Path::new(worker::jail::policy::SCRATCH),
+        };
+        spawn.env = worker::jail::environment(home, self.command.environment.clone());
+        spawn.namespaces = (self.jail == Jail::Strict).then(Namespaces::for_own_user);
         spawn.descriptors =
             vec![(from_node.into(), 3), (to_node.into(), 4), (far_descriptors.into(), 5)];
         spawn.stderr = Stderr::To(OwnedFd::from(far_stderr));
-        let child = spawn.start().map_err(|e| failed("cannot start a worker", &e))?;
+        let group = self.groups.make(self.started, class.memory);
+        let group = group.map_err(|e| failed("cannot make a worker's control group", &e))?;
+        let begun = Self::spawn(spawn, group.as_ref(), class.memory);
+        let (child, shortage) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                group.into_iter().for_each(|group| self.groups.let_go(group));
+                let _ = fs::remove_dir(&scratch);
+                return Err(failed("cannot start a worker", &error));
+            }
+        };
 
         let connection = Connection::pipes(from_worker, to_worker);
         let token = Source::Worker(worker.0).token();
         let connection = Watched::new(connection, registry, token).map_err(socket_error)?;
         let mut started = Worker {
             child,
+            group,
+            shortage,
+            jail: self.jail,
             connection,
             descriptors: near_descriptors,
             stderr,
@@ -193,6 +251,7 @@ impl Workers {
             jail: match self.jail {
                 Jail::None => protocol::Jail::None,
                 Jail::User => protocol::Jail::User { account },
+                Jail::Strict => protocol::Jail::Strict { account },
             },
             scratch: scratch.to_string_lossy().into_owned(),
             memory: class.memory,
@@ -205,10 +264,22 @@ impl Workers {
         Ok(())
     }
 
+    /// Starts the process in its group.
+    fn spawn(
+        mut spawn: Spawn,
+        group: Option<&Group>,
+        memory: u64,
+    ) -> Result<(Child, Option<OwnedFd>), sys::Error> {
+        let Some(group) = group else { return Ok((spawn.start()?, None)) };
+        spawn.groups = group.entrances()?;
+        let shortage = if memory > 0 { group.shortage()? } else { None };
+        Ok((spawn.start()?, shortage))
+    }
+
     /// Where the daemon is root, each worker has an account of its own, of nobody else's.
     fn account(&self, worker: WorkerId) -> Option<u32> {
         const ACCOUNTS: u32 = 1_984_000_000;
-        (self.jail == Jail::User && sys::limits::is_root()).then_some(ACCOUNTS + worker.0)
+        (self.jail != Jail::None && sys::limits::is_root()).then_some(ACCOUNTS + worker.0)
     }
 
     /// A worker's pidfd says that it ended. `None`: not yet.
@@ -220,6 +291,7 @@ impl Workers {
         };
         let mut ended = self.table.remove(&worker)?;
         ended.deregister(registry);
+        let exit = ended.true_exit(exit);
         // First what it sent, then what it did not send any more, then what it wrote for people.
         let mut said = Vec::new();
         while let Ok(ReadOutcome::More) = ended.connection.read() {
@@ -228,6 +300,7 @@ impl Workers {
         ended.listen(&mut said);
         ended.peek(&mut said);
         ended.read_stderr();
+        ended.group.take().into_iter().for_each(|group| self.groups.let_go(group));
         let _ = fs::remove_dir_all(&ended.scratch);
         let known: Vec<sys::Pid> = self.table.values().map(|worker| worker.child.pid()).collect();
         // What it started and left behind is ours now.
@@ -257,18 +330,74 @@ impl Worker {
         let pidfd = self.child.as_fd().as_raw_fd();
         registry.register(&mut SourceFd(&pidfd), exit, Interest::READABLE)?;
         let stderr = Source::WorkerStderr(worker.0).token();
-        registry.register(&mut self.stderr, stderr, Interest::READABLE)
+        registry.register(&mut self.stderr, stderr, Interest::READABLE)?;
+        let Some(shortage) = &self.shortage else { return Ok(()) };
+        let token = Source::WorkerShort(worker.0).token();
+        registry.register(&mut SourceFd(&shortage.as_raw_fd()), token, Interest::READABLE)
     }
 
     fn deregister(&mut self, registry: &Registry) {
         let _ = registry.deregister(&mut SourceFd(&self.child.as_fd().as_raw_fd()));
         let _ = registry.deregister(&mut self.stderr);
+        if let Some(shortage) = &self.shortage {
+            let _ = registry.deregister(&mut SourceFd(&shortage.as_raw_fd()));
+        }
+    }
+
+    /// The process that runs tasks: the first one of a pid namespace only looks after it.
+    fn pid(&self) -> sys::Pid {
+        let own = self.child.pid();
+        if self.jail != Jail::Strict {
+            return own;
+        }
+        let children = sys::proc::children(own).unwrap_or_default();
+        children.first().copied().unwrap_or(own)
+    }
+
+    /// How the process that runs tasks ended, by the word of the one that looked after it and of
+    /// the kernel.
+    fn true_exit(&self, seen: Exit) -> Exit {
+        if let Some(killed) = self.out_of_memory() {
+            return killed;
+        }
+        let said = self.progress.load_u64(progress::END);
+        let value = said as u32 as i32;
+        match said & !u64::from(u32::MAX) {
+            progress::END_CODE => Exit::Code(value),
+            progress::END_SIGNAL => Exit::Signal(value),
+            _ => seen,
+        }
+    }
+
+    fn out_of_memory(&self) -> Option<Exit> {
+        let group = self.group.as_ref()?;
+        let found = group.out_of_memory().filter(|found| found.kills > 0)?;
+        let (peak, limit) = (found.peak, self.class.memory);
+        // It is at its limit when not one page more fits; the kernel takes them by the dozen.
+        if limit > 0 && peak + PAGES_AT_ONCE >= limit {
+            return Some(Exit::OutOfMemory { peak, limit });
+        }
+        let host = sys::proc::host_memory().ok();
+        let limit = group.memory_limit_above().into_iter().chain(host).min().unwrap_or(0);
+        Some(Exit::HostOutOfMemory { peak, limit })
+    }
+
+    /// Its group is at its limit of memory, or was. The most that it has had.
+    pub(crate) fn shortage(&self) -> u64 {
+        let peak = self.group.as_ref().and_then(Group::out_of_memory).map_or(0, |o| o.peak);
+        // The kernel rounds the limit down to a page.
+        peak.max(self.class.memory)
     }
 
     /// Ends the process and what it started. Its exit is reported by its pidfd.
     pub(crate) fn kill(&self) {
         // A process that is gone already is as good as killed.
-        let _ = self.child.kill_tree();
+        let _ = match &self.group {
+            Some(group) => group.kill().and_then(|()| self.child.kill()),
+            // With the first process of a pid namespace all others end.
+            None if self.jail == Jail::Strict => self.child.kill(),
+            None => self.child.kill_tree(),
+        };
     }
 
     fn send(&mut self, channel: u64, message: &Message) {
@@ -446,7 +575,7 @@ impl Worker {
     }
 
     pub(crate) fn peak_memory(&self) -> Option<u64> {
-        Some(sys::proc::memory(self.child.pid()).ok()??.peak_resident)
+        Some(sys::proc::memory(self.pid()).ok()??.peak_resident)
     }
 
     /// Keeps the last of what the worker writes to its standard error. Returns whether there is more.

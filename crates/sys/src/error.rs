@@ -36,6 +36,13 @@ pub enum Error {
     OutOfBounds { offset: usize, len: usize, size: usize },
 }
 
+/// Whether the host had too little of something (processes, memory, descriptors, namespaces), which
+/// may be over soon.
+pub fn is_shortage(error: &io::Error) -> bool {
+    let few = [libc::EAGAIN, libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::ENOSPC];
+    error.raw_os_error().is_some_and(|code| few.contains(&code))
+}
+
 impl Error {
     /// The process or file is gone: a retry cannot help, and for a kill nothing is left to do.
     pub fn is_gone(&self) -> bool {

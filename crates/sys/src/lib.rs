@@ -27,5 +27,5 @@ pub mod clock;
 mod error;
 mod pid;
 
-pub use error::Error;
+pub use error::{Error, is_shortage};
 pub use pid::Pid;

@@ -37,6 +37,14 @@ pub fn own_proportional_memory() -> Result<u64, Error> {
     kibibytes(&text, "Pss:").ok_or_else(missing)
 }
 
+/// Bytes of memory that the host has.
+pub fn host_memory() -> Result<u64, Error> {
+    let path = "/proc/meminfo";
+    let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let missing = || Error::KernelText { file: "meminfo".to_owned(), field: "MemTotal" };
+    kibibytes(&text, "MemTotal:").ok_or_else(missing)
+}
+
 /// The bytes that a line `Field:   123 kB` tells.
 fn kibibytes(text: &str, field: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(field))?;
@@ -57,6 +65,14 @@ pub fn threads(of: Pid) -> Result<usize, Error> {
 }
 
 /// The threads of a process, by the numbers that the kernel calls them by.
+/// How many threads the calling process has. Unlike its number, this is true even where `/proc` is
+/// still that of another pid namespace.
+pub fn own_threads() -> Result<usize, Error> {
+    let path = "/proc/self/task";
+    let listing = fs::read_dir(path).map_err(Error::file("list", path))?;
+    Ok(listing.flatten().count())
+}
+
 pub(crate) fn thread_ids(of: Pid) -> Result<Vec<Pid>, Error> {
     let path = format!("/proc/{of}/task");
     let listed = std::fs::read_dir(&path).map_err(Error::file("list", &path))?;
@@ -92,6 +108,21 @@ fn parse_kinship(stat: &str) -> Option<Kinship> {
     let threads: u32 = fields.nth(13)?.parse().ok()?;
     let is_dead = matches!(state, "Z" | "X" | "x") && threads <= 1;
     Some(Kinship { parent, session, is_dead })
+}
+
+/// When a process was started, in ticks since the host was: with its number, a name for ever.
+pub fn started(of: Pid) -> Result<u64, Error> {
+    let text = read(of, "stat")?;
+    let after_name = text.rsplit_once(')').map(|(_, after)| after);
+    let field = after_name.and_then(|after| after.split_ascii_whitespace().nth(19)?.parse().ok());
+    field.ok_or_else(|| Error::KernelText { file: format!("{of}/stat"), field: "start" })
+}
+
+/// The number of the own pid namespace.
+pub fn pid_namespace() -> Result<u64, Error> {
+    let path = "/proc/self/ns/pid";
+    let found = fs::metadata(path).map_err(Error::file("look at", path))?;
+    Ok(std::os::unix::fs::MetadataExt::ino(&found))
 }
 
 /// Processes that a process started, or adopted as their subreaper, and that were not waited for

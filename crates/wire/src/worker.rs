@@ -38,6 +38,10 @@ pub enum Jail {
     User {
         account: Option<u32>,
     },
+    /// The process was started in namespaces of its own.
+    Strict {
+        account: Option<u32>,
+    },
 }
 
 /// The worker's answer to `Setup`.
@@ -81,6 +85,13 @@ pub mod progress {
     /// u64: rises whenever what lies at `RESULTS` was sent and its place is used anew. A reader
     /// that finds another number after copying than before has copied a mixture.
     pub const TURN: usize = 24;
+    /// u64: how the worker ended, said by the first process of its pid namespace; 0 if that did
+    /// not say. See `END_CODE` and `END_SIGNAL`.
+    pub const END: usize = 32;
+    /// With the exit code below it.
+    pub const END_CODE: u64 = 1 << 32;
+    /// With the signal below it.
+    pub const END_SIGNAL: u64 = 2 << 32;
     /// Frames, as they will be sent.
     pub const RESULTS: usize = 64;
     /// Bytes of the whole page.

@@ -80,7 +80,8 @@ fn every_limit_has_its_row() {
     let values = values();
     let listed: BTreeSet<String> = values.keys().map(|name| (*name).to_owned()).collect();
     let others = ["VERSION", "HEADER", "PAYLOAD_HEAD", "HOLD_BACK", "STARTED", "SINCE", "UNSENT"];
-    let others = others.iter().chain(&["TURN", "RESULTS", "SIZE"]).map(|name| (*name).to_owned());
+    let others =
+        others.iter().chain(&["TURN", "END", "RESULTS", "SIZE"]).map(|name| (*name).to_owned());
     let expected: BTreeSet<String> = of_code.into_iter().chain(others).collect();
     assert_eq!(listed, expected, "`values` here and the constants of wire::limits");
 
@@ -123,6 +124,7 @@ fn values() -> BTreeMap<&'static str, u64> {
         ("SINCE", progress::SINCE as u64),
         ("UNSENT", progress::UNSENT as u64),
         ("TURN", progress::TURN as u64),
+        ("END", progress::END as u64),
         ("RESULTS", progress::RESULTS as u64),
         ("SIZE", progress::SIZE as u64),
     ]);
@@ -230,6 +232,16 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
                 jail: Jail::User { account },
                 scratch: "/s".into(),
                 memory: 0,
+            }),
+        ),
+        (
+            "setup-strict",
+            0,
+            M::Setup(Setup {
+                program: Program::Core { library: Hash::of(b""), name: "sum".into() },
+                jail: Jail::Strict { account: None },
+                scratch: "/s".into(),
+                memory: 1 << 20,
             }),
         ),
         ("ready", 0, M::Ready(Ready::Yes { gaps: vec!["no".into()] })),

@@ -17,12 +17,18 @@
 //! - *Limits*: no core dumps, bounded open files, and what else the rules say.
 //!
 //! A program that is executed in the jail keeps all of this but "not dumpable", which `exec` takes
-//! back. Memory is limited from outside: the node looks at a worker's peak. Not limited are the
-//! network, processor time and disk.
+//! back. Memory and processes are limited from outside, by control groups (`node::groups`). Not limited
+//! are the network, processor time and disk.
+//!
+//! Level `strict` comes before that: a view of its own (`strict`), and a list of system calls
+//! (`calls`), by the tables of [`policy`].
 //!
 //! What this host cannot do is told in the [`Report`], never skipped in silence.
 
+mod strict;
+mod calls;
 mod abilities;
+pub mod policy;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -44,6 +50,8 @@ pub enum Level {
     None,
     /// What this module's head tells.
     User,
+    /// The same, in namespaces of its own, which the process must have been started in.
+    Strict,
 }
 
 /// What differs from worker to worker.
@@ -58,8 +66,9 @@ pub struct Rules {
     pub open_files_max: u64,
     /// Bytes of one file.
     pub file_bytes_max: Option<u64>,
-    /// Processes and threads *of the user* (the kernel counts per uid, whoever started them), so
-    /// it is for workers that have a uid of their own. It does not bind root.
+    /// Processes and threads *of the user* (the kernel counts per uid, whoever started them, or
+    /// per user namespace), so it is for workers that have one of these of their own. It does not
+    /// bind root.
     pub processes_max: Option<u64>,
 }
 
@@ -87,12 +96,13 @@ pub enum Error {
     Writable { path: PathBuf, source: landlock::PathFdError },
     #[error("cannot limit where files are written")]
     Landlock(#[from] landlock::RulesetError),
+    #[error("cannot build the view of a strict worker at {}", path.display())]
+    View { path: PathBuf, source: io::Error },
+    #[error("cannot limit the system calls")]
+    Calls(#[from] seccompiler::Error),
     #[error("the jail would hold one of {found} threads: it must be applied before others start")]
     Threads { found: usize },
 }
-
-/// Devices that take everything and keep nothing.
-const SINKS: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/full"];
 
 /// For programs that look for others, if the daemon has no `PATH` itself.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -116,25 +126,43 @@ pub fn environment(
 }
 
 /// Jails the calling process, for good. To be called from its only thread.
+///
+/// At level `strict` it is the first process of its pid namespace, and has to start another one for
+/// foreign code (`sys::process::stay_behind`).
 pub fn apply(level: Level, rules: &Rules) -> Result<Report, Error> {
     let mut report = Report::default();
-    match level {
-        Level::None => enter(&rules.scratch)?,
-        Level::User => {
-            // Landlock holds the calling thread and those it starts, not its siblings.
-            let found = sys::proc::threads(Pid::own())?;
-            if found != 1 {
-                return Err(Error::Threads { found });
-            }
-            limit(rules, &mut report)?;
-            sys::files::set_creation_mask(0o077);
+    if level == Level::None {
+        enter(&rules.scratch)?;
+        return Ok(report);
+    }
+    // Landlock and the list of system calls hold the calling thread and those it starts, not its
+    // siblings.
+    let found = sys::proc::own_threads()?;
+    if found != 1 {
+        return Err(Error::Threads { found });
+    }
+    limit(rules, &mut report)?;
+    let scratch = match level {
+        Level::None | Level::User => {
+            limit_processes(rules, &mut report)?;
             change_user(rules.user, &mut report)?;
-            limits::no_new_privileges()?;
-            limits::not_dumpable()?;
-            // Only now, as the user who has to be able to.
-            enter(&rules.scratch)?;
-            limit_writing(rules, &mut report)?;
+            rules.scratch.as_path()
         }
+        Level::Strict => {
+            strict::leave_host(rules, &mut report)?;
+            // Only now: in a user namespace of its own nobody else's processes are counted.
+            limit_processes(rules, &mut report)?;
+            Path::new(policy::SCRATCH)
+        }
+    };
+    sys::files::set_creation_mask(0o077);
+    limits::no_new_privileges()?;
+    limits::not_dumpable()?;
+    // Only now, as the user who has to be able to.
+    enter(scratch)?;
+    limit_writing(scratch, &rules.writable, &mut report)?;
+    if level == Level::Strict {
+        calls::apply()?;
     }
     Ok(report)
 }
@@ -145,21 +173,27 @@ fn enter(scratch: &Path) -> Result<(), Error> {
 }
 
 fn limit(rules: &Rules, report: &mut Report) -> Result<(), Error> {
-    let own = Pid::own();
-    limits::set_limit(own, Resource::CoreDump, Limit::fixed(0))?;
-    let wanted = [
-        (Resource::OpenFiles, "open files", Some(rules.open_files_max)),
-        (Resource::FileSize, "bytes of a file", rules.file_bytes_max),
-        (Resource::Processes, "processes", rules.processes_max),
-    ];
-    for (resource, name, value) in wanted {
-        let Some(value) = value else { continue };
-        // Raising a hard limit takes root: what the daemon has is then all there is.
-        let hard = limits::limit(own, resource)?.hard;
-        limits::set_limit(own, resource, Limit::fixed(value.min(hard)))?;
-        if hard < value {
-            report.gaps.push(format!("the host allows {hard} {name}, not {value}"));
-        }
+    limits::set_limit(Pid::own(), Resource::CoreDump, Limit::fixed(0))?;
+    limit_one(Resource::OpenFiles, "open files", Some(rules.open_files_max), report)?;
+    limit_one(Resource::FileSize, "bytes of a file", rules.file_bytes_max, report)
+}
+
+fn limit_processes(rules: &Rules, report: &mut Report) -> Result<(), Error> {
+    limit_one(Resource::Processes, "processes", rules.processes_max, report)
+}
+
+fn limit_one(
+    resource: Resource,
+    name: &str,
+    value: Option<u64>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let (own, Some(value)) = (Pid::own(), value) else { return Ok(()) };
+    // Raising a hard limit takes root: what the daemon has is then all there is.
+    let hard = limits::limit(own, resource)?.hard;
+    limits::set_limit(own, resource, Limit::fixed(value.min(hard)))?;
+    if hard < value {
+        report.gaps.push(format!("the host allows {hard} {name}, not {value}"));
     }
     Ok(())
 }
@@ -184,7 +218,7 @@ fn change_user(user: Option<User>, report: &mut Report) -> Result<(), Error> {
 }
 
 /// Landlock, as much of it as the kernel knows.
-fn limit_writing(rules: &Rules, report: &mut Report) -> Result<(), Error> {
+fn limit_writing(scratch: &Path, writable: &[PathBuf], report: &mut Report) -> Result<(), Error> {
     // The newest version this was tested with; the crate leaves out what the kernel lacks.
     let writing = AccessFs::from_write(ABI::V6);
     let mut ruleset = Ruleset::default()
@@ -192,12 +226,13 @@ fn limit_writing(rules: &Rules, report: &mut Report) -> Result<(), Error> {
         .handle_access(writing)?
         .scope(Scope::Signal)?
         .create()?;
-    let paths = [&rules.scratch].into_iter().chain(&rules.writable);
+    let paths = [scratch].into_iter().chain(writable.iter().map(PathBuf::as_path));
     for path in paths {
         ruleset = ruleset.add_rule(beneath(path, writing)?)?;
     }
     // A host without one of them (a bare container) does not miss the right to write to it.
-    for sink in SINKS.map(Path::new).into_iter().filter(|sink| sink.exists()) {
+    let sinks = policy::SINKS.map(|(sink, _reason)| Path::new(sink));
+    for sink in sinks.into_iter().filter(|sink| sink.exists()) {
         ruleset = ruleset.add_rule(beneath(sink, writing)?)?;
     }
     report.gaps.extend(gaps(ruleset.restrict_self()?.landlock));

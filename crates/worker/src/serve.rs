@@ -21,6 +21,7 @@ use std::slice;
 
 use bytes::{Bytes, BytesMut};
 use sys::clock::monotonic_nanoseconds;
+use sys::process::Exit;
 use sys::shared::SharedBuffer;
 use sys::socket::recv_with_fds;
 use wire::Message;
@@ -32,14 +33,13 @@ use wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
 use crate::attempt::Attempt;
 use crate::core::Core;
 use crate::jail;
+use crate::jail::policy::{PROCESSES_MAX_STRICT, PROCESSES_MAX_USER};
 
 /// Bytes of one read: many small tasks.
 const READ: usize = 128 * 1024;
 
 /// Descriptors that a core may have open.
 const OPEN_FILES_MAX: u64 = 1024;
-/// Threads and processes of a worker with an account of its own.
-const PROCESSES_MAX: u64 = 4096;
 
 /// Why a worker ends early. The node sees only that it does; this is for its standard error.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +67,10 @@ pub fn serve(
         return Err(ServeError::Protocol { what: "a progress page that is too small" });
     }
     let program = File::from(pipe.take_descriptor()?);
-    pipe.progress = Some(progress);
 
-    let (mut core, gaps) = match prepare(&setup, &program) {
+    let prepared = prepare(&setup, &program, &progress);
+    pipe.progress = Some(progress);
+    let (mut core, gaps) = match prepared {
         Ok(prepared) => prepared,
         Err(reason) => {
             pipe.send(0, &Message::Ready(Ready::No { reason: cut(reason) }));
@@ -111,10 +112,16 @@ pub fn serve(
 }
 
 /// Puts up the jail, then loads the program: foreign code runs in the jail from its first line.
-fn prepare(setup: &Setup, program: &File) -> Result<(Core, Vec<String>), String> {
-    let (level, account) = match setup.jail {
-        Jail::None => (jail::Level::None, None),
-        Jail::User { account } => (jail::Level::User, account),
+fn prepare(
+    setup: &Setup,
+    program: &File,
+    progress: &SharedBuffer,
+) -> Result<(Core, Vec<String>), String> {
+    let (level, account, processes_max) = match setup.jail {
+        Jail::None => (jail::Level::None, None, None),
+        // Without an account they would be counted together with all others of the daemon's user.
+        Jail::User { account } => (jail::Level::User, account, account.map(|_| PROCESSES_MAX_USER)),
+        Jail::Strict { account } => (jail::Level::Strict, account, Some(PROCESSES_MAX_STRICT)),
     };
     let rules = jail::Rules {
         scratch: setup.scratch.clone().into(),
@@ -122,9 +129,19 @@ fn prepare(setup: &Setup, program: &File) -> Result<(Core, Vec<String>), String>
         user: account.map(|id| jail::User { uid: id, gid: id }),
         open_files_max: OPEN_FILES_MAX,
         file_bytes_max: None,
-        processes_max: account.map(|_| PROCESSES_MAX),
+        processes_max,
     };
     let gaps = jail::apply(level, &rules).map_err(|error| chain(&error))?.gaps;
+    if level == jail::Level::Strict {
+        let tell = |exit| {
+            let end = match exit {
+                Exit::Code(code) => progress::END_CODE | u64::from(code as u32),
+                Exit::Signal { signal, .. } => progress::END_SIGNAL | u64::from(signal as u32),
+            };
+            progress.store_u64(progress::END, end);
+        };
+        sys::process::stay_behind(tell).map_err(|error| chain(&error))?;
+    }
     let Program::Core { name, .. } = &setup.program;
     let core = Core::load(program, name).map_err(|error| chain(&error))?;
     Ok((core, gaps))

@@ -33,6 +33,8 @@ struct Group {
     named: BTreeMap<u64, String>,
     /// Of the first that had any.
     stderr: String,
+    /// The most memory that one of them had, where that is what it failed for.
+    peak: u64,
 }
 
 impl Failures {
@@ -43,11 +45,15 @@ impl Failures {
             count: 0,
             named: BTreeMap::new(),
             stderr: String::new(),
+            peak: 0,
         });
         group.count += 1;
         group.named.insert(index, name.to_owned());
         if group.named.len() > NAMED {
             group.named.pop_last();
+        }
+        if let Why::OutOfMemory { peak, .. } = failure.why {
+            group.peak = group.peak.max(peak);
         }
         if group.stderr.is_empty()
             && let Why::Signal { stderr, .. } | Why::Exited { stderr, .. } = &failure.why
@@ -84,8 +90,13 @@ impl Group {
             more => format!(" and {more} more"),
         };
         let tasks = count(self.count, "task");
+        let peak = match self.peak {
+            0 => String::new(),
+            peak => format!(", peak {}", spell_size(peak)),
+        };
         let mut text = format!(
-            "error[{}]: {tasks} failed: {} ({noun}{plural} {}{more})\n",
+            "error[{}]: {tasks} failed: {}{peak} ({noun}{plural} {}{more})
+",
             self.code.code,
             tame_line(reason),
             names.join(", ")

@@ -29,11 +29,13 @@ Examples:
   farcall node --listen 0.0.0.0:4114 --join host-a --token farcall1-…
                                                           as part of host-a's cluster
   farcall node --http 127.0.0.1:9114                      with metrics
+  farcall node --jail strict                              for programs of people you do not know
   farcall node --config /etc/farcall/node.toml
 
 A configuration file has the same names:
   listen = [\"0.0.0.0:4114\"]
   slots = 8
+  jail = \"strict\"
   grace = \"30s\"")]
 pub(crate) struct Node {
     /// Address to listen at with TLS; may be given several times [default: 127.0.0.1:4114]
@@ -94,6 +96,9 @@ enum JailLevel {
     None,
     /// No new privileges, few files, writes to a folder of their own only
     User,
+    /// A view of their own without the host's files, network and processes; a list of system calls;
+    /// one core each
+    Strict,
 }
 
 /// The file of `--config`.
@@ -201,6 +206,7 @@ impl Settings {
             data,
             jail: match flags.jail.or(written.jail) {
                 Some(JailLevel::None) => Jail::None,
+                Some(JailLevel::Strict) => Jail::Strict,
                 Some(JailLevel::User) | None => Jail::User,
             },
             socket,

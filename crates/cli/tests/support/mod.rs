@@ -86,6 +86,14 @@ impl Machine {
         (node, line.trim_start_matches("listening at ").to_owned())
     }
 
+    /// A node that was started in another way; its address, too.
+    pub(crate) fn adopt(&self, mut child: Child) -> (Running, String) {
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut node = Running { child, stdout };
+        let line = node.line_with("listening at 127.");
+        (node, line.trim_start_matches("listening at ").to_owned())
+    }
+
     /// Compiles one of the example cores.
     pub(crate) fn core(&self, source: &str) -> String {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

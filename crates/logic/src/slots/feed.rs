@@ -161,7 +161,7 @@ impl Slots {
         }
 
         // 2. A new worker, in a free slot or in one that somebody gives up.
-        let wants_slot = starting < waiting;
+        let wants_slot = starting < waiting && self.classes[class].may_start();
         if wants_slot && self.slot_free(now, lane) {
             let at = self.workers.insert(Worker::new(class, now));
             self.alive += 1;
@@ -237,7 +237,7 @@ impl Slots {
         if worker.tasks.is_empty() {
             worker.front_since = now;
             worker.heard = now;
-            worker.measure = now + super::MEASURE;
+            worker.measure = now + super::memory::MEASURE;
         }
         let known = &mut self.classes[queue.class];
         let estimate = known.run.unwrap_or(Span(1)).0;

@@ -51,7 +51,7 @@ impl Slots {
     /// Keeps `homeless` right, whenever a class's workers or hungry lanes have changed.
     pub(super) fn house(&mut self, class: usize) {
         let known = &mut self.classes[class];
-        let first = known.hungry.first().filter(|_| known.workers.is_empty());
+        let first = known.hungry.first().filter(|_| known.workers.is_empty() && known.may_start());
         let key = first.map(|&(key, _)| key);
         if known.homeless != key {
             if let Some(old) = std::mem::replace(&mut known.homeless, key) {

@@ -26,6 +26,14 @@ enum Step {
     /// The page says: so many begun, the last one since then.
     Peeked(u32, u64, Span),
     Measured(u32, u64),
+    /// The host had no process to spare for it.
+    NotStarted(u32),
+    /// The kernel keeps the limits of memory.
+    Grouped,
+    /// It found the worker, or a child of it, at its limit.
+    AtLimit(u32, u64),
+    /// It killed the worker for its own limit, before it had begun anything.
+    Starved(u32, u64, u64),
     Tick,
 }
 use Step::*;
@@ -119,6 +127,12 @@ fn take(
             slots.peeked(now, WorkerId(worker), started, since);
         }
         Measured(worker, peak) => slots.measured(now, WorkerId(worker), peak),
+        NotStarted(worker) => slots.not_started(now, WorkerId(worker), "no process to spare"),
+        Grouped => slots.memory_is_limited(),
+        AtLimit(worker, peak) => slots.out_of_memory(WorkerId(worker), peak),
+        Starved(worker, peak, limit) => {
+            slots.exited(now, WorkerId(worker), Exit::OutOfMemory { peak, limit }, 0, "");
+        }
         Tick => slots.tick(now),
     }
 }
@@ -531,6 +545,96 @@ fn a_client_that_goes_takes_its_tasks_with_it() {
             (3, RunBulk(0, 2), ""),
             (4, Down(0), "free 2, kill 0"),
             (5, Died(0, 9, 1), "free 1"),
+        ],
+    );
+}
+
+#[test]
+fn a_worker_that_cannot_be_started_is_tried_again_after_pauses_that_double() {
+    check(
+        1,
+        &[
+            (0, UP, "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, NotStarted(0), ""),
+            (3, Run(0, 2), ""),
+            (50_001, Tick, ""),
+            (50_002, Tick, "start 0"),
+            (50_003, NotStarted(0), ""),
+            (150_002, Tick, ""),
+            (150_003, Tick, "start 0"),
+            (150_004, Ready(0), "run 0.0"),
+            (150_005, Done(0, 1, us(9000)), "done 0:1 Finished, run 0.1, credit 0=3"),
+        ],
+    );
+}
+
+#[test]
+fn a_host_that_never_has_a_process_to_spare_refuses_in_the_end() {
+    let mut slots = Slots::new(1);
+    let mut results = std::collections::BTreeMap::new();
+    for step in [UP, Run(0, 1)] {
+        take(&mut slots, &mut results, Time(1), step);
+        slots.settle(Time(1));
+    }
+    let mut now = Time(1);
+    let (mut starts, mut end) = (0, String::new());
+    while end.is_empty() {
+        while let Some(effect) = slots.poll_effect() {
+            match effect {
+                Effect::Start { worker, .. } => {
+                    starts += 1;
+                    slots.not_started(now, worker, "no process to spare");
+                }
+                Effect::Done { finished, .. } => end = format!("{:?}", finished.status),
+                _ => {}
+            }
+        }
+        if end.is_empty() {
+            assert!(slots.poll_timeout() > now, "it would spin");
+            now = slots.poll_timeout();
+            slots.tick(now);
+            slots.settle(now);
+        }
+    }
+    assert_eq!(starts, 6);
+    assert!(end.contains("Refused") && end.contains("no process to spare"), "{end}");
+    // The next task is another matter.
+    take(&mut slots, &mut results, now + Span::from_secs(60), Run(0, 2));
+    slots.tick(now + Span::from_secs(60));
+    slots.settle(now + Span::from_secs(60));
+    let effects: Vec<Effect> = std::iter::from_fn(|| slots.poll_effect()).collect();
+    assert!(describe(&effects).contains("start 0"), "{effects:?}");
+}
+
+#[test]
+fn where_the_kernel_limits_memory_nobody_measures_and_its_word_ends_the_worker() {
+    check(
+        1,
+        &[
+            (0, Grouped, ""),
+            (0, Limited(0, 100), "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Ready(0), "run 0.0"),
+            (40_000, Tick, ""),
+            (40_001, AtLimit(0, 100), "kill 0"),
+            (40_002, Died(0, 9, 1), "done 0:1 OutOfMemory, credit 0=3"),
+        ],
+    );
+}
+
+#[test]
+fn a_program_that_is_too_large_to_load_is_refused_at_once() {
+    check(
+        1,
+        &[
+            (0, Limited(0, 100), "credit 0=2"),
+            (1, Run(0, 1), "start 0"),
+            (2, Starved(0, 100, 100), "done 0:1 OutOfMemory, credit 0=3"),
+            // The same, when the kernel's word comes before its end.
+            (3, Run(0, 2), "start 0"),
+            (4, AtLimit(0, 100), "kill 0, done 0:2 OutOfMemory, credit 0=4"),
+            (5, Died(0, 9, 0), ""),
         ],
     );
 }

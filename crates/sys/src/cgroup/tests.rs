@@ -63,6 +63,11 @@ fn limits_of_version_2_go_to_its_files_and_its_counts_are_read() {
         .unwrap();
     fs::write(folder.join("memory.peak"), "1048576\n").unwrap();
     assert_eq!(group.out_of_memory(), Some(OutOfMemory { kills: 2, peak: 1 << 20 }));
+    // An older kernel keeps no peak.
+    fs::remove_file(folder.join("memory.peak")).unwrap();
+    assert_eq!(group.out_of_memory(), Some(OutOfMemory { kills: 2, peak: 1 << 20 }));
+    fs::write(folder.join("memory.events"), "oom 0\noom_kill 1\n").unwrap();
+    assert_eq!(group.out_of_memory(), Some(OutOfMemory { kills: 1, peak: 0 }));
     fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -7,12 +7,12 @@
 use std::io;
 
 use super::pidfd::Exit;
-use crate::{Error, Pid, proc};
+use crate::{Error, proc};
 
 /// Splits the calling process, which has one thread, in two. The new one returns from here. The
 /// old one stays: it waits for its children's ends, hands the new one's end to `tell`, and exits.
 pub fn stay_behind(tell: impl FnOnce(Exit)) -> Result<(), Error> {
-    let found = proc::threads(Pid::own())?;
+    let found = proc::own_threads()?;
     assert!(found == 1, "a process of {found} threads cannot be split");
     // SAFETY: the process has one thread, so no lock is held by one that the copy lacks.
     match unsafe { libc::fork() } {
