@@ -152,6 +152,10 @@ impl Nodes {
         self.libraries.insert(hash, bytes);
     }
 
+    pub(crate) fn library_length(&self, hash: &Hash) -> u64 {
+        self.libraries.get(hash).map_or(0, |bytes| bytes.len() as u64)
+    }
+
     /// Nodes that are up.
     pub(crate) fn up(&self) -> usize {
         let up = |node: &&Node| matches!(&node.life, Life::Linked(_, link) if link.is_up());

@@ -17,20 +17,22 @@
 
 mod nodes;
 mod seats;
+mod spread;
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
 use wire::Message;
-use wire::blob::Have;
-use wire::limits::{ATTEMPTS_MAX, POISON_KILLS, PROGRAMS_MAX};
+use wire::blob::{Fetch, Have, Lend, Lent};
+use wire::limits::{ATTEMPTS_MAX, PASS_ON_MIN, POISON_KILLS, PROGRAMS_MAX};
 use wire::name::{Hash, Name};
 use wire::task::{Define, Program, Status, TakeBack};
 use wire::units::{Span, Time};
 
 use crate::{LinkId, Payload};
 use nodes::{Node, Offer, Stage, Standing};
+use spread::Spread;
 
 /// A task of this client: its place in the table. Reused once its outcome has been given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,6 +174,8 @@ struct Queue {
     refused: Option<String>,
     /// Nodes that would not, of those that take tasks.
     refusals: u32,
+    /// How its bytes get to the nodes, if they are many.
+    spread: Option<Spread>,
 }
 
 /// A node's place in a list. It counts only while the node has the same number: it may have gone, or
@@ -208,6 +212,8 @@ pub struct Dispatch {
     /// Since when there is no node at all.
     lonely: Option<Time>,
     next_take_back: Time,
+    /// When somebody may have waited long enough for a program's bytes.
+    spread_due: Time,
     effects: VecDeque<Effect>,
 }
 
@@ -229,6 +235,7 @@ impl Dispatch {
             refusal_due: false,
             lonely: Some(now),
             next_take_back: Time::NEVER,
+            spread_due: Time::NEVER,
             effects: VecDeque::new(),
         }
     }
@@ -250,7 +257,7 @@ impl Dispatch {
         if self.refusal_due {
             return Time(0);
         }
-        lonely.min(self.next_take_back)
+        lonely.min(self.next_take_back).min(self.spread_due)
     }
 
     /// Tasks that have not ended.
@@ -268,9 +275,17 @@ impl Dispatch {
         if let Some(at) = self.programs.iter().position(same) {
             return ProgramId(at as u32);
         }
-        let (tasks, refused, refusals) = (VecDeque::new(), None, 0);
-        self.programs.push(Queue { program, memory, tasks, refused, refusals });
+        let (tasks, refused, refusals, spread) = (VecDeque::new(), None, 0, None);
+        self.programs.push(Queue { program, memory, tasks, refused, refusals, spread });
         ProgramId(self.programs.len() as u32 - 1)
+    }
+
+    /// Says how many bytes a program has; from `PASS_ON_MIN` on, nodes pass them on to each other.
+    pub fn weigh(&mut self, program: ProgramId, length: u64) {
+        let spread = &mut self.programs[program.0 as usize].spread;
+        if length >= PASS_ON_MIN && spread.is_none() {
+            *spread = Some(Spread::new(length));
+        }
     }
 
     /// Takes a task.
@@ -311,12 +326,13 @@ impl Dispatch {
             Event::NodeLeaving { link } => {
                 self.retire(link);
                 self.refusal_due = true;
+                self.spread_without(now, link);
                 // Whatever it has not begun can begin elsewhere. The node waits for this, since it
                 // also says that no more tasks come.
                 self.ask_back(link, u32::MAX);
             }
             Event::NodeDown { link } => self.node_down(now, link),
-            Event::Message { link, channel, message } => self.message(link, channel, message),
+            Event::Message { link, channel, message } => self.message(now, link, channel, message),
             Event::Done { link, channel, status, ran, output } => {
                 self.done(link, channel, status, ran, output);
             }
@@ -337,7 +353,7 @@ impl Dispatch {
         self.nodes.get_mut(link.0 as usize)?.as_mut()
     }
 
-    fn message(&mut self, link: LinkId, channel: u64, message: Message) {
+    fn message(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
         match message {
             Message::Credit(credit) => {
                 if let Some(node) = self.node(link) {
@@ -361,9 +377,13 @@ impl Dispatch {
                 if self.expects(link, program, &known.hash, Stage::Asked) {
                     if known.here {
                         self.define(link, program);
+                        self.spread(now, program);
+                    } else if let Some(spread) = &mut self.programs[program].spread {
+                        spread.want(now, link);
+                        self.stage(link, program, Stage::Coming);
+                        self.spread(now, program);
                     } else {
-                        self.stage(link, program, Stage::Uploading);
-                        self.effects.push_back(Effect::Upload { link, channel, hash: known.hash });
+                        self.upload(link, program, known.hash);
                     }
                 }
             }
@@ -374,6 +394,22 @@ impl Dispatch {
                         None => self.define(link, program),
                         Some(reason) => self.refuse(link, program, reason),
                     }
+                    self.spread(now, program);
+                }
+            }
+            Message::Lent(lent) => self.lent(now, link, channel, lent),
+            Message::Fetched(fetched) => {
+                let program = channel as usize;
+                let came = fetched.failed.is_none();
+                // It may come after all while the client is sending it already.
+                let expected = self.expects(link, program, &fetched.hash, Stage::Coming)
+                    || came && self.expects(link, program, &fetched.hash, Stage::Uploading);
+                if expected && came {
+                    self.define(link, program);
+                    self.spread(now, program);
+                } else if expected {
+                    self.fetch_failed(link, program);
+                    self.spread(now, program);
                 }
             }
             // Everything else is the driver's, or nonsense that costs nothing.
@@ -387,6 +423,80 @@ impl Dispatch {
         let named = self.programs.get(program).map(|queue| &queue.program);
         let fits = matches!(named, Some(Program::Core { library, .. }) if library == hash);
         fits && self.node(link).is_some_and(|node| node.stage(program) == stage)
+    }
+
+    fn upload(&mut self, link: LinkId, program: usize, hash: Hash) {
+        self.stage(link, program, Stage::Uploading);
+        self.effects.push_back(Effect::Upload { link, channel: program as u64, hash });
+    }
+
+    /// Sends the bytes of a large program a step further.
+    fn spread(&mut self, now: Time, program: usize) {
+        let Queue { program: Program::Core { library, .. }, .. } = &self.programs[program];
+        let hash = *library;
+        while let Some(spread) = &mut self.programs[program].spread {
+            match spread.next(now) {
+                Some(spread::Step::Upload(link)) => self.upload(link, program, hash),
+                Some(spread::Step::Lend { from, to }) => {
+                    let Some(name) = self.node(to).map(|node| Name::clone(&node.name)) else { continue };
+                    let message = Message::Lend(Lend { hash, to: name });
+                    let channel = u64::from(to.0) << 32 | program as u64;
+                    self.effects.push_back(Effect::Send { link: from, channel, message });
+                }
+                None => break,
+            }
+        }
+        let due = |queue: &Queue| queue.spread.as_ref().map_or(Time::NEVER, Spread::due);
+        self.spread_due = self.spread_due.min(due(&self.programs[program]));
+    }
+
+    /// Whoever waited for the bytes until now has waited long enough.
+    fn spread_late(&mut self, now: Time) {
+        self.spread_due = Time::NEVER;
+        for program in 0..self.programs.len() {
+            if self.programs[program].spread.is_some() {
+                self.spread(now, program);
+            }
+        }
+    }
+
+    fn spread_without(&mut self, now: Time, link: LinkId) {
+        for program in 0..self.programs.len() {
+            if let Some(spread) = &mut self.programs[program].spread {
+                spread.gone(now, link);
+                self.spread(now, program);
+            }
+        }
+    }
+
+    /// A node lets another one have a program, or has not got it any more.
+    fn lent(&mut self, now: Time, from: LinkId, channel: u64, lent: Lent) {
+        let (program, to) = (channel as u32 as usize, LinkId((channel >> 32) as u32));
+        let Some(Some(spread)) = self.programs.get(program).map(|queue| &queue.spread) else {
+            return;
+        };
+        let Lent { hash, permit } = lent;
+        let length = spread.length();
+        if !spread.is_lent(from, to) || !self.expects(to, program, &hash, Stage::Coming) {
+            return;
+        }
+        let source = self.node(from).map(|node| Name::clone(&node.name));
+        if let (Some(permit), Some(from)) = (permit, source) {
+            let message = Message::Fetch(Fetch { hash, length, from, permit });
+            self.effects.push_back(Effect::Send { link: to, channel: program as u64, message });
+        } else {
+            self.fetch_failed(to, program);
+            self.spread(now, program);
+        }
+    }
+
+    fn fetch_failed(&mut self, to: LinkId, program: usize) {
+        let Queue { program: Program::Core { library, .. }, spread, .. } =
+            &mut self.programs[program];
+        let hash = *library;
+        if spread.as_mut().is_some_and(|spread| spread.failed(to)) {
+            self.upload(to, program, hash);
+        }
     }
 
     fn stage(&mut self, link: LinkId, program: usize, stage: Stage) {
@@ -407,6 +517,9 @@ impl Dispatch {
         let number = node.defined;
         node.defined += 1;
         node.set_stage(program, Stage::Ready(number));
+        if let Some(spread) = &mut self.programs[program].spread {
+            spread.has(link);
+        }
         let message = Message::Define(Define { number, program: what, memory });
         self.effects.push_back(Effect::Send { link, channel: 0, message });
         self.offer(link);
@@ -417,6 +530,9 @@ impl Dispatch {
         let counts = !node.leaving && node.stage(program) != Stage::Refused;
         node.set_stage(program, Stage::Refused);
         self.programs[program].refusals += u32::from(counts);
+        if let Some(spread) = &mut self.programs[program].spread {
+            spread.refuses(link);
+        }
         self.programs[program].refused = Some(reason);
         self.refusal_due = true;
     }
@@ -691,6 +807,7 @@ impl Dispatch {
         };
         // Those that are left may all have refused what this one took.
         self.refusal_due = true;
+        self.spread_without(now, link);
         self.up -= 1;
         if self.up == 0 {
             self.lonely = Some(now);
@@ -715,6 +832,9 @@ impl Dispatch {
                     self.end(id, End::NoNode, None, Span(0));
                 }
             }
+        }
+        if now >= self.spread_due {
+            self.spread_late(now);
         }
         if now >= self.next_take_back {
             self.next_take_back = Time::NEVER;
@@ -799,7 +919,7 @@ fn next_program(waiting: &[usize], programs: &[Queue], node: &mut Node) -> Offer
                 let Program::Core { library, .. } = &programs[program].program;
                 return Offer::Prepare { program, hash: *library };
             }
-            Stage::Asked | Stage::Uploading | Stage::Refused => {}
+            Stage::Asked | Stage::Coming | Stage::Uploading | Stage::Refused => {}
         }
     }
     Offer::Nothing

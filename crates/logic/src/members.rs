@@ -37,6 +37,13 @@ impl Members {
         self.iter().cloned().collect()
     }
 
+    /// Where a node listens that is there, as far as this one knows.
+    pub fn addresses(&self, name: &Name) -> Vec<String> {
+        let there = |member: &&Member| matches!(member.state, State::Here | State::Leaving);
+        let member = self.others.get(name).filter(there);
+        member.map(|member| member.addresses.clone()).unwrap_or_default()
+    }
+
     /// Learns; returns what was new and is to be told to everyone but the one who told it.
     pub fn learn(&mut self, news: Vec<Member>) -> Vec<Member> {
         let mut fresh = Vec::new();

@@ -7,6 +7,7 @@
 
 mod figures;
 mod tasks;
+mod lending;
 mod streams;
 
 use std::collections::{HashMap, VecDeque};
@@ -31,8 +32,11 @@ use crate::near::{self, Near};
 use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
 pub use figures::Figures;
+use lending::Lending;
 use streams::Streams;
 use tasks::Arrivals;
+
+pub use lending::FetchBlob;
 
 /// Who is at the other end, as far as the transport could prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +86,16 @@ pub enum Event {
         length: u64,
         refused: Option<String>,
     },
+    /// A blob came from another node, or did not; without a link, its client is gone.
+    BlobFetched {
+        link: Option<LinkId>,
+        channel: u64,
+        hash: Hash,
+        length: u64,
+        failed: Option<String>,
+    },
+    /// A blob was sent to another node, or could not be.
+    BlobLent,
     Redeemed {
         link: LinkId,
         channel: u64,
@@ -155,6 +169,18 @@ pub enum Effect {
     DeleteBlob {
         hash: Hash,
     },
+    /// Get a blob from another node; `BlobFetched` follows in any case.
+    FetchBlob {
+        link: LinkId,
+        channel: u64,
+        blob: FetchBlob,
+    },
+    /// This connection gets a blob and is closed; as a link it is forgotten. `BlobLent` follows in
+    /// any case.
+    LendBlob {
+        connection: LinkId,
+        hash: Hash,
+    },
     Redeem {
         link: LinkId,
         channel: u64,
@@ -225,6 +251,7 @@ pub struct Node {
     members: Members,
     arrivals: Arrivals,
     streams: Streams,
+    lending: Lending,
     near: Near,
     leaving: Option<Time>,
     left: bool,
@@ -244,6 +271,7 @@ impl Node {
             members: Members::new(options.me.clone()),
             arrivals: Arrivals::default(),
             streams: Streams::default(),
+            lending: Lending::default(),
             near: Near::default(),
             leaving: None,
             left: false,
@@ -279,13 +307,15 @@ impl Node {
                 self.payload(now, link, channel, buffer, length);
             }
             Event::BlobStored { link, channel, hash, length, refused } => {
-                if let (None, Some(owner)) = (&refused, self.owner(link)) {
-                    for hash in self.blobs.stored(now, hash, length, owner) {
-                        self.effects.push_back(Effect::DeleteBlob { hash });
-                    }
+                if refused.is_none() {
+                    self.keep_blob(now, link, hash, length);
                 }
                 self.send(link, channel, Message::Stored(Stored { hash, refused }));
             }
+            Event::BlobFetched { link, channel, hash, length, failed } => {
+                self.blob_fetched(now, link, channel, hash, length, failed);
+            }
+            Event::BlobLent => self.blob_lent(),
             Event::Redeemed { link, channel, joined } => {
                 // A stranger has no more to say.
                 self.send(link, channel, Message::Joined(joined));
@@ -439,6 +469,9 @@ impl Node {
             (Purpose::Bulk { link: token }, _) => {
                 return self.greeted_bulk(now, link, *token, &peer);
             }
+            (Purpose::Fetch { hash, permit }, _) => {
+                return self.greeted_fetch(now, link, *hash, *permit, &peer);
+            }
             (Purpose::Client | Purpose::Node { .. }, _) => {
                 let reason = match peer {
                     Peer::Stranger => "no certificate was shown; join with a token first",
@@ -530,6 +563,7 @@ impl Node {
                     self.owner_left(owner);
                 }
                 self.slots.link_down(link);
+                self.lending.forget(link);
                 self.streams.forget(link);
                 for buffer in self.arrivals.forget(link) {
                     self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
@@ -590,6 +624,8 @@ impl Node {
                 self.send(link, channel, Message::Known(Known { hash: have.hash, here }));
             }
             Message::Put(put, bytes) => self.put(now, link, channel, put, bytes),
+            Message::Lend(lend) => self.lend(now, link, channel, lend),
+            Message::Fetch(fetch) => self.fetch(link, channel, fetch),
             Message::StatusAsk => {
                 let report = self.report(now);
                 self.send(link, channel, Message::Status(report));
@@ -624,6 +660,15 @@ impl Node {
             self.effects.push_back(Effect::StoreBlob { link, channel, hash, bytes });
         } else {
             self.put_bulk(now, link, channel, put);
+        }
+    }
+
+    /// A blob is here now, and this link's owner may use it.
+    fn keep_blob(&mut self, now: Time, link: LinkId, hash: Hash, length: u64) {
+        if let Some(owner) = self.owner(link) {
+            for hash in self.blobs.stored(now, hash, length, owner) {
+                self.effects.push_back(Effect::DeleteBlob { hash });
+            }
         }
     }
 

@@ -46,6 +46,10 @@ pub(crate) enum Report {
     Sent { buffer: BufferId },
     /// A blob was stored from this buffer, or was not.
     Stored { buffer: BufferId, stored: Stored },
+    /// A blob came from another node, or did not.
+    Fetched { fetched: Stored },
+    /// A blob was sent to another node, or not.
+    Lent,
     /// The payload that was to arrive in this buffer never will.
     Dropped { buffer: BufferId },
     /// The connection is over.

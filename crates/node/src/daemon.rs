@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logic::near;
-use logic::node::{Effect, Event, Node, Peer};
+use logic::node::{Effect, Event, FetchBlob, Node, Peer};
 use logic::slots;
 use logic::{LinkId, Payload, WorkerId};
 use mio::net::{TcpListener, UnixListener};
@@ -561,6 +561,8 @@ impl Daemon {
                 self.store_blob(now, link, channel, hash, bytes);
             }
             Effect::DeleteBlob { hash } => self.store.delete(&hash),
+            Effect::FetchBlob { link, channel, blob } => self.fetch_blob(now, link, channel, blob),
+            Effect::LendBlob { connection, hash } => self.lend_blob(now, connection, &hash),
             Effect::Redeem { link, channel, join } => {
                 let joined = join::redeem(&self.options.credentials_folder, &join);
                 self.node.handle(now, Event::Redeemed { link, channel, joined });
@@ -671,6 +673,24 @@ impl Daemon {
             }
         };
         self.node.handle(now, Event::BlobStored { link, channel, hash, length, refused });
+    }
+
+    fn fetch_blob(&mut self, now: Time, link: LinkId, channel: u64, blob: FetchBlob) {
+        let (hash, length) = (blob.hash, blob.length);
+        let tls = self.dial_tls.clone().ok_or_else(|| "this node has no certificate".to_owned());
+        let begun = tls.and_then(|tls| self.payloads.fetch(&self.store, tls, link, channel, blob));
+        if let Err(reason) = begun {
+            let (link, failed) = (Some(link), Some(reason));
+            self.node.handle(now, Event::BlobFetched { link, channel, hash, length, failed });
+        }
+    }
+
+    fn lend_blob(&mut self, now: Time, connection: LinkId, hash: &Hash) {
+        let connection = self.links.remove(self.poll.registry(), connection);
+        let file = self.store.file(hash).ok();
+        if !connection.zip(file).is_some_and(|(to, file)| self.payloads.lend(to, file)) {
+            self.node.handle(now, Event::BlobLent);
+        }
     }
 
     /// Dials the nodes that it is time to dial.

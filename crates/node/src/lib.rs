@@ -21,6 +21,7 @@ mod join;
 mod workers;
 mod payloads;
 mod bulk;
+mod lending;
 mod store;
 mod buffers;
 mod options;

@@ -118,6 +118,8 @@ pub(crate) struct Plan {
     pub(crate) cancels: u64,
     pub(crate) misdeeds: u64,
     pub(crate) bulks: u64,
+    /// Programs pass for so large that nodes pass them on.
+    pub(crate) large_programs: bool,
     /// Per mille of workers that die while they load, of blobs that find the disk full, of dead
     /// workers whose results held back are lost.
     pub(crate) stillborn: u64,
@@ -162,6 +164,7 @@ impl Plan {
             cancels: rarely(random, 300),
             misdeeds: rarely(random, 200),
             bulks: rarely(random, 300),
+            large_programs: random.below(2) == 0,
             stillborn: if faulty && story == Story::Chaos { rarely(random, 200) } else { 0 },
             disk_full: if faulty && story == Story::Chaos { rarely(random, 300) } else { 0 },
             torn: if faulty { rarely(random, 500) } else { 0 },

@@ -1,6 +1,8 @@
 //! What a node does for whom: roles, payloads, blobs, leaving. Tasks and workers are `slots`' tests.
 
+use wire::blob::{Fetch, Lend, Permit};
 use wire::hello::VERSION;
+use wire::limits::{FETCHES_MAX, LENDINGS_MAX, PERMIT_PATIENCE};
 use wire::task::{Define, Input, Output, Program, Run, RunHead, Status, TakeBack};
 
 use super::*;
@@ -122,6 +124,9 @@ fn describe(effect: &Effect) -> Option<String> {
         Effect::Attach { connection, to, .. } => format!("attach {} to {}", connection.0, to.0),
         Effect::StoreBlob { channel, .. } => format!("store {channel}"),
         Effect::Redeem { .. } => "redeem".to_owned(),
+        Effect::DeleteBlob { .. } => "delete".to_owned(),
+        Effect::FetchBlob { link, blob, .. } => format!("{}: fetch from {}", link.0, blob.from),
+        Effect::LendBlob { connection, .. } => format!("lend over {}", connection.0),
         Effect::Worker(slots::Effect::Release { buffer }) => format!("free {}", buffer.0),
         Effect::Worker(slots::Effect::Start { worker, .. }) => format!("start {}", worker.0),
         Effect::Worker(slots::Effect::Execute { worker, sequence, .. }) => {
@@ -395,4 +400,144 @@ fn programs_are_numbered_without_gaps_and_named_in_short() {
     let mut bench = Bench::with_client("you");
     let breach = "0: breach: a program's name of 256 bytes; at most 255, close 0";
     assert_eq!(bench.say(CLIENT, 0, define(1, "b".repeat(256))), breach);
+}
+
+// Blobs between nodes.
+
+const NEIGHBOUR: LinkId = LinkId(2);
+
+impl Bench {
+    /// A node that a client has stored a blob at.
+    fn with_blob(client: &str) -> (Self, Hash) {
+        let mut bench = Self::with_client(client);
+        let (hash, refused) = (Hash::of(b"core"), None);
+        let length = 4;
+        bench.handle(vec![Event::BlobStored { link: CLIENT, channel: 9, hash, length, refused }]);
+        (bench, hash)
+    }
+
+    fn lend(&mut self, link: LinkId, hash: Hash, to: &str) -> Option<Permit> {
+        let (channel, lend) = (5, Lend { hash, to: name(to) });
+        self.now = self.now + Span::from_millis(1);
+        let message = Message::Lend(lend);
+        self.node.handle(self.now, Event::Message { link, channel, message });
+        let lent = std::iter::from_fn(|| self.node.poll_effect()).find_map(|effect| match effect {
+            Effect::Send { message: Message::Lent(lent), .. } => Some(lent),
+            _ => None,
+        });
+        lent.expect("every LEND is answered").permit
+    }
+
+    fn ask(&mut self, peer: Peer, hash: Hash, permit: Permit) -> String {
+        let said = self.greet(NEIGHBOUR, peer, Purpose::Fetch { hash, permit });
+        self.handle(vec![Event::Closed { link: NEIGHBOUR }]);
+        said
+    }
+
+    fn fetch(&mut self, from: &str) -> String {
+        let (hash, permit) = (Hash::of(b"core"), Permit([1; 16]));
+        let fetch = Fetch { hash, length: 4, from: name(from), permit };
+        self.say(CLIENT, 5, Message::Fetch(fetch))
+    }
+
+    fn fetched(&mut self, link: Option<LinkId>, failed: Option<String>) -> String {
+        let (hash, channel, length) = (Hash::of(b"core"), 5, 4);
+        self.handle(vec![Event::BlobFetched { link, channel, hash, length, failed }])
+    }
+}
+
+#[test]
+fn a_blob_is_lent_once_to_the_node_that_its_owner_named() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    let forbidden = "2: forbidden, close 2";
+    let wrong = [
+        (Peer::Node(name("c")), hash, permit),
+        (Peer::Client(name("b")), hash, permit),
+        (Peer::Admin(name("b")), hash, permit),
+        (Peer::Stranger, hash, permit),
+        (Peer::Node(name("b")), Hash::of(b"other"), permit),
+        (Peer::Node(name("b")), hash, Permit([0; 16])),
+    ];
+    for (peer, hash, permit) in wrong {
+        let what = format!("{peer:?}");
+        assert_eq!(bench.ask(peer, hash, permit), forbidden, "{what}");
+    }
+    let b = || Peer::Node(name("b"));
+    assert_eq!(bench.ask(b(), hash, permit), "2: welcome, lend over 2");
+    assert_eq!(bench.ask(b(), hash, permit), forbidden, "it was used up");
+}
+
+#[test]
+fn nobody_lends_what_is_not_his() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    bench.greet(OTHER, Peer::Client(name("you")), Purpose::Client);
+    assert_eq!(bench.lend(OTHER, hash, "b"), None);
+    assert_eq!(bench.lend(CLIENT, Hash::of(b"nothing"), "b"), None);
+    // The same name over another link is the same owner.
+    bench.greet(LinkId(3), Peer::Client(name("me")), Purpose::Client);
+    assert!(bench.lend(LinkId(3), hash, "b").is_some());
+}
+
+#[test]
+fn a_permit_ends_with_its_time_and_with_its_owners_link() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    bench.now = bench.now + PERMIT_PATIENCE;
+    assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: forbidden, close 2");
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    bench.handle(vec![Event::Closed { link: CLIENT }]);
+    assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: forbidden, close 2");
+}
+
+#[test]
+fn only_members_are_asked_for_a_blob_and_what_comes_is_the_clients() {
+    let mut bench = Bench::with_client("me");
+    let there = Member { addresses: vec!["10.0.0.1:1".to_owned()], ..member("a") };
+    bench.greet(NEIGHBOUR, Peer::Node(name("a")), Purpose::Node { member: there });
+    assert!(bench.fetch("z").contains("knows no way to node z"), "a stranger");
+    assert!(bench.fetch("me").contains("knows no way to node me"), "itself");
+    assert_eq!(bench.fetch("a"), "0: fetch from a");
+    let have = Message::Have(wire::blob::Have { hash: Hash::of(b"core") });
+    assert_eq!(bench.say(CLIENT, 5, have.clone()), "0: known false");
+    assert!(bench.fetched(Some(CLIENT), None).contains("failed: None"));
+    assert_eq!(bench.say(CLIENT, 5, have.clone()), "0: known true");
+    bench.greet(OTHER, Peer::Client(name("you")), Purpose::Client);
+    assert_eq!(bench.say(OTHER, 5, have), "1: known false");
+}
+
+#[test]
+fn a_blob_whose_client_is_gone_is_not_kept_unless_it_is_somebodys() {
+    let mut bench = Bench::with_client("me");
+    let there = Member { addresses: vec!["10.0.0.1:1".to_owned()], ..member("a") };
+    bench.greet(NEIGHBOUR, Peer::Node(name("a")), Purpose::Node { member: there });
+    assert_eq!(bench.fetch("a"), "0: fetch from a");
+    assert_eq!(bench.fetched(None, None), "delete");
+    let hash = Hash::of(b"core");
+    let stored = |link| Event::BlobStored { link, channel: 9, hash, length: 4, refused: None };
+    bench.handle(vec![stored(CLIENT)]);
+    assert_eq!(bench.fetch("a"), "0: fetch from a");
+    assert_eq!(bench.fetched(None, None), "");
+}
+
+#[test]
+fn fetching_and_lending_have_their_bounds() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    let there = Member { addresses: vec!["10.0.0.1:1".to_owned()], ..member("a") };
+    bench.greet(LinkId(4), Peer::Node(name("a")), Purpose::Node { member: there });
+    for _ in 0..FETCHES_MAX {
+        assert_eq!(bench.fetch("a"), "0: fetch from a");
+    }
+    assert!(bench.fetch("a").contains("being fetched already"));
+    bench.fetched(Some(CLIENT), Some("it hung up".to_owned()));
+    assert_eq!(bench.fetch("a"), "0: fetch from a");
+    for _ in 0..LENDINGS_MAX {
+        let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+        assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: welcome, lend over 2");
+    }
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    assert!(bench.ask(Peer::Node(name("b")), hash, permit).contains("Full"));
+    bench.handle(vec![Event::BlobLent]);
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: welcome, lend over 2");
 }
