@@ -64,6 +64,11 @@ impl Blobs {
         gone
     }
 
+    /// Whether `owner` may use it already.
+    pub fn is_owned(&self, hash: &Hash, owner: &Name) -> bool {
+        self.here.get(hash).is_some_and(|blob| blob.owners.contains(owner))
+    }
+
     /// Whether anybody has uploaded it.
     pub fn contains(&self, hash: &Hash) -> bool {
         self.here.contains_key(hash)

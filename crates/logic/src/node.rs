@@ -86,6 +86,12 @@ pub enum Event {
         length: u64,
         refused: Option<String>,
     },
+    /// A blob of an earlier start is still here.
+    BlobFound {
+        hash: Hash,
+        length: u64,
+        owners: Vec<Name>,
+    },
     /// A blob came from another node, or did not; without a link, its client is gone.
     BlobFetched {
         link: Option<LinkId>,
@@ -165,6 +171,11 @@ pub enum Effect {
         channel: u64,
         hash: Hash,
         bytes: Payload,
+    },
+    /// A blob has one more owner: to be known after the next start, too.
+    OwnBlob {
+        hash: Hash,
+        owner: Name,
     },
     DeleteBlob {
         hash: Hash,
@@ -311,6 +322,11 @@ impl Node {
                     self.keep_blob(now, link, hash, length);
                 }
                 self.send(link, channel, Message::Stored(Stored { hash, refused }));
+            }
+            Event::BlobFound { hash, length, owners } => {
+                for owner in owners {
+                    self.own_blob(now, hash, length, owner);
+                }
             }
             Event::BlobFetched { link, channel, hash, length, failed } => {
                 self.blob_fetched(now, link, channel, hash, length, failed);
@@ -665,10 +681,16 @@ impl Node {
 
     /// A blob is here now, and this link's owner may use it.
     fn keep_blob(&mut self, now: Time, link: LinkId, hash: Hash, length: u64) {
-        if let Some(owner) = self.owner(link) {
-            for hash in self.blobs.stored(now, hash, length, owner) {
-                self.effects.push_back(Effect::DeleteBlob { hash });
-            }
+        let Some(owner) = self.owner(link) else { return };
+        if !self.blobs.is_owned(&hash, &owner) {
+            self.effects.push_back(Effect::OwnBlob { hash, owner: owner.clone() });
+        }
+        self.own_blob(now, hash, length, owner);
+    }
+
+    fn own_blob(&mut self, now: Time, hash: Hash, length: u64, owner: Name) {
+        for hash in self.blobs.stored(now, hash, length, owner) {
+            self.effects.push_back(Effect::DeleteBlob { hash });
         }
     }
 

@@ -26,6 +26,7 @@ use wire::name::{Hash, Name};
 use wire::task::{PAYLOAD_HEAD, PayloadHead};
 
 use crate::buffers::{Buffer, Buffers};
+use crate::store::Found;
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -48,6 +49,8 @@ pub(crate) enum Report {
     Stored { buffer: BufferId, stored: Stored },
     /// A blob came from another node, or did not.
     Fetched { fetched: Stored },
+    /// A blob of an earlier start was checked.
+    Found(Found),
     /// A blob was sent to another node, or not.
     Lent,
     /// The payload that was to arrive in this buffer never will.

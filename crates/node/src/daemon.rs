@@ -110,7 +110,9 @@ impl Daemon {
     fn new(options: Options) -> Result<Self, Error> {
         let data = |source| Error::Data { path: options.data.clone(), source };
         fs::create_dir_all(&options.data).map_err(data)?;
-        let store = Arc::new(Store::open(&options.data).map_err(data)?);
+        let cluster = options.credentials.as_ref().map(|own| own.authority().to_string());
+        let cluster = cluster.unwrap_or_else(|| "none".to_owned());
+        let store = Arc::new(Store::open(&options.data, &cluster).map_err(data)?);
         let scratch = options.data.join("scratch");
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(data)?;
@@ -177,6 +179,8 @@ impl Daemon {
         let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
         let node = Node::new(now(), logic::node::Options { agent, me, grace: options.grace });
         let workers = Workers::new(options.worker.clone(), options.jail, scratch);
+        let payloads = Payloads::new(waker);
+        payloads.recover(&store).map_err(kernel("start a thread"))?;
         Ok(Self {
             options,
             poll,
@@ -185,7 +189,7 @@ impl Daemon {
             neighbours,
             workers,
             store,
-            payloads: Payloads::new(waker),
+            payloads,
             listeners,
             unix,
             http,
@@ -560,6 +564,7 @@ impl Daemon {
             Effect::StoreBlob { link, channel, hash, bytes } => {
                 self.store_blob(now, link, channel, hash, bytes);
             }
+            Effect::OwnBlob { hash, owner } => self.store.own(&hash, &owner),
             Effect::DeleteBlob { hash } => self.store.delete(&hash),
             Effect::FetchBlob { link, channel, blob } => self.fetch_blob(now, link, channel, blob),
             Effect::LendBlob { connection, hash } => self.lend_blob(now, connection, &hash),

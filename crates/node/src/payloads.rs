@@ -16,13 +16,13 @@ use wire::name::{Hash, Name};
 use crate::buffers::Buffers;
 use crate::bulk::{Bulk, BulkId, Report, Stored, pieces};
 use crate::lending;
-use crate::store::Store;
+use crate::store::{Found, Store};
 
 /// What a report means to the loop.
 pub(crate) enum News {
     /// For the machine.
     Event(Event),
-    /// A blob was stored for a link that is down.
+    /// A blob was stored for a link that is down, or one of an earlier start is spoilt.
     Orphan(Hash),
     /// A link lost a bulk connection, and with it perhaps a payload: it has to begin anew.
     Broken(LinkId),
@@ -138,6 +138,25 @@ impl Payloads {
         })
     }
 
+    /// Checks what earlier starts have left, on a thread of its own.
+    pub(crate) fn recover(&self, store: &Arc<Store>) -> std::io::Result<()> {
+        let (store, reporter, waker) = (store.clone(), self.reporter.clone(), self.waker.clone());
+        let hashes = store.list();
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let work = move || {
+            for hash in hashes {
+                // A loop that is gone needs no reports.
+                if reporter.send(Report::Found(store.check(hash))).is_err() {
+                    return;
+                }
+                let _ = waker.wake();
+            }
+        };
+        thread::Builder::new().name("recover".into()).spawn(work).map(|_| ())
+    }
+
     /// Gets a blob from another node, on a thread of its own; `BlobFetched` follows.
     pub(crate) fn fetch(
         &mut self,
@@ -219,6 +238,10 @@ impl Payloads {
                     let event = Event::BlobFetched { link, channel, hash, length, failed };
                     return Some(News::Event(event));
                 }
+                Report::Found(Found::Good { hash, length, owners }) => {
+                    return Some(News::Event(Event::BlobFound { hash, length, owners }));
+                }
+                Report::Found(Found::Bad { hash }) => return Some(News::Orphan(hash)),
                 Report::Lent => return Some(News::Event(Event::BlobLent)),
                 Report::Dropped { buffer } => self.buffers.release(buffer),
                 Report::Arrived { bulk, channel, buffer, length } => match self.links.get(&bulk) {

@@ -451,7 +451,8 @@ impl Daemon {
             Effect::Redeem { .. } => net.judge.fail("nobody joins here".to_owned()),
             Effect::Worker(effect) => self.carry_out_worker(net, effect),
             // There are no processors here, and buffers are nobody's.
-            Effect::Place(_) | Effect::OwnerGone { .. } => {}
+            // Nor does anything outlast a start.
+            Effect::Place(_) | Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
             Effect::Left => {
                 if !self.workers.values().all(|worker| !worker.is_running()) {
                     // Its patience ended before its tasks did.
