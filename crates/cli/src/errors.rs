@@ -63,6 +63,16 @@ pub(crate) fn show(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Words of another host that are `what; next step`, in the shape of an error.
+pub(crate) fn warning(code: &str, words: &str) -> String {
+    let (what, help) = words.split_once("; ").unwrap_or((words, ""));
+    let mut text = format!("warning[{code}]: {}\n", tame_line(what));
+    if !help.is_empty() {
+        text += &format!("  help: {}\n", tame_line(help));
+    }
+    text
+}
+
 fn describe(error: &anyhow::Error) -> String {
     let complaint = match error.downcast_ref::<Complaint>() {
         Some(own) => Complaint {

@@ -63,6 +63,7 @@ impl Node {
             credentials,
             credentials_folder: settings.home,
             notice: |gap| eprintln!("note: the jail is not complete: {gap}"),
+            warn: |words| eprint!("{}", crate::errors::warning("E0221", words)),
             grace: settings.grace.into(),
             stop,
         };

@@ -20,13 +20,15 @@ use wire::status::Report;
 use wire::task::{Input, Output, Run, RunHead, Status};
 use wire::units::{Span, Time};
 
-use crate::status::{NodeReport, NodeStatus};
+use crate::status::{Loss, NodeReport, NodeStatus};
 
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
 const PAUSE: Span = Span::from_millis(50);
 const PAUSE_MAX: Span = Span::from_secs(5);
 /// Bulk connections of one link, each dialled when those before it are busy.
 const BULKS: usize = 2;
+/// Losses that are remembered.
+const LOSSES_MAX: usize = 64;
 /// Tokens from here on are of bulk connections, `BULKS` for each node.
 const BULK: usize = 1 << 32;
 
@@ -62,6 +64,8 @@ struct Node {
     /// What bulk connections name the link by.
     token: u64,
     bulks: [Option<Bulk>; BULKS],
+    /// It said that it will go.
+    leaving: bool,
     /// Results whose other half is still to come.
     halves: HashMap<u64, Half>,
 }
@@ -111,6 +115,8 @@ pub(crate) struct Nodes {
     pub(crate) streams: Streams,
     /// Bytes of programs sent so far.
     pub(crate) uploaded: u64,
+    /// Nodes that were lost, until somebody asks.
+    pub(crate) losses: VecDeque<Loss>,
     dirty: Vec<usize>,
     unread: VecDeque<usize>,
 }
@@ -125,6 +131,7 @@ impl Nodes {
             libraries: HashMap::new(),
             streams: Streams::default(),
             uploaded: 0,
+            losses: VecDeque::new(),
             dirty: Vec::new(),
             unread: VecDeque::new(),
         }
@@ -144,6 +151,7 @@ impl Nodes {
             report: None,
             token: 0,
             bulks: [const { None }; BULKS],
+            leaving: false,
             halves: HashMap::new(),
         });
     }
@@ -296,6 +304,7 @@ impl Nodes {
     }
 
     fn lost(&mut self, now: Time, at: usize, dispatch: &mut Dispatch, trouble: String) {
+        self.note_loss(at, &trouble);
         match std::mem::replace(&mut self.nodes[at].life, Life::Gone) {
             Life::Linked(connection, _) | Life::Dialling(connection) => {
                 connection.release(&self.registry);
@@ -311,6 +320,19 @@ impl Nodes {
         }
         dispatch.handle(now, Event::NodeDown { link: LinkId(at as u32) });
         self.away(now, at, trouble);
+    }
+
+    /// Whoever waits for results may want to know who is not there any more.
+    fn note_loss(&mut self, at: usize, trouble: &str) {
+        let node = &self.nodes[at];
+        let was_up = matches!(&node.life, Life::Linked(_, link) if link.is_up());
+        if let (Some(name), true, false) = (&node.name, was_up, node.leaving) {
+            if self.losses.len() == LOSSES_MAX {
+                self.losses.pop_front();
+            }
+            let (node, address) = (name.to_string(), node.target.to_string());
+            self.losses.push_back(Loss { node, address, why: trouble.to_owned() });
+        }
     }
 
     /// A connection may be read or written.
@@ -435,6 +457,7 @@ impl Nodes {
             Message::Members(news) => self.learn(now, news.members),
             Message::Status(report) => self.nodes[at].report = Some(report),
             Message::Goodbye(Goodbye::Leaving) => {
+                self.nodes[at].leaving = true;
                 dispatch.handle(now, Event::NodeLeaving { link });
             }
             message => dispatch.handle(now, Event::Message { link, channel, message }),
@@ -492,6 +515,7 @@ impl Nodes {
                     let node = &mut self.nodes[at];
                     node.pause = PAUSE;
                     node.trouble = None;
+                    node.leaving = false;
                     node.name = Some(welcome.node.clone());
                     node.token = welcome.link;
                     let link = LinkId(at as u32);

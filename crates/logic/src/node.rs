@@ -210,6 +210,10 @@ pub enum Effect {
     OwnerGone {
         owner: Name,
     },
+    /// Something that whoever runs this node should know; perhaps not for the first time.
+    Warn {
+        words: String,
+    },
     /// Everything is done after `Leave`.
     Left,
 }
@@ -464,7 +468,14 @@ impl Node {
                     let members = self.members.all();
                     self.send_members(link, members);
                 }
-                link::Effect::Down(_) => {
+                link::Effect::Down(why) => {
+                    let dialled = self.connection(link).is_some_and(|c| c.manners.was_dialled());
+                    if let link::Down::Goodbye(Goodbye::Forbidden { reason }) = why
+                        && dialled
+                    {
+                        let words = format!("a node that this one joins refuses it: {reason}");
+                        self.effects.push_back(Effect::Warn { words });
+                    }
                     self.effects.push_back(Effect::Close { link });
                     self.closed(link);
                 }
@@ -498,6 +509,12 @@ impl Node {
                 return self.refuse(now, link, Goodbye::Forbidden { reason: reason.to_owned() });
             }
         };
+        if let Purpose::Node { member } = &hello.purpose
+            && !self.makes_room(now, member)
+        {
+            let reason = self.members.words_for_two(member);
+            return self.refuse(now, link, Goodbye::Forbidden { reason });
+        }
         self.welcome(now, link, token);
         if let Some(connection) = self.connection(link) {
             connection.kind = kind.clone();
@@ -523,6 +540,28 @@ impl Node {
             }
             _ => {}
         }
+    }
+
+    /// Whether a node may have this name: nobody has it, or it was here itself before. Then its old
+    /// link is of no more use, though the network may not have said so yet.
+    fn makes_room(&mut self, now: Time, member: &Member) -> bool {
+        let named = |link: &Option<Connection>| {
+            let kind = link.as_ref().map(|connection| &connection.kind);
+            kind.is_some_and(|kind| *kind == Kind::Neighbour(member.name.clone()))
+        };
+        let there: Vec<usize> = (0..self.links.len()).filter(|&at| named(&self.links[at])).collect();
+        if !there.is_empty() && !self.members.is_at(member) {
+            return false;
+        }
+        for at in there {
+            let link = LinkId(at as u32);
+            let reason = "this node was started anew".to_owned();
+            // The same process may keep a link in each direction.
+            if self.members.is_older(member) {
+                self.refuse(now, link, Goodbye::Forbidden { reason });
+            }
+        }
+        true
     }
 
     /// One more connection for a link of the same peer.
@@ -726,6 +765,10 @@ impl Node {
     fn neighbour(&mut self, link: LinkId, message: Message) {
         if let Message::Members(news) = message {
             let me = self.members.me().name.clone();
+            if let Some(other) = self.members.namesake(&news.members) {
+                let words = self.members.words_for_two(&other);
+                self.effects.push_back(Effect::Warn { words });
+            }
             let fresh = self.members.learn(news.members);
             // News of oneself deny a rumour: whoever told it must hear that, too.
             let (own, others) = fresh.into_iter().partition(|member| member.name == me);

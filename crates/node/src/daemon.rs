@@ -45,7 +45,7 @@ const FAREWELL: Span = Span::from_secs(2);
 const NOBODY: ErrorKind = ErrorKind::WouldBlock;
 /// How soon someone who could not be let in is tried again.
 const PATIENCE: Span = Span::from_millis(100);
-/// Different things that can be said of the jail.
+/// Different things that can be said of the jail and of other nodes.
 const GAPS_MAX: usize = 16;
 /// Reads of one turn before everything is settled and sent.
 const READS: usize = 4;
@@ -89,7 +89,7 @@ struct Daemon {
     said: Vec<Said>,
     stopping: bool,
     left: bool,
-    /// What was said of the jail.
+    /// What was said of the jail and of other nodes.
     gaps: HashSet<String>,
     /// Workers whose standard error has more to read.
     noisy: Vec<WorkerId>,
@@ -573,6 +573,11 @@ impl Daemon {
                 self.node.handle(now, Event::Redeemed { link, channel, joined });
             }
             Effect::OwnerGone { owner } => self.payloads.buffers.forget(&owner),
+            Effect::Warn { words } => {
+                if self.gaps.len() < GAPS_MAX && self.gaps.insert(words.clone()) {
+                    (self.options.warn)(&words);
+                }
+            }
             Effect::Left => self.left_since = Some(now),
         }
     }

@@ -453,6 +453,7 @@ impl Daemon {
             // There are no processors here, and buffers are nobody's.
             // Nor does anything outlast a start.
             Effect::Place(_) | Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
+            Effect::Warn { .. } => {}
             Effect::Left => {
                 if !self.workers.values().all(|worker| !worker.is_running()) {
                     // Its patience ended before its tasks did.

@@ -134,6 +134,7 @@ fn describe(effect: &Effect) -> Option<String> {
         }
         Effect::Worker(slots::Effect::Kill { worker }) => format!("kill {}", worker.0),
         Effect::Left => "left".to_owned(),
+        Effect::Warn { words } => format!("warn {words}"),
         _ => return None,
     })
 }
@@ -540,4 +541,51 @@ fn fetching_and_lending_have_their_bounds() {
     bench.handle(vec![Event::BlobLent]);
     let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
     assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: welcome, lend over 2");
+}
+
+// Nodes of one name.
+
+fn at(life: u64, address: &str) -> Member {
+    Member { life, addresses: vec![address.to_owned()], ..member("a") }
+}
+
+fn purpose(member: Member) -> Purpose {
+    Purpose::Node { member }
+}
+
+#[test]
+fn a_second_node_of_one_name_is_refused_while_the_first_is_there() {
+    let mut bench = Bench::new();
+    let first = bench.greet(LinkId(1), Peer::Node(name("a")), purpose(at(1, "10.0.0.1:1")));
+    assert!(first.contains("welcome"), "{first}");
+    let second = bench.greet(LinkId(2), Peer::Node(name("a")), purpose(at(2, "10.0.0.2:1")));
+    assert_eq!(second, "2: forbidden, close 2");
+    bench.handle(vec![Event::Closed { link: LinkId(1) }]);
+    let second = bench.greet(LinkId(2), Peer::Node(name("a")), purpose(at(2, "10.0.0.2:1")));
+    assert!(second.contains("2: welcome"), "{second}");
+}
+
+#[test]
+fn a_node_that_starts_again_where_it_was_takes_the_place_of_its_dead_link() {
+    let mut bench = Bench::new();
+    bench.greet(LinkId(1), Peer::Node(name("a")), purpose(at(1, "10.0.0.1:1")));
+    let again = bench.greet(LinkId(2), Peer::Node(name("a")), purpose(at(2, "10.0.0.1:1")));
+    assert!(again.starts_with("1: forbidden, close 1, 2: welcome"), "{again}");
+    // A link in the other direction of the same start is none too many.
+    let more = bench.greet(LinkId(3), Peer::Node(name("a")), purpose(at(2, "10.0.0.1:1")));
+    assert!(more.starts_with("3: welcome"), "{more}");
+}
+
+#[test]
+fn a_node_that_hears_of_another_with_its_name_says_where() {
+    let mut bench = Bench::new();
+    bench.node.listen_at(vec!["10.0.0.9:1".to_owned()]);
+    bench.greet(LinkId(1), Peer::Node(name("a")), purpose(at(1, "10.0.0.1:1")));
+    let me = Member { addresses: vec!["10.0.0.7:1".to_owned()], life: 9, ..member("me") };
+    let said = bench.say(LinkId(1), 0, Message::Members(News { members: vec![me] }));
+    assert_eq!(
+        said,
+        "warn two nodes call themselves me, one at 10.0.0.9:1 and one at 10.0.0.7:1; stop one of \
+         them, or give it a name of its own with --name"
+    );
 }
