@@ -13,7 +13,7 @@ use transport::{Connection, DialTls, ReadOutcome, Watched};
 use wire::Message;
 use wire::blob::Put;
 use wire::hello::{Goodbye, Hello, Purpose};
-use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX};
+use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX, STRANGER_PATIENCE};
 use wire::member::{Member, State as MemberState};
 use wire::name::{Hash, Name};
 use wire::status::Report;
@@ -64,8 +64,8 @@ struct Node {
     /// What bulk connections name the link by.
     token: u64,
     bulks: [Option<Bulk>; BULKS],
-    /// It said that it will go.
-    leaving: bool,
+    /// It is up, and did not say that it will go.
+    is_there: bool,
     /// Results whose other half is still to come.
     halves: HashMap<u64, Half>,
 }
@@ -98,8 +98,8 @@ enum Life {
     Away {
         until: Time,
     },
-    /// TLS, then the greeting.
-    Dialling(Box<Watched>),
+    /// TLS, then the greeting. The kernel alone would wait two minutes for a host that is away.
+    Dialling(Box<Watched>, Time),
     Linked(Box<Watched>, Link),
     /// It said goodbye for good.
     Gone,
@@ -151,7 +151,7 @@ impl Nodes {
             report: None,
             token: 0,
             bulks: [const { None }; BULKS],
-            leaving: false,
+            is_there: false,
             halves: HashMap::new(),
         });
     }
@@ -183,7 +183,7 @@ impl Nodes {
     pub(crate) fn are_settled(&self) -> bool {
         self.nodes.iter().all(|node| match &node.life {
             Life::Linked(_, link) => link.is_up(),
-            Life::Away { .. } | Life::Dialling(_) => node.trouble.is_some(),
+            Life::Away { .. } | Life::Dialling(..) => node.trouble.is_some(),
             Life::Gone => true,
         })
     }
@@ -201,7 +201,7 @@ impl Nodes {
     pub(crate) fn have_answered(&self) -> bool {
         self.nodes.iter().all(|node| match &node.life {
             Life::Linked(_, link) => node.report.is_some() || !link.is_up(),
-            Life::Away { .. } | Life::Dialling(_) | Life::Gone => true,
+            Life::Away { .. } | Life::Dialling(..) | Life::Gone => true,
         })
     }
 
@@ -222,7 +222,8 @@ impl Nodes {
         let due = |node: &Node| match &node.life {
             Life::Away { until } => *until,
             Life::Linked(_, link) => link.poll_timeout(),
-            Life::Dialling(_) | Life::Gone => Time::NEVER,
+            Life::Dialling(_, until) => *until,
+            Life::Gone => Time::NEVER,
         };
         self.nodes.iter().map(due).min().unwrap_or(Time::NEVER)
     }
@@ -240,7 +241,11 @@ impl Nodes {
                     link.tick(now);
                     self.manners(now, at, dispatch);
                 }
-                Life::Away { .. } | Life::Linked(..) | Life::Dialling(_) | Life::Gone => {}
+                Life::Dialling(_, until) if *until <= now => {
+                    let patience = STRANGER_PATIENCE.0 / Span::from_secs(1).0;
+                    self.lost(now, at, dispatch, format!("no answer for {patience} s"));
+                }
+                Life::Away { .. } | Life::Linked(..) | Life::Dialling(..) | Life::Gone => {}
             }
         }
     }
@@ -265,7 +270,7 @@ impl Nodes {
     fn dial(&mut self, now: Time, at: usize) {
         match self.connect(at, Token(at)) {
             Ok(connection) => {
-                self.nodes[at].life = Life::Dialling(Box::new(connection));
+                self.nodes[at].life = Life::Dialling(Box::new(connection), now + STRANGER_PATIENCE);
                 self.open(now, at);
             }
             Err(trouble) => self.away(now, at, trouble),
@@ -275,11 +280,11 @@ impl Nodes {
     /// Once TLS is over, the greeting goes out.
     fn open(&mut self, now: Time, at: usize) {
         let node = &mut self.nodes[at];
-        if !matches!(&node.life, Life::Dialling(connection) if connection.is_ready()) {
+        if !matches!(&node.life, Life::Dialling(connection, _) if connection.is_ready()) {
             return;
         }
         let life = std::mem::replace(&mut node.life, Life::Gone);
-        let Life::Dialling(connection) = life else { return };
+        let Life::Dialling(connection, _) = life else { return };
         let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
         let hello = Hello { agent, name: self.me.clone(), purpose: Purpose::Client };
         node.life = Life::Linked(connection, Link::dial(now, hello));
@@ -306,7 +311,7 @@ impl Nodes {
     fn lost(&mut self, now: Time, at: usize, dispatch: &mut Dispatch, trouble: String) {
         self.note_loss(at, &trouble);
         match std::mem::replace(&mut self.nodes[at].life, Life::Gone) {
-            Life::Linked(connection, _) | Life::Dialling(connection) => {
+            Life::Linked(connection, _) | Life::Dialling(connection, _) => {
                 connection.release(&self.registry);
             }
             other @ (Life::Away { .. } | Life::Gone) => {
@@ -324,9 +329,9 @@ impl Nodes {
 
     /// Whoever waits for results may want to know who is not there any more.
     fn note_loss(&mut self, at: usize, trouble: &str) {
-        let node = &self.nodes[at];
-        let was_up = matches!(&node.life, Life::Linked(_, link) if link.is_up());
-        if let (Some(name), true, false) = (&node.name, was_up, node.leaving) {
+        let node = &mut self.nodes[at];
+        let was_there = std::mem::take(&mut node.is_there);
+        if let (Some(name), true) = (&node.name, was_there) {
             if self.losses.len() == LOSSES_MAX {
                 self.losses.pop_front();
             }
@@ -342,7 +347,7 @@ impl Nodes {
             return self.bulk_ready(now, event, Line::of(at), dispatch);
         }
         let Some(node) = self.nodes.get_mut(at) else { return };
-        if let Life::Linked(connection, _) | Life::Dialling(connection) = &mut node.life {
+        if let Life::Linked(connection, _) | Life::Dialling(connection, _) = &mut node.life {
             connection.observe(event);
         }
         if event.is_writable() {
@@ -366,7 +371,7 @@ impl Nodes {
 
     fn read(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) {
         let connection = match &mut self.nodes[at].life {
-            Life::Linked(connection, _) | Life::Dialling(connection) => connection,
+            Life::Linked(connection, _) | Life::Dialling(connection, _) => connection,
             Life::Away { .. } | Life::Gone => return,
         };
         let outcome = match connection.read() {
@@ -435,7 +440,7 @@ impl Nodes {
                 self.message(now, at, channel, message, dispatch);
             }
         };
-        if let Life::Linked(connection, _) | Life::Dialling(connection) = &mut self.nodes[at].life {
+        if let Life::Linked(connection, _) | Life::Dialling(connection, _) = &mut self.nodes[at].life {
             *connection.input() = input;
         }
         result
@@ -457,7 +462,7 @@ impl Nodes {
             Message::Members(news) => self.learn(now, news.members),
             Message::Status(report) => self.nodes[at].report = Some(report),
             Message::Goodbye(Goodbye::Leaving) => {
-                self.nodes[at].leaving = true;
+                self.nodes[at].is_there = false;
                 dispatch.handle(now, Event::NodeLeaving { link });
             }
             message => dispatch.handle(now, Event::Message { link, channel, message }),
@@ -515,7 +520,7 @@ impl Nodes {
                     let node = &mut self.nodes[at];
                     node.pause = PAUSE;
                     node.trouble = None;
-                    node.leaving = false;
+                    node.is_there = true;
                     node.name = Some(welcome.node.clone());
                     node.token = welcome.link;
                     let link = LinkId(at as u32);
@@ -707,7 +712,7 @@ impl Nodes {
                 }
             }
             let connection = match &mut self.nodes[at].life {
-                Life::Linked(connection, _) | Life::Dialling(connection) => connection,
+                Life::Linked(connection, _) | Life::Dialling(connection, _) => connection,
                 Life::Away { .. } | Life::Gone => continue,
             };
             if let Err(error) = connection.flush(&self.registry) {
