@@ -145,7 +145,7 @@ fn tell_losses(cluster: &client::Cluster, progress: &Progress) {
     for loss in cluster.losses() {
         let client::Loss { node, address, why } = loss;
         let words = format!("node {node} at {address} was lost: {why}");
-        progress.aside(|| eprint!("{}", crate::errors::warning("E0222", &words)));
+        progress.aside(|| eprint!("{}", crate::errors::warning(&crate::codes::E0222, &words)));
     }
 }
 

@@ -112,7 +112,8 @@ fn a_job_goes_round_hosts_that_cannot_be_reached_and_uses_them_when_they_can_be_
         };
         for name in ["b", "c", "d"] {
             let why = silent(name);
-            let known = ["fell silent", "no answer", "nreach", "cannot connect", "Invalid argument"];
+            let known =
+                ["fell silent", "no answer", "nreach", "cannot connect", "Invalid argument"];
             assert!(known.iter().any(|words| why.contains(words)), "{name}: {why}");
         }
 
@@ -191,7 +192,8 @@ fn a_node_that_starts_again_has_its_place_and_its_blobs_even_at_another_address(
         node = b.start(&words);
         node.line_with("listening at 10.77.0.99");
         until_all_work(&core, &["a", "b"]);
-        let addresses: Vec<String> = later.status(PATIENCE).into_iter().map(|s| s.address).collect();
+        let addresses: Vec<String> =
+            later.status(PATIENCE).into_iter().map(|s| s.address).collect();
         assert!(addresses.contains(&"10.77.0.99:4114".to_owned()), "{addresses:?}");
     });
 }
@@ -205,7 +207,8 @@ fn two_nodes_of_one_name_are_told_apart_by_name_and_address() {
     you.join_client(&a);
     let (at, token) = (a.address(), a.token("node"));
     let there = c.address();
-    let second = format!("node --name b --listen {there}:4114 --join {at} --token {token} --slots 1");
+    let second =
+        format!("node --name b --listen {there}:4114 --join {at} --token {token} --slots 1");
     let mut second = c.start(&second);
     second.line_with("listening at 10.");
     let mut stderr = std::io::BufReader::new(second.child.stderr.take().unwrap());
@@ -213,10 +216,8 @@ fn two_nodes_of_one_name_are_told_apart_by_name_and_address() {
     while !warning.contains("help") {
         assert_ne!(std::io::BufRead::read_line(&mut stderr, &mut warning).unwrap(), 0, "{warning}");
     }
-    let words = format!(
-        "two nodes call themselves b, one at {}:4114 and one at {there}:4114",
-        b.address()
-    );
+    let words =
+        format!("two nodes call themselves b, one at {}:4114 and one at {there}:4114", b.address());
     assert!(warning.contains(&words), "{warning}");
     assert!(warning.contains("--name"), "{warning}");
     // The first one serves on.
@@ -224,7 +225,8 @@ fn two_nodes_of_one_name_are_told_apart_by_name_and_address() {
     you.inside(|| {
         let cluster = connect(&you, &[&a]);
         until_all_work(&cluster.core(&specimen).unwrap(), &["a", "b"]);
-        let addresses: Vec<String> = cluster.status(PATIENCE).into_iter().map(|s| s.address).collect();
+        let addresses: Vec<String> =
+            cluster.status(PATIENCE).into_iter().map(|s| s.address).collect();
         assert!(!addresses.contains(&format!("{there}:4114")), "{addresses:?}");
     });
 }
@@ -249,7 +251,10 @@ fn a_large_core_leaves_its_client_once_however_many_nodes_there_are() {
         assert_eq!(cluster.uploaded(), length as u64);
     });
     let sent = you.sent() - before;
-    assert!(sent < (length + length / 4) as u64, "{sent} bytes left the client for a core of {length}");
+    assert!(
+        sent < (length + length / 4) as u64,
+        "{sent} bytes left the client for a core of {length}"
+    );
 }
 
 #[test]
@@ -258,7 +263,8 @@ fn a_cluster_is_joined_and_used_by_ipv6_and_by_names_of_hosts() {
     let [a, b, you] = ["a", "b", "you"].map(|name| hosts.host(name));
     let start = |host: &Host, words: &str| {
         let (name, at) = (&host.name, host.address_6());
-        let mut node = host.start(&format!("node --name {name} --listen [{at}]:4114 --slots 1 {words}"));
+        let mut node =
+            host.start(&format!("node --name {name} --listen [{at}]:4114 --slots 1 {words}"));
         node.line_with("listening at [fd77");
         node
     };
@@ -383,9 +389,15 @@ fn a_node_whose_disk_is_full_says_so_and_lives_on() {
     drop(busy.child.wait());
     machine.write("busy", "sleep 3000\n");
     let busy = machine.start(&format!("core run {specimen} --lines busy --nodes {address}"));
-    let run = |core: &str, nodes: &str| machine.run(&format!("core run {core} --lines in --nodes {nodes}"));
+    let run = |core: &str, nodes: &str| {
+        machine.run(&format!("core run {core} --lines in --nodes {nodes}"))
+    };
     let ran = run(&core, &address);
-    ran.complains(&["cannot store blob", "No space left on device", "make room there, or start the node with another --data"]);
+    ran.complains(&[
+        "cannot store blob",
+        "No space left on device",
+        "make room there, or start the node with another --data",
+    ]);
     let (_large, other) = machine.start_node("--name large --slots 1");
     let ran = run(&core, &format!("{address},{other}"));
     assert_eq!((ran.code, &*ran.stdout), (Some(0), "1\n2\n3\n"), "{}", ran.stderr);
@@ -411,7 +423,8 @@ fn node_with(machine: &Machine, count: u32) -> Running {
 fn five_thousand_tasks_end_though_the_node_may_open_64_files() {
     let machine = Machine::new();
     let mut node = node_with(&machine, 64);
-    let address = node.line_with("listening at 127.").trim_start_matches("listening at ").to_owned();
+    let address =
+        node.line_with("listening at 127.").trim_start_matches("listening at ").to_owned();
     let cluster = Cluster::connect_with([&address], &machine.home()).unwrap();
     let core = cluster.core(machine.core(SPECIMEN)).unwrap();
     let results = core.map((0..5000).map(|n| format!("echo {n}")));
@@ -436,7 +449,8 @@ fn five_thousand_tasks_end_though_the_client_may_open_64_files() {
     let addresses: Vec<&str> = nodes.iter().map(|(_, address)| &**address).collect();
     let lines: Vec<String> = (0..5000).map(|n| format!("echo {n}")).collect();
     machine.write("in", lines.join("\n"));
-    let words = format!("core run {} --lines in --nodes {}", machine.core(SPECIMEN), addresses.join(","));
+    let words =
+        format!("core run {} --lines in --nodes {}", machine.core(SPECIMEN), addresses.join(","));
     let run = machine.command(words.split_whitespace());
     let ran = Running::of(&mut with_descriptors(&run, 64)).finish();
     let answers: String = (0..5000).map(|n| format!("{n}\n")).collect();
@@ -453,10 +467,13 @@ fn who_may_open_too_few_files_is_told_so() {
     assert!(ran.stderr.contains("Too many open files"), "{}", ran.stderr);
     // Enough to listen, too few for a worker: the task says so.
     let mut node = node_with(&machine, 18);
-    let address = node.line_with("listening at 127.").trim_start_matches("listening at ").to_owned();
+    let address =
+        node.line_with("listening at 127.").trim_start_matches("listening at ").to_owned();
     machine.write("in", "echo 1");
-    machine
-        .run(&format!("core run {} in --nodes {address}", machine.core(SPECIMEN)))
-        .complains(&["1 task failed", "cannot make a worker", "Too many open files"]);
+    machine.run(&format!("core run {} in --nodes {address}", machine.core(SPECIMEN))).complains(&[
+        "1 task failed",
+        "cannot make a worker",
+        "Too many open files",
+    ]);
     assert!(is_alive(node.child.id()));
 }

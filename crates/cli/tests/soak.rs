@@ -109,7 +109,10 @@ fn bulk(core: &Core, from: u64) -> usize {
 /// Each must end as it should, or as one that we killed.
 fn odds(core: &Core, dice: &mut Dice) -> usize {
     let hurt = |failure: &Failure| {
-        matches!(failure.why, Why::Signal { signal: 9, .. } | Why::NodeLost | Why::WorkerLost { .. })
+        matches!(
+            failure.why,
+            Why::Signal { signal: 9, .. } | Why::NodeLost | Why::WorkerLost { .. }
+        )
     };
     let once = core.clone().retries(0);
     let ends = |what: &str, result: Result<Output, Failure>, is: &dyn Fn(&Why) -> bool| {
@@ -212,7 +215,8 @@ impl Load {
         let core = machine.core(SPECIMEN);
         let mut nodes = Vec::new();
         for name in ["a", "b", "c"] {
-            let join = nodes.first().map_or(String::new(), |a: &Node| format!("--join {}", a.address));
+            let join =
+                nodes.first().map_or(String::new(), |a: &Node| format!("--join {}", a.address));
             let words = format!("--name {name} --slots 2 {join}");
             let (running, address) = machine.start_node(&words);
             nodes.push(Node { name, address, words, running });
@@ -416,7 +420,9 @@ fn mixed_load_with_random_kills_loses_nothing_doubles_nothing_and_leaves_nothing
     for mut client in std::mem::take(&mut load.clients) {
         drop(client.child.stdin.take());
         let log = load.log.join("\n");
-        until(&format!("{} ends\n{log}", client.kind), || client.child.try_wait().unwrap().is_some());
+        until(&format!("{} ends\n{log}", client.kind), || {
+            client.child.try_wait().unwrap().is_some()
+        });
         let status = client.child.wait().unwrap();
         until("its last words are here", || Arc::strong_count(&client.stderr) == 1);
         let words = client.stderr.lock().unwrap();

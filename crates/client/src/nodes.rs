@@ -440,7 +440,9 @@ impl Nodes {
                 self.message(now, at, channel, message, dispatch);
             }
         };
-        if let Life::Linked(connection, _) | Life::Dialling(connection, _) = &mut self.nodes[at].life {
+        if let Life::Linked(connection, _) | Life::Dialling(connection, _) =
+            &mut self.nodes[at].life
+        {
             *connection.input() = input;
         }
         result

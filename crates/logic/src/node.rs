@@ -549,7 +549,8 @@ impl Node {
             let kind = link.as_ref().map(|connection| &connection.kind);
             kind.is_some_and(|kind| *kind == Kind::Neighbour(member.name.clone()))
         };
-        let there: Vec<usize> = (0..self.links.len()).filter(|&at| named(&self.links[at])).collect();
+        let there: Vec<usize> =
+            (0..self.links.len()).filter(|&at| named(&self.links[at])).collect();
         if !there.is_empty() && !self.members.is_at(member) {
             return false;
         }

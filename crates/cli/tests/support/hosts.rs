@@ -74,7 +74,8 @@ impl Hosts {
     pub(crate) fn new(test: &str) -> Option<Self> {
         sweep();
         let number = TESTS.fetch_add(1, Ordering::Relaxed);
-        let this = Self { tag: format!("{PREFIX}-{}-{number}", std::process::id()), count: Cell::new(0) };
+        let this =
+            Self { tag: format!("{PREFIX}-{}-{number}", std::process::id()), count: Cell::new(0) };
         let switch = this.switch();
         if let Err(why) = try_ip(&format!("netns add {switch}")) {
             skipped(&format!("{test} needs network namespaces (root and iproute2): {why}"));
