@@ -17,6 +17,7 @@
 
 mod nodes;
 mod seats;
+mod passing;
 mod spread;
 
 use std::collections::{BinaryHeap, VecDeque};
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 use wire::Message;
-use wire::blob::{Fetch, Have, Lend, Lent};
+use wire::blob::Have;
 use wire::limits::{ATTEMPTS_MAX, PASS_ON_MIN, POISON_KILLS, PROGRAMS_MAX};
 use wire::name::{Hash, Name};
 use wire::task::{Define, Program, Status, TakeBack};
@@ -398,20 +399,7 @@ impl Dispatch {
                 }
             }
             Message::Lent(lent) => self.lent(now, link, channel, lent),
-            Message::Fetched(fetched) => {
-                let program = channel as usize;
-                let came = fetched.failed.is_none();
-                // It may come after all while the client is sending it already.
-                let expected = self.expects(link, program, &fetched.hash, Stage::Coming)
-                    || came && self.expects(link, program, &fetched.hash, Stage::Uploading);
-                if expected && came {
-                    self.define(link, program);
-                    self.spread(now, program);
-                } else if expected {
-                    self.fetch_failed(link, program);
-                    self.spread(now, program);
-                }
-            }
+            Message::Fetched(fetched) => self.fetched(now, link, channel as usize, fetched),
             // Everything else is the driver's, or nonsense that costs nothing.
             _ => {}
         }
@@ -423,80 +411,6 @@ impl Dispatch {
         let named = self.programs.get(program).map(|queue| &queue.program);
         let fits = matches!(named, Some(Program::Core { library, .. }) if library == hash);
         fits && self.node(link).is_some_and(|node| node.stage(program) == stage)
-    }
-
-    fn upload(&mut self, link: LinkId, program: usize, hash: Hash) {
-        self.stage(link, program, Stage::Uploading);
-        self.effects.push_back(Effect::Upload { link, channel: program as u64, hash });
-    }
-
-    /// Sends the bytes of a large program a step further.
-    fn spread(&mut self, now: Time, program: usize) {
-        let Queue { program: Program::Core { library, .. }, .. } = &self.programs[program];
-        let hash = *library;
-        while let Some(spread) = &mut self.programs[program].spread {
-            match spread.next(now) {
-                Some(spread::Step::Upload(link)) => self.upload(link, program, hash),
-                Some(spread::Step::Lend { from, to }) => {
-                    let Some(name) = self.node(to).map(|node| Name::clone(&node.name)) else { continue };
-                    let message = Message::Lend(Lend { hash, to: name });
-                    let channel = u64::from(to.0) << 32 | program as u64;
-                    self.effects.push_back(Effect::Send { link: from, channel, message });
-                }
-                None => break,
-            }
-        }
-        let due = |queue: &Queue| queue.spread.as_ref().map_or(Time::NEVER, Spread::due);
-        self.spread_due = self.spread_due.min(due(&self.programs[program]));
-    }
-
-    /// Whoever waited for the bytes until now has waited long enough.
-    fn spread_late(&mut self, now: Time) {
-        self.spread_due = Time::NEVER;
-        for program in 0..self.programs.len() {
-            if self.programs[program].spread.is_some() {
-                self.spread(now, program);
-            }
-        }
-    }
-
-    fn spread_without(&mut self, now: Time, link: LinkId) {
-        for program in 0..self.programs.len() {
-            if let Some(spread) = &mut self.programs[program].spread {
-                spread.gone(now, link);
-                self.spread(now, program);
-            }
-        }
-    }
-
-    /// A node lets another one have a program, or has not got it any more.
-    fn lent(&mut self, now: Time, from: LinkId, channel: u64, lent: Lent) {
-        let (program, to) = (channel as u32 as usize, LinkId((channel >> 32) as u32));
-        let Some(Some(spread)) = self.programs.get(program).map(|queue| &queue.spread) else {
-            return;
-        };
-        let Lent { hash, permit } = lent;
-        let length = spread.length();
-        if !spread.is_lent(from, to) || !self.expects(to, program, &hash, Stage::Coming) {
-            return;
-        }
-        let source = self.node(from).map(|node| Name::clone(&node.name));
-        if let (Some(permit), Some(from)) = (permit, source) {
-            let message = Message::Fetch(Fetch { hash, length, from, permit });
-            self.effects.push_back(Effect::Send { link: to, channel: program as u64, message });
-        } else {
-            self.fetch_failed(to, program);
-            self.spread(now, program);
-        }
-    }
-
-    fn fetch_failed(&mut self, to: LinkId, program: usize) {
-        let Queue { program: Program::Core { library, .. }, spread, .. } =
-            &mut self.programs[program];
-        let hash = *library;
-        if spread.as_mut().is_some_and(|spread| spread.failed(to)) {
-            self.upload(to, program, hash);
-        }
     }
 
     fn stage(&mut self, link: LinkId, program: usize, stage: Stage) {
