@@ -40,7 +40,7 @@ struct Transfer {
 }
 
 /// One program's way through the cluster. After each call drain `next`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Spread {
     length: u64,
     /// Nodes that have the bytes, each as often as it may pass them on now.
@@ -48,6 +48,8 @@ pub(super) struct Spread {
     waiting: VecDeque<(LinkId, Time)>,
     uploading: Vec<LinkId>,
     transfers: Vec<Transfer>,
+    /// Nobody's patience ends before: with thousands of nodes, not all are looked at each time.
+    due: Time,
 }
 
 /// So many bytes at so many in a second.
@@ -57,7 +59,14 @@ fn at_rate(length: u64, rate: u64) -> Span {
 
 impl Spread {
     pub(super) fn new(length: u64) -> Self {
-        Self { length, ..Self::default() }
+        Self {
+            length,
+            sources: VecDeque::new(),
+            waiting: VecDeque::new(),
+            uploading: Vec::new(),
+            transfers: Vec::new(),
+            due: Time::NEVER,
+        }
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -70,6 +79,7 @@ impl Spread {
         let before = (self.waiting.len() + self.uploading.len()) as u32;
         let patience = Span(patience.0 << before.min(DOUBLINGS_MAX));
         self.waiting.push_back((link, now + patience));
+        self.due = self.due.min(now + patience);
     }
 
     /// This node has them. Said once, until it is gone.
@@ -92,6 +102,7 @@ impl Spread {
         for transfer in self.transfers.iter_mut().filter(|transfer| transfer.from == Some(link)) {
             transfer.from = None;
             transfer.until = transfer.until.min(now + FETCH_SILENCE);
+            self.due = self.due.min(transfer.until);
         }
     }
 
@@ -126,36 +137,51 @@ impl Spread {
 
     /// What is to be done now.
     pub(super) fn next(&mut self, now: Time) -> Option<Step> {
-        if let Some(at) = self.transfers.iter().position(|transfer| transfer.until <= now) {
-            let to = self.transfers[at].to;
-            self.failed(to);
-            return Some(Step::Upload(to));
-        }
-        if let Some(at) = self.waiting.iter().position(|(_, until)| *until <= now) {
-            return self.upload(at);
+        if self.due <= now
+            && let Some(late) = self.late(now)
+        {
+            return Some(Step::Upload(late));
         }
         let &(to, _) = self.waiting.front()?;
         if let Some(from) = self.sources.pop_front() {
             self.waiting.pop_front();
             let until = now + FETCH_SILENCE + FETCH_SILENCE + at_rate(self.length, FETCH_RATE_MIN);
             self.transfers.push(Transfer { from: Some(from), to, until });
+            self.due = self.due.min(until);
             return Some(Step::Lend { from, to });
         }
         let nobody_will_have_it = self.uploading.is_empty() && self.transfers.is_empty();
-        if nobody_will_have_it { self.upload(0) } else { None }
+        if nobody_will_have_it {
+            return self.upload(0).map(Step::Upload);
+        }
+        None
     }
 
-    fn upload(&mut self, at: usize) -> Option<Step> {
-        let (link, _) = self.waiting.remove(at)?;
-        self.uploading.push(link);
-        Some(Step::Upload(link))
-    }
-
-    /// When `next` may have something to do though nothing happens.
-    pub(super) fn due(&self) -> Time {
+    /// Somebody who has waited long enough, and gets it from the client now.
+    fn late(&mut self, now: Time) -> Option<LinkId> {
+        if let Some(late) = self.transfers.iter().find(|transfer| transfer.until <= now) {
+            let to = late.to;
+            self.failed(to);
+            return Some(to);
+        }
+        if let Some(at) = self.waiting.iter().position(|(_, until)| *until <= now) {
+            return self.upload(at);
+        }
         let transfers = self.transfers.iter().map(|transfer| transfer.until);
         let waiting = self.waiting.iter().map(|(_, until)| *until);
-        transfers.chain(waiting).min().unwrap_or(Time::NEVER)
+        self.due = transfers.chain(waiting).min().unwrap_or(Time::NEVER);
+        None
+    }
+
+    fn upload(&mut self, at: usize) -> Option<LinkId> {
+        let (link, _) = self.waiting.remove(at)?;
+        self.uploading.push(link);
+        Some(link)
+    }
+
+    /// When `next` may have something to do though nothing happens; sometimes it then has not.
+    pub(super) fn due(&self) -> Time {
+        self.due
     }
 }
 
