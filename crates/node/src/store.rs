@@ -72,7 +72,7 @@ impl Store {
 
     /// Notes that one more may use a blob. Should that fail, he sends it again after the next start.
     pub(crate) fn own(&self, hash: &Hash, owner: &Name) {
-        if let Ok(mut file) = open_in(&self.folder, &owners_of(hash), Purpose::Append) {
+        if let Ok(mut file) = open_in(&self.folder, owners_of(hash), Purpose::Append) {
             let _ = file.write_all(format!("{owner}\n").as_bytes());
         }
     }
@@ -99,10 +99,10 @@ impl Store {
     }
 
     fn read_back(&self, hash: Hash) -> Result<Found, sys::Error> {
-        let owners = open_in(&self.folder, &owners_of(&hash), Purpose::Read)?;
+        let owners = open_in(&self.folder, owners_of(&hash), Purpose::Read)?;
         let owners = io::read_to_string(owners.take(OWNERS_MAX)).unwrap_or_default();
         let owners: Vec<Name> = owners.lines().filter_map(|line| line.parse().ok()).collect();
-        let mut file = open_in(&self.folder, &hash.to_string(), Purpose::Read)?;
+        let mut file = open_in(&self.folder, hash.to_string(), Purpose::Read)?;
         let (mut hasher, mut length) = (blake3::Hasher::new(), 0);
         let mut piece = vec![0; PIECE];
         while let Ok(count @ 1..) = file.read(&mut piece) {
@@ -153,7 +153,7 @@ impl Store {
     }
 
     pub(crate) fn file(&self, hash: &Hash) -> Result<File, sys::Error> {
-        open_in(&self.folder, &hash.to_string(), Purpose::Read)
+        open_in(&self.folder, hash.to_string(), Purpose::Read)
     }
 
     pub(crate) fn delete(&self, hash: &Hash) {
