@@ -177,6 +177,8 @@ struct Queue {
     refusals: u32,
     /// How its bytes get to the nodes, if they are many.
     spread: Option<Spread>,
+    /// How often a node had it no more.
+    cleared: u32,
 }
 
 /// A node's place in a list. It counts only while the node has the same number: it may have gone, or
@@ -277,7 +279,8 @@ impl Dispatch {
             return ProgramId(at as u32);
         }
         let (tasks, refused, refusals, spread) = (VecDeque::new(), None, 0, None);
-        self.programs.push(Queue { program, memory, tasks, refused, refusals, spread });
+        let cleared = 0;
+        self.programs.push(Queue { program, memory, tasks, refused, refusals, spread, cleared });
         ProgramId(self.programs.len() as u32 - 1)
     }
 
@@ -386,6 +389,8 @@ impl Dispatch {
                     } else {
                         self.upload(link, program, known.hash);
                     }
+                } else if !known.here {
+                    self.cleared_away(now, link, &known.hash);
                 }
             }
             Message::Stored(stored) => {

@@ -111,6 +111,11 @@ pub enum Event {
         worker: WorkerId,
         result: Result<(), String>,
     },
+    /// A worker cannot be started: its library is not in the store.
+    LibraryAbsent {
+        worker: WorkerId,
+        library: Hash,
+    },
     WorkerDone {
         worker: WorkerId,
         sequence: u64,
@@ -327,6 +332,7 @@ impl Node {
                 }
                 self.send(link, channel, Message::Stored(Stored { hash, refused }));
             }
+            Event::LibraryAbsent { worker, library } => self.library_absent(worker, library),
             Event::BlobFound { hash, length, owners } => {
                 for owner in owners {
                     self.own_blob(now, hash, length, owner);

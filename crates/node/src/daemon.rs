@@ -644,25 +644,29 @@ impl Daemon {
     }
 
     fn start_worker(&mut self, now: Time, worker: WorkerId, class: slots::Class) {
-        let wire::task::Program::Core { library, name } = &class.program;
-        let started = match self.store.file(library) {
-            _ if !self.node.has_library(now, &class) => {
-                Err(format!("the library of {name} is not here"))
-            }
-            Err(error) => Err(format!("the library of {name} is not here ({error})")),
-            Ok(file) => self.workers.start(self.poll.registry(), worker, class, file.as_fd()),
+        let wire::task::Program::Core { library, .. } = &class.program;
+        let library = *library;
+        let file = self.store.file(&library).ok().filter(|_| self.node.has_library(now, &class));
+        let Some(file) = file else {
+            self.node.handle(now, Event::LibraryAbsent { worker, library });
+            return self.stillborn(now, worker);
         };
+        let started = self.workers.start(self.poll.registry(), worker, class, file.as_fd());
         match started {
             Ok(()) => {
                 self.dirty.insert(worker);
             }
             Err(reason) => {
                 self.node.handle(now, Event::WorkerReady { worker, result: Err(reason) });
-                let exit = logic::Exit::Code(0);
-                let stderr = String::new();
-                self.node.handle(now, Event::WorkerExited { worker, exit, started: 0, stderr });
+                self.stillborn(now, worker);
             }
         }
+    }
+
+    /// A worker that never came to be has ended.
+    fn stillborn(&mut self, now: Time, worker: WorkerId) {
+        let (exit, stderr) = (logic::Exit::Code(0), String::new());
+        self.node.handle(now, Event::WorkerExited { worker, exit, started: 0, stderr });
     }
 
     /// Small blobs are stored here and now, large ones on a thread of their own: hashing and writing

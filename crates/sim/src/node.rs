@@ -6,7 +6,7 @@
 mod fetching;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use logic::node::{Effect, Event, Node, Options, Peer};
@@ -56,6 +56,8 @@ pub(crate) struct Daemon {
     buffer_next: u32,
     store: BTreeMap<Hash, Bytes>,
     births: u64,
+    /// Blobs that were here.
+    evicted: BTreeSet<Hash>,
     /// A node that takes no blobs at all.
     disk_is_full: bool,
     wake: Time,
@@ -100,6 +102,7 @@ impl Daemon {
             buffer_next: 0,
             store: BTreeMap::new(),
             births: 0,
+            evicted: BTreeSet::new(),
             disk_is_full,
             wake: Time::NEVER,
             stalled: Time(0),
@@ -128,6 +131,11 @@ impl Daemon {
 
     pub(crate) fn workers_alive(&self) -> Vec<u32> {
         self.workers.keys().map(|worker| worker.0).collect()
+    }
+
+    /// Its disk loses everything that it has stored.
+    pub(crate) fn lose_blobs(&mut self) {
+        self.evicted.extend(std::mem::take(&mut self.store).into_keys());
     }
 
     pub(crate) fn kill_worker(&mut self, net: &mut Net, worker: u32) {
@@ -547,7 +555,14 @@ impl Daemon {
             return net.judge.fail(format!("node {}: {alive} workers at once", self.at));
         }
         if !self.store.contains_key(library) {
-            return net.judge.fail(format!("node {}: {name} was never stored here", self.at));
+            if !self.evicted.contains(library) {
+                return net.judge.fail(format!("node {}: {name} was never stored here", self.at));
+            }
+            let library = *library;
+            self.node.handle(net.now, Event::LibraryAbsent { worker, library });
+            let (exit, stderr) = (Exit::Code(0), String::new());
+            let exited = Event::WorkerExited { worker, exit, started: 0, stderr };
+            return self.node.handle(net.now, exited);
         }
         let slowness = self.slowness(net);
         let started = Worker::start(net, self.at, worker.0, make_of(name), slowness);

@@ -51,9 +51,11 @@ pub(crate) enum Fault {
     /// A node leaves in good order.
     Leave,
     KillWorker,
+    /// A node's disk loses the programs that it holds.
+    LoseBlobs,
 }
 
-pub(crate) const FAULTS: [Fault; 10] = [
+pub(crate) const FAULTS: [Fault; 11] = [
     Fault::Break,
     Fault::Swallow,
     Fault::Partition,
@@ -64,6 +66,7 @@ pub(crate) const FAULTS: [Fault; 10] = [
     Fault::Join,
     Fault::Leave,
     Fault::KillWorker,
+    Fault::LoseBlobs,
 ];
 
 /// What a task does when it runs.

@@ -11,6 +11,10 @@ use super::spread::{Spread, Step};
 use super::{Dispatch, Effect, Queue};
 use crate::LinkId;
 
+/// Times that a program is sent again to nodes that had it: more is not bad luck but a disk, or a
+/// cache, that is too small for what it is asked to hold.
+const CLEARED_MAX: u32 = 100;
+
 impl Dispatch {
     pub(super) fn upload(&mut self, link: LinkId, program: usize, hash: Hash) {
         self.stage(link, program, Stage::Uploading);
@@ -85,6 +89,30 @@ impl Dispatch {
         let hash = *library;
         if spread.as_mut().is_some_and(|spread| spread.failed(to)) {
             self.upload(to, program, hash);
+        }
+    }
+
+    /// A node says that it has not got any more what was defined there: it is asked anew, and sent
+    /// what it needs. Tasks that waited for it come back by themselves.
+    pub(super) fn cleared_away(&mut self, now: Time, link: LinkId, hash: &Hash) {
+        for program in 0..self.programs.len() {
+            let Program::Core { library, .. } = &self.programs[program].program;
+            let is_ready = |node: &mut super::Node| matches!(node.stage(program), Stage::Ready(_));
+            if library != hash || !self.node(link).is_some_and(is_ready) {
+                continue;
+            }
+            if let Some(spread) = &mut self.programs[program].spread {
+                spread.gone(now, link);
+            }
+            self.programs[program].cleared += 1;
+            if self.programs[program].cleared > CLEARED_MAX {
+                let reason = format!("nodes cleared its library away {CLEARED_MAX} times");
+                self.refuse(link, program, reason);
+            } else {
+                self.stage(link, program, Stage::Unknown);
+                self.offer(link);
+            }
+            self.spread(now, program);
         }
     }
 

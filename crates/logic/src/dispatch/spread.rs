@@ -108,7 +108,9 @@ impl Spread {
 
     /// The permit for a transfer is here. `false`: it is not wanted any more.
     pub(super) fn is_lent(&self, from: LinkId, to: LinkId) -> bool {
-        self.transfers.iter().any(|transfer| transfer.from == Some(from) && transfer.to == to)
+        // The lender may have said in between that it has nothing more to lend, which was no answer.
+        let fits = |lender: Option<LinkId>| lender.is_none_or(|lender| lender == from);
+        self.transfers.iter().any(|transfer| transfer.to == to && fits(transfer.from))
     }
 
     /// It did not come from another node: the client sends it. `false`: it does so already.

@@ -506,3 +506,14 @@ fn what_comes_too_late_is_sent_and_taken_from_whoever_is_first() {
     ];
     check_ready(&[&LARGE[..], &script].concat());
 }
+
+#[test]
+fn a_program_that_a_node_has_cleared_away_is_sent_again_and_its_tasks_too() {
+    check_ready(&[
+        (1, Has(0, 0), "define 0, run 0:0.1#1"),
+        (2, HasNot(0, 0), ""),
+        (2, GivesBack(0, &[(0, 1)]), "have 0:0"),
+        (3, HasNot(0, 0), "upload 0:0"),
+        (4, Takes(0, 0), "define 0, run 0:0.2#1"),
+    ]);
+}

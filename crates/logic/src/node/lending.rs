@@ -14,14 +14,15 @@
 use std::collections::VecDeque;
 
 use wire::Message;
-use wire::blob::{Fetch, Fetched, Lend, Lent, Permit};
+use wire::blob::{Fetch, Fetched, Known, Lend, Lent, Permit};
 use wire::hello::{Goodbye, Hello, Purpose};
 use wire::limits::{FETCHES_MAX, LENDINGS_MAX, PAYLOAD_MAX, PERMIT_PATIENCE, PERMITS_MAX};
 use wire::name::{Hash, Name};
+use wire::task::Returned;
 use wire::units::Time;
 
 use super::{Effect, Node, Peer};
-use crate::LinkId;
+use crate::{LinkId, WorkerId};
 
 #[derive(Debug)]
 struct Given {
@@ -61,6 +62,18 @@ impl Lending {
 }
 
 impl Node {
+    /// What clients believe to be here is not. Whoever has tasks that need it gets them back, and hears
+    /// why first.
+    pub(super) fn library_absent(&mut self, worker: WorkerId, library: Hash) {
+        self.blobs.lost(&library);
+        for (link, channels) in self.slots.absent(worker) {
+            channels.iter().for_each(|channel| self.streams.close(link, *channel));
+            let known = Known { hash: library, here: false };
+            self.send(link, 0, Message::Known(known));
+            self.send(link, 0, Message::Returned(Returned { channels }));
+        }
+    }
+
     /// A client wants another node to have a blob of its own.
     pub(super) fn lend(&mut self, now: Time, link: LinkId, channel: u64, lend: Lend) {
         let Lend { hash, to } = lend;

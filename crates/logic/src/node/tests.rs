@@ -589,3 +589,18 @@ fn a_node_that_hears_of_another_with_its_name_says_where() {
          them, or give it a name of its own with --name"
     );
 }
+
+#[test]
+fn tasks_whose_library_is_gone_are_given_back_with_the_reason() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    assert_eq!(bench.run(1, Input::Inline), "start 0");
+    bench.run(2, Input::Inline);
+    let absent = Event::LibraryAbsent { worker: WorkerId(0), library: hash };
+    let (exit, stderr) = (Exit::Code(0), String::new());
+    let exited = Event::WorkerExited { worker: WorkerId(0), exit, started: 0, stderr };
+    let said = bench.handle(vec![absent, exited]);
+    assert!(said.starts_with("0: known false, 0: returned [1, 2]"), "{said}");
+    assert_eq!(bench.node.tally().tasks, 0);
+    let have = Message::Have(wire::blob::Have { hash });
+    assert_eq!(bench.say(CLIENT, 5, have), "0: known false");
+}
