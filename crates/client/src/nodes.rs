@@ -54,6 +54,8 @@ impl std::fmt::Display for Target {
 
 struct Node {
     target: Target,
+    /// Where it is tried in turn, since other nodes have told of it there.
+    other: Option<Target>,
     name: Option<Name>,
     life: Life,
     pause: Span,
@@ -144,6 +146,7 @@ impl Nodes {
         let life = Life::Away { until: now };
         self.nodes.push(Node {
             target,
+            other: None,
             name: None,
             life,
             pause: PAUSE,
@@ -304,6 +307,9 @@ impl Nodes {
     fn away(&mut self, now: Time, at: usize, trouble: String) {
         let node = &mut self.nodes[at];
         node.trouble = Some(trouble);
+        if let Some(other) = &mut node.other {
+            std::mem::swap(&mut node.target, other);
+        }
         node.life = Life::Away { until: now + node.pause };
         node.pause = Span((node.pause.0 * 2).min(PAUSE_MAX.0));
     }
@@ -485,12 +491,18 @@ impl Nodes {
             let Some(target) = targets.into_iter().next() else { continue };
             match known.map(|at| &mut self.nodes[at]) {
                 None => self.add(now, target),
-                // It has come back at another address.
-                Some(node) if matches!(node.life, Life::Away { .. } | Life::Gone) => {
-                    node.target = target;
-                    node.life = Life::Away { until: now };
+                // It has come back at another address. Where it is still being dialled, or its old link
+                // is not known to be dead, that comes next.
+                Some(node) => {
+                    node.other = Some(target);
+                    if matches!(node.life, Life::Away { .. } | Life::Gone) {
+                        node.other = node
+                            .other
+                            .take()
+                            .map(|other| std::mem::replace(&mut node.target, other));
+                        node.life = Life::Away { until: now };
+                    }
                 }
-                Some(_) => {}
             }
         }
     }
@@ -523,6 +535,7 @@ impl Nodes {
                     node.pause = PAUSE;
                     node.trouble = None;
                     node.is_there = true;
+                    node.other = None;
                     node.name = Some(welcome.node.clone());
                     node.token = welcome.link;
                     let link = LinkId(at as u32);
