@@ -15,9 +15,9 @@
 //!
 //! Elsewhere: connections and payloads (`client`), the node's half (`slots`).
 
+mod passing;
 mod nodes;
 mod seats;
-mod passing;
 mod spread;
 
 use std::collections::{BinaryHeap, VecDeque};
