@@ -257,6 +257,29 @@ fn a_large_core_leaves_its_client_once_however_many_nodes_there_are() {
     );
 }
 
+/// Two nodes that their client reaches do not reach each other: in silence, and with an answer.
+#[test]
+fn a_large_core_that_nodes_cannot_pass_on_is_sent_by_the_client() {
+    let Some(hosts) = Hosts::new("nodes that are parted") else { return };
+    let [a, b, c, you] = ["a", "b", "c", "you"].map(|name| hosts.host(name));
+    let _a = a.start_node("--slots 1");
+    let _others = [&b, &c].map(|host| host.join_node(&a, "--slots 1"));
+    you.join_client(&a);
+    let length = 2 * MIB;
+    let (_, library) = large(&you.machine, length);
+    you.inside(|| {
+        let cluster = connect(&you, &[&a]);
+        assert_eq!(cluster.wait_for_nodes(3, PATIENCE), 3);
+        for (from, to) in [(&a, &b), (&c, &b), (&c, &a), (&a, &c)] {
+            let kind = if from.name == "a" { "blackhole" } else { "prohibit" };
+            from.ip(&format!("route add {kind} {}/32", to.address()));
+        }
+        let core = cluster.core_from("large.so", library);
+        until_all_work(&core, &["a", "b", "c"]);
+        assert_eq!(cluster.uploaded(), 3 * length as u64);
+    });
+}
+
 #[test]
 fn a_cluster_is_joined_and_used_by_ipv6_and_by_names_of_hosts() {
     let Some(hosts) = Hosts::new("IPv6") else { return };
@@ -313,23 +336,31 @@ impl Slow {
     }
 }
 
+/// Whoever gave each node half of the job at its beginning would wait 12 s for the slow line alone.
 #[test]
 fn a_node_at_the_end_of_a_slow_line_does_not_hold_up_a_job() {
-    let slow = Slow::start(Duration::from_millis(400), 256 << 10);
+    let rate = 32 << 10;
+    let slow = Slow::start(Duration::from_millis(50), rate);
     let specimen = slow.machine.core(SPECIMEN);
-    let time = |cluster: &Cluster| {
+    let (count, length) = (100, 8 << 10);
+    let input = format!("sleep 20{}", " ".repeat(length));
+    let time = |cluster: &Cluster, nodes: &[&str]| {
         let core = cluster.core(&specimen).unwrap();
-        core.map(vec!["sleep 1"; 2]).for_each(|result| drop(result.unwrap()));
+        until_all_work(&core, nodes);
         let begin = Instant::now();
-        let results = core.map(vec!["sleep 20"; 100]);
+        let results = core.map(vec![input.clone(); count]);
         let by: Vec<String> = results.map(|result| result.unwrap().node().to_owned()).collect();
-        (begin.elapsed(), by)
+        (begin.elapsed(), by.iter().filter(|node| *node == "slow").count())
     };
-    let (alone, _) = time(&slow.connect(&[&slow.fast]));
-    let (both, by) = time(&slow.connect(&[&slow.fast, &slow.slow.address]));
-    // At the very worst the last task goes there and comes back, once it was taken back in vain.
-    let bound = alone + 4 * Duration::from_millis(400) + alone / 2;
-    assert!(both < bound, "alone {alone:?}, with the slow one {both:?}, of them {by:?}");
+    let (alone, _) = time(&slow.connect(&[&slow.fast]), &["fast"]);
+    let both = slow.connect(&[&slow.fast, &slow.slow.address]);
+    let (together, by_slow) = time(&both, &["fast", "slow"]);
+    // What was on the line when the queue ran dry has to arrive: a few tasks of a quarter second.
+    let bound = alone + alone / 2 + Duration::from_secs(4);
+    assert!(
+        together < bound,
+        "alone {alone:?}; with the slow one, which did {by_slow}, {together:?}"
+    );
 }
 
 #[test]
