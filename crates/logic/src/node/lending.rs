@@ -66,6 +66,8 @@ impl Node {
     /// why first.
     pub(super) fn library_absent(&mut self, worker: WorkerId, library: Hash) {
         self.blobs.lost(&library);
+        // So that nothing of it is left for the next start either.
+        self.effects.push_back(Effect::DeleteBlob { hash: library });
         for (link, channels) in self.slots.absent(worker) {
             channels.iter().for_each(|channel| self.streams.close(link, *channel));
             let known = Known { hash: library, here: false };

@@ -599,7 +599,7 @@ fn tasks_whose_library_is_gone_are_given_back_with_the_reason() {
     let (exit, stderr) = (Exit::Code(0), String::new());
     let exited = Event::WorkerExited { worker: WorkerId(0), exit, started: 0, stderr };
     let said = bench.handle(vec![absent, exited]);
-    assert!(said.starts_with("0: known false, 0: returned [1, 2]"), "{said}");
+    assert!(said.starts_with("delete, 0: known false, 0: returned [1, 2]"), "{said}");
     assert_eq!(bench.node.tally().tasks, 0);
     let have = Message::Have(wire::blob::Have { hash });
     assert_eq!(bench.say(CLIENT, 5, have), "0: known false");
