@@ -646,12 +646,20 @@ impl Daemon {
     fn start_worker(&mut self, now: Time, worker: WorkerId, class: slots::Class) {
         let wire::task::Program::Core { library, .. } = &class.program;
         let library = *library;
-        let file = self.store.file(&library).ok().filter(|_| self.node.has_library(now, &class));
-        let Some(file) = file else {
-            self.node.handle(now, Event::LibraryAbsent { worker, library });
-            return self.stillborn(now, worker);
+        let here = self.node.has_library(now, &class);
+        let started = match self.store.file(&library) {
+            Ok(file) if here => {
+                self.workers.start(self.poll.registry(), worker, class, file.as_fd())
+            }
+            // Want of descriptors, say, is no reason to have it sent again.
+            Err(error) if here && !error.is_gone() => {
+                Err(format!("its library cannot be opened: {}", chain(&error)))
+            }
+            Ok(_) | Err(_) => {
+                self.node.handle(now, Event::LibraryAbsent { worker, library });
+                return self.stillborn(now, worker);
+            }
         };
-        let started = self.workers.start(self.poll.registry(), worker, class, file.as_fd());
         match started {
             Ok(()) => {
                 self.dirty.insert(worker);
@@ -742,6 +750,11 @@ impl Daemon {
 fn open_path(scratch: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(scratch, fs::Permissions::from_mode(0o711))
+}
+
+fn chain(error: &sys::Error) -> String {
+    use std::error::Error as _;
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn now() -> Time {
