@@ -345,6 +345,18 @@ impl World {
                 let stored = Event::BlobStored { link, channel, hash, length, refused };
                 self.node.handle(self.now, stored);
             }
+            // The first bits of the hash decide how it goes, and whether the client is still there.
+            Effect::FetchBlob { link, channel, blob } => {
+                let (hash, length) = (blob.hash, blob.length);
+                let failed = (hash.0[0] & 1 == 1).then(|| "it hung up".to_owned());
+                let link = (hash.0[0] & 2 == 0).then_some(link);
+                let fetched = Event::BlobFetched { link, channel, hash, length, failed };
+                self.node.handle(self.now, fetched);
+            }
+            Effect::LendBlob { connection, .. } => {
+                self.links[connection.0 as usize] = Link::Closed;
+                self.node.handle(self.now, Event::BlobLent);
+            }
             Effect::Redeem { link, channel, .. } => {
                 let joined = Joined::Refused { reason: "no such token".to_owned() };
                 self.node.handle(self.now, Event::Redeemed { link, channel, joined });

@@ -124,7 +124,9 @@ impl Run {
                 return Ok(ExitCode::FAILURE);
             }
             progress.one_more();
+            tell_losses(&cluster, &progress);
         }
+        tell_losses(&cluster, &progress);
         progress.finish();
         if interrupt.is_set() {
             return Ok(Interrupt::status());
@@ -135,6 +137,15 @@ impl Run {
         }
         failures.report(names.noun());
         Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Who waits for results is told when a node is lost, not only when that costs a task.
+fn tell_losses(cluster: &client::Cluster, progress: &Progress) {
+    for loss in cluster.losses() {
+        let client::Loss { node, address, why } = loss;
+        let words = format!("node {node} at {address} was lost: {why}");
+        progress.aside(|| eprint!("{}", crate::errors::warning(&crate::codes::E0222, &words)));
     }
 }
 

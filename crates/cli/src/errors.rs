@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::codes::{self, Code};
-use crate::terminal::tame_line;
+use crate::terminal::{steers, tame, tame_line};
 
 /// An error of the command itself.
 #[derive(Debug)]
@@ -57,10 +57,38 @@ pub(crate) fn file(action: &str, path: &Path, error: &std::io::Error) -> Complai
         .help("check the path and its permissions")
 }
 
+/// The kernel's own reason, where a file is concerned.
+pub(crate) fn reason(error: sys::Error) -> std::io::Error {
+    match error {
+        sys::Error::File { source, .. } => source,
+        other => std::io::Error::other(other),
+    }
+}
+
+/// Ends a command whose words were wrong, and quotes none of them in a way that steers the terminal.
+pub(crate) fn misused(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    if error.use_stderr() && text.chars().any(|c| c != '\n' && steers(c)) {
+        eprint!("{}", tame(&text));
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
 /// Prints an error, and says with which status the command ends.
 pub(crate) fn show(error: &anyhow::Error) -> ExitCode {
     eprint!("{}", describe(error));
     ExitCode::FAILURE
+}
+
+/// Words of another host that are `what; next step`, in the shape of an error.
+pub(crate) fn warning(code: Code, words: &str) -> String {
+    let (what, help) = words.split_once("; ").unwrap_or((words, ""));
+    let mut text = format!("warning[{}]: {}\n", code.code, tame_line(what));
+    if !help.is_empty() {
+        text += &format!("  help: {}\n", tame_line(help));
+    }
+    text
 }
 
 fn describe(error: &anyhow::Error) -> String {

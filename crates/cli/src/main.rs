@@ -63,7 +63,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Farcall::parse().command {
+    let result = match Farcall::try_parse().unwrap_or_else(|error| errors::misused(&error)).command
+    {
         Command::Demo(demo) => demo.run(),
         Command::Core(core) => core.run(),
         Command::Node(node) => node.run(),

@@ -18,11 +18,12 @@ use std::time::SystemTime;
 
 use node::{Options, Started, WorkerCommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use sys::files::Purpose;
 use transport::{Credentials, Name, Role};
 
 use crate::auth;
 use crate::codes;
-use crate::errors::{self, Complaint, complaint, file};
+use crate::errors::{self, Complaint, complaint, file, reason};
 use crate::terminal;
 pub(crate) use settings::Node;
 pub(crate) use settings::Settings;
@@ -63,6 +64,7 @@ impl Node {
             credentials,
             credentials_folder: settings.home,
             notice: |gap| eprintln!("note: the jail is not complete: {gap}"),
+            warn: |words| eprint!("{}", errors::warning(&codes::E0221, words)),
             grace: settings.grace.into(),
             stop,
         };
@@ -126,7 +128,8 @@ fn stopper(embedded: bool) -> anyhow::Result<UnixStream> {
 /// Two nodes in one folder would delete each other's files.
 fn lock(data: &Path) -> Result<File, Complaint> {
     let path = data.join("lock");
-    let open = File::options().create(true).write(true).truncate(false).open(&path);
+    let open = File::open(data)
+        .and_then(|data| sys::files::open_in(&data, "lock", Purpose::Append).map_err(reason));
     let lock = open.map_err(|error| file("open", &path, &error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

@@ -14,15 +14,16 @@ pub(crate) fn tame(text: &str) -> String {
     let tame = |c: char| match c {
         '\n' => '\n',
         '\t' => ' ',
-        // Also those that reverse the direction of writing.
-        c if c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-        {
-            '·'
-        }
+        c if steers(c) => '·',
         c => c,
     };
     text.chars().map(tame).collect()
+}
+
+/// Whether a terminal may do something else with it than show it; also turn the direction of writing.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The same on one line.

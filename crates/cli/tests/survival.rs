@@ -177,6 +177,27 @@ fn a_child_that_a_core_has_forked_ends_with_its_worker() {
     until("no process is left", || children(nodes.pid(0)).is_empty());
 }
 
+#[test]
+fn a_core_that_a_node_has_lost_is_sent_again() {
+    let nodes = Nodes::start(&["a"]);
+    let cluster = nodes.connect();
+    let core = nodes.core(&cluster).retries(0);
+    assert_eq!(text(&core.run("echo once").unwrap()), "once");
+    let blobs = nodes.machine.path("state/farcall/a/blobs");
+    for file in std::fs::read_dir(blobs).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    // Who has it loaded needs no file.
+    assert_eq!(text(&core.run("echo twice").unwrap()), "twice");
+    retire_workers(nodes.pid(0));
+    let sent = cluster.uploaded();
+    for result in core.map(vec!["echo again"; 20]) {
+        let output = result.unwrap();
+        assert_eq!((text(&output), output.attempt()), ("again", 1));
+    }
+    assert_eq!(cluster.uploaded(), 2 * sent);
+}
+
 // Nodes.
 
 #[test]

@@ -14,7 +14,7 @@ use wire::task::Program;
 use crate::driver::{Owner, Shared, State};
 use crate::embedded::Embedded;
 use crate::nodes::Target;
-use crate::{Core, Error, NodeStatus};
+use crate::{Core, Error, Loss, NodeStatus};
 
 /// The port of a node that is named without one.
 const PORT: u16 = 4114;
@@ -120,6 +120,12 @@ impl Cluster {
         self.shared().submit(|state| state.nodes.ask_status());
         self.shared().wait_for(until, |s| s.nodes.have_answered().then_some(()));
         self.shared().state().nodes.statuses()
+    }
+
+    /// Nodes that were lost since this was asked the last time, the oldest first. One that left in good
+    /// order was not lost.
+    pub fn losses(&self) -> Vec<Loss> {
+        self.shared().state().nodes.losses.drain(..).collect()
     }
 
     /// Cancels every task that was submitted through this cluster or a clone of it.

@@ -36,7 +36,7 @@ pub struct Core {
 
 impl Core {
     pub(crate) fn new(shared: Arc<Owner>, program: Program) -> Self {
-        let id = shared.state().dispatch.program(program.clone(), 0);
+        let id = declare(&shared, &program, 0);
         let terms = Terms { deadline: Span(0), retries: 2 };
         Self { shared, program, id, memory: 0, terms }
     }
@@ -65,7 +65,7 @@ impl Core {
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
-        self.id = self.shared.state().dispatch.program(self.program.clone(), bytes);
+        self.id = declare(&self.shared, &self.program, bytes);
         self
     }
 
@@ -110,4 +110,13 @@ impl Core {
             }
         });
     }
+}
+
+fn declare(shared: &Owner, program: &Program, memory: u64) -> ProgramId {
+    let Program::Core { library, .. } = program;
+    let mut state = shared.state();
+    let length = state.nodes.library_length(library);
+    let id = state.dispatch.program(program.clone(), memory);
+    state.dispatch.weigh(id, length);
+    id
 }

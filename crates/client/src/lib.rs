@@ -48,5 +48,5 @@ pub use join::join;
 pub use local::Local;
 pub use map::{Map, MapUnordered};
 pub use outcome::{Failure, Output, Why};
-pub use status::{ClientReport, MemberReport, NodeReport, NodeStatus, WorkerReport};
+pub use status::{ClientReport, Loss, MemberReport, NodeReport, NodeStatus, WorkerReport};
 pub use stream::Stream;

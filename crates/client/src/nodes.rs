@@ -14,14 +14,14 @@ use transport::{Connection, DialTls, ReadOutcome, Watched};
 use wire::Message;
 use wire::blob::Put;
 use wire::hello::{Goodbye, Hello, Purpose};
-use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX};
+use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX, STRANGER_PATIENCE};
 use wire::member::{Member, State as MemberState};
 use wire::name::{Hash, Name};
 use wire::status::Report;
 use wire::task::{Input, Output, Run, RunHead, Status};
 use wire::units::{Span, Time};
 
-use crate::status::{NodeReport, NodeStatus};
+use crate::status::{Loss, NodeReport, NodeStatus};
 
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
 const PAUSE: Span = Span::from_millis(50);
@@ -34,6 +34,8 @@ const DESCRIPTORS_LEFT: u64 = 32;
 const TELLERS: usize = 3;
 /// Bulk connections of one link, each dialled when those before it are busy.
 const BULKS: usize = 2;
+/// Losses that are remembered.
+const LOSSES_MAX: usize = 64;
 /// Tokens from here on are of bulk connections, `BULKS` for each node.
 const BULK: usize = 1 << 32;
 
@@ -59,6 +61,8 @@ impl std::fmt::Display for Target {
 
 struct Node {
     target: Target,
+    /// Where it is tried in turn, since other nodes have told of it there.
+    other: Option<Target>,
     name: Option<Name>,
     life: Life,
     pause: Span,
@@ -69,12 +73,23 @@ struct Node {
     /// What bulk connections name the link by.
     token: u64,
     bulks: [Option<Bulk>; BULKS],
+    /// It is up, and did not say that it will go.
+    is_there: bool,
     /// Results whose other half is still to come.
     halves: HashMap<u64, Half>,
     /// It is one of those that are up.
     counted: bool,
     /// It was asked to tell of the others.
     tells: bool,
+}
+
+impl Node {
+    /// Where it is known at two addresses, the other one is tried next.
+    fn swap_targets(&mut self) {
+        if let Some(other) = &mut self.other {
+            std::mem::swap(&mut self.target, other);
+        }
+    }
 }
 
 /// How many nodes a process can be linked with.
@@ -126,8 +141,8 @@ enum Life {
     Away {
         until: Time,
     },
-    /// TLS, then the greeting.
-    Dialling(Box<Watched>),
+    /// TLS, then the greeting. The kernel alone would wait two minutes for a host that is away.
+    Dialling(Box<Watched>, Time),
     Linked(Box<Watched>, Link),
     /// It said goodbye for good.
     Gone,
@@ -154,6 +169,8 @@ pub(crate) struct Nodes {
     pub(crate) streams: Streams,
     /// Bytes of programs sent so far.
     pub(crate) uploaded: u64,
+    /// Nodes that were lost, until somebody asks.
+    pub(crate) losses: VecDeque<Loss>,
     dirty: Vec<usize>,
     unread: VecDeque<usize>,
 }
@@ -175,6 +192,7 @@ impl Nodes {
             libraries: HashMap::new(),
             streams: Streams::default(),
             uploaded: 0,
+            losses: VecDeque::new(),
             dirty: Vec::new(),
             unread: VecDeque::new(),
         }
@@ -190,6 +208,7 @@ impl Nodes {
         let life = Life::Away { until: now };
         self.nodes.push(Node {
             target,
+            other: None,
             name: None,
             life,
             pause: PAUSE,
@@ -197,6 +216,7 @@ impl Nodes {
             report: None,
             token: 0,
             bulks: [const { None }; BULKS],
+            is_there: false,
             halves: HashMap::new(),
             counted: false,
             tells: false,
@@ -205,6 +225,10 @@ impl Nodes {
 
     pub(crate) fn keep_library(&mut self, hash: Hash, bytes: Bytes) {
         self.libraries.insert(hash, bytes);
+    }
+
+    pub(crate) fn library_length(&self, hash: &Hash) -> u64 {
+        self.libraries.get(hash).map_or(0, |bytes| bytes.len() as u64)
     }
 
     /// Nodes that are up.
@@ -225,7 +249,7 @@ impl Nodes {
     pub(crate) fn are_settled(&self) -> bool {
         self.nodes.iter().all(|node| match &node.life {
             Life::Linked(_, link) => link.is_up(),
-            Life::Away { .. } | Life::Dialling(_) => node.trouble.is_some(),
+            Life::Away { .. } | Life::Dialling(..) => node.trouble.is_some(),
             Life::Gone => true,
         })
     }
@@ -243,7 +267,7 @@ impl Nodes {
     pub(crate) fn have_answered(&self) -> bool {
         self.nodes.iter().all(|node| match &node.life {
             Life::Linked(_, link) => node.report.is_some() || !link.is_up(),
-            Life::Away { .. } | Life::Dialling(_) | Life::Gone => true,
+            Life::Away { .. } | Life::Dialling(..) | Life::Gone => true,
         })
     }
 
@@ -278,7 +302,11 @@ impl Nodes {
                     link.tick(now);
                     self.manners(now, at, dispatch);
                 }
-                Life::Away { .. } | Life::Linked(..) | Life::Dialling(_) | Life::Gone => {}
+                Life::Dialling(_, until) if *until <= now => {
+                    let patience = STRANGER_PATIENCE.0 / Span::from_secs(1).0;
+                    self.lost(now, at, dispatch, format!("no answer for {patience} s"));
+                }
+                Life::Away { .. } | Life::Linked(..) | Life::Dialling(..) | Life::Gone => {}
             }
             self.wind(at);
         }
@@ -290,7 +318,8 @@ impl Nodes {
         let due = match &self.nodes[at].life {
             Life::Away { until } => *until,
             Life::Linked(_, link) => link.poll_timeout(),
-            Life::Dialling(_) | Life::Gone => Time::NEVER,
+            Life::Dialling(_, until) => *until,
+            Life::Gone => Time::NEVER,
         };
         self.alarms.set(at as u32, due);
     }
@@ -326,7 +355,7 @@ impl Nodes {
         match self.connect(at, Token(at)) {
             Ok(connection) => {
                 self.open += 1;
-                self.nodes[at].life = Life::Dialling(Box::new(connection));
+                self.nodes[at].life = Life::Dialling(Box::new(connection), now + STRANGER_PATIENCE);
                 self.open(now, at);
             }
             Err(trouble) => self.away(now, at, trouble),
@@ -336,11 +365,11 @@ impl Nodes {
     /// Once TLS is over, the greeting goes out.
     fn open(&mut self, now: Time, at: usize) {
         let node = &mut self.nodes[at];
-        if !matches!(&node.life, Life::Dialling(connection) if connection.is_ready()) {
+        if !matches!(&node.life, Life::Dialling(connection, _) if connection.is_ready()) {
             return;
         }
         let life = std::mem::replace(&mut node.life, Life::Gone);
-        let Life::Dialling(connection) = life else { return };
+        let Life::Dialling(connection, _) = life else { return };
         let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
         let hello = Hello { agent, name: self.me.clone(), purpose: Purpose::Client };
         node.life = Life::Linked(connection, Link::dial(now, hello));
@@ -361,14 +390,16 @@ impl Nodes {
     fn away(&mut self, now: Time, at: usize, trouble: String) {
         let node = &mut self.nodes[at];
         node.trouble = Some(trouble);
+        node.swap_targets();
         node.life = Life::Away { until: now + node.pause };
         node.pause = Span((node.pause.0 * 2).min(PAUSE_MAX.0));
         self.wind(at);
     }
 
     fn lost(&mut self, now: Time, at: usize, dispatch: &mut Dispatch, trouble: String) {
+        self.note_loss(at, &trouble);
         match std::mem::replace(&mut self.nodes[at].life, Life::Gone) {
-            Life::Linked(connection, _) | Life::Dialling(connection) => {
+            Life::Linked(connection, _) | Life::Dialling(connection, _) => {
                 connection.release(&self.registry);
                 self.open -= 1;
             }
@@ -391,6 +422,19 @@ impl Nodes {
         self.away(now, at, trouble);
     }
 
+    /// Whoever waits for results may want to know who is not there any more.
+    fn note_loss(&mut self, at: usize, trouble: &str) {
+        let node = &mut self.nodes[at];
+        let was_there = std::mem::take(&mut node.is_there);
+        if let (Some(name), true) = (&node.name, was_there) {
+            if self.losses.len() == LOSSES_MAX {
+                self.losses.pop_front();
+            }
+            let (node, address) = (name.to_string(), node.target.to_string());
+            self.losses.push_back(Loss { node, address, why: trouble.to_owned() });
+        }
+    }
+
     /// A connection may be read or written.
     pub(crate) fn ready(&mut self, now: Time, event: &mio::event::Event, dispatch: &mut Dispatch) {
         let at = event.token().0;
@@ -398,7 +442,7 @@ impl Nodes {
             return self.bulk_ready(now, event, Line::of(at), dispatch);
         }
         let Some(node) = self.nodes.get_mut(at) else { return };
-        if let Life::Linked(connection, _) | Life::Dialling(connection) = &mut node.life {
+        if let Life::Linked(connection, _) | Life::Dialling(connection, _) = &mut node.life {
             connection.observe(event);
         }
         if event.is_writable() {
@@ -422,7 +466,7 @@ impl Nodes {
 
     fn read(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) {
         let connection = match &mut self.nodes[at].life {
-            Life::Linked(connection, _) | Life::Dialling(connection) => connection,
+            Life::Linked(connection, _) | Life::Dialling(connection, _) => connection,
             Life::Away { .. } | Life::Gone => return,
         };
         let outcome = match connection.read() {
@@ -491,7 +535,9 @@ impl Nodes {
                 self.message(now, at, channel, message, dispatch);
             }
         };
-        if let Life::Linked(connection, _) | Life::Dialling(connection) = &mut self.nodes[at].life {
+        if let Life::Linked(connection, _) | Life::Dialling(connection, _) =
+            &mut self.nodes[at].life
+        {
             *connection.input() = input;
         }
         result
@@ -513,6 +559,7 @@ impl Nodes {
             Message::Members(news) => self.learn(now, news.members),
             Message::Status(report) => self.nodes[at].report = Some(report),
             Message::Goodbye(Goodbye::Leaving) => {
+                self.nodes[at].is_there = false;
                 dispatch.handle(now, Event::NodeLeaving { link });
             }
             message => dispatch.handle(now, Event::Message { link, channel, message }),
@@ -532,15 +579,21 @@ impl Nodes {
             let Some(target) = targets.into_iter().next() else { continue };
             match known {
                 None => self.add(now, target),
-                // It has come back at another address.
-                Some(at) if matches!(self.nodes[at].life, Life::Away { .. } | Life::Gone) => {
+                // It has come back at another address. Where it is still being dialled, or its old link
+                // is not known to be dead, that comes next.
+                Some(at) => {
                     self.by_target.insert(target.clone(), at);
-                    let old = std::mem::replace(&mut self.nodes[at].target, target);
-                    self.by_target.remove(&old);
-                    self.nodes[at].life = Life::Away { until: now };
-                    self.wind(at);
+                    let node = &mut self.nodes[at];
+                    let forgotten = node.other.replace(target);
+                    if matches!(node.life, Life::Away { .. } | Life::Gone) {
+                        node.swap_targets();
+                        node.life = Life::Away { until: now };
+                        self.wind(at);
+                    }
+                    if let Some(forgotten) = forgotten {
+                        self.by_target.remove(&forgotten);
+                    }
                 }
-                Some(_) => {}
             }
         }
     }
@@ -575,6 +628,10 @@ impl Nodes {
                     let node = &mut self.nodes[at];
                     node.pause = PAUSE;
                     node.trouble = None;
+                    node.is_there = true;
+                    if let Some(other) = node.other.take() {
+                        self.by_target.remove(&other);
+                    }
                     node.name = Some(welcome.node.clone());
                     self.up += usize::from(!std::mem::replace(&mut node.counted, true));
                     self.by_name.insert(welcome.node.clone(), at);
@@ -771,7 +828,7 @@ impl Nodes {
                 }
             }
             let connection = match &mut self.nodes[at].life {
-                Life::Linked(connection, _) | Life::Dialling(connection) => connection,
+                Life::Linked(connection, _) | Life::Dialling(connection, _) => connection,
                 Life::Away { .. } | Life::Gone => continue,
             };
             if let Err(error) = connection.flush(&self.registry) {

@@ -16,6 +16,17 @@ pub struct NodeStatus {
     pub report: Result<NodeReport, String>,
 }
 
+/// A node whose link broke. Its tasks are tried again elsewhere, as far as they may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Its name.
+    pub node: String,
+    /// Where it was reached.
+    pub address: String,
+    /// What happened.
+    pub why: String,
+}
+
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeReport {

@@ -64,6 +64,18 @@ impl Blobs {
         gone
     }
 
+    /// Its file is gone.
+    pub fn lost(&mut self, hash: &Hash) {
+        if let Some(blob) = self.here.remove(hash) {
+            self.kept -= blob.length;
+        }
+    }
+
+    /// Whether `owner` may use it already.
+    pub fn is_owned(&self, hash: &Hash, owner: &Name) -> bool {
+        self.here.get(hash).is_some_and(|blob| blob.owners.contains(owner))
+    }
+
     /// Whether anybody has uploaded it.
     pub fn contains(&self, hash: &Hash) -> bool {
         self.here.contains_key(hash)

@@ -15,8 +15,10 @@
 //!
 //! Elsewhere: connections and payloads (`client`), the node's half (`slots`).
 
+mod passing;
 mod nodes;
 mod seats;
+mod spread;
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -24,13 +26,14 @@ use std::sync::Arc;
 use slab::Slab;
 use wire::Message;
 use wire::blob::Have;
-use wire::limits::{ATTEMPTS_MAX, POISON_KILLS, PROGRAMS_MAX};
+use wire::limits::{ATTEMPTS_MAX, PASS_ON_MIN, POISON_KILLS, PROGRAMS_MAX};
 use wire::name::{Hash, Name};
 use wire::task::{Define, Program, Status, TakeBack};
 use wire::units::{Span, Time};
 
 use crate::{LinkId, Payload};
 use nodes::{Node, Offer, Stage, Standing};
+use spread::Spread;
 
 /// A task of this client: its place in the table. Reused once its outcome has been given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,6 +175,10 @@ struct Queue {
     refused: Option<String>,
     /// Nodes that would not, of those that take tasks.
     refusals: u32,
+    /// How its bytes get to the nodes, if they are many.
+    spread: Option<Spread>,
+    /// How often a node had it no more.
+    cleared: u32,
 }
 
 /// A node's place in a list. It counts only while the node has the same number: it may have gone, or
@@ -208,6 +215,8 @@ pub struct Dispatch {
     /// Since when there is no node at all.
     lonely: Option<Time>,
     next_take_back: Time,
+    /// When somebody may have waited long enough for a program's bytes.
+    spread_due: Time,
     effects: VecDeque<Effect>,
 }
 
@@ -229,6 +238,7 @@ impl Dispatch {
             refusal_due: false,
             lonely: Some(now),
             next_take_back: Time::NEVER,
+            spread_due: Time::NEVER,
             effects: VecDeque::new(),
         }
     }
@@ -250,7 +260,7 @@ impl Dispatch {
         if self.refusal_due {
             return Time(0);
         }
-        lonely.min(self.next_take_back)
+        lonely.min(self.next_take_back).min(self.spread_due)
     }
 
     /// Tasks that have not ended.
@@ -268,9 +278,18 @@ impl Dispatch {
         if let Some(at) = self.programs.iter().position(same) {
             return ProgramId(at as u32);
         }
-        let (tasks, refused, refusals) = (VecDeque::new(), None, 0);
-        self.programs.push(Queue { program, memory, tasks, refused, refusals });
+        let (tasks, refused, refusals, spread) = (VecDeque::new(), None, 0, None);
+        let cleared = 0;
+        self.programs.push(Queue { program, memory, tasks, refused, refusals, spread, cleared });
         ProgramId(self.programs.len() as u32 - 1)
+    }
+
+    /// Says how many bytes a program has; from `PASS_ON_MIN` on, nodes pass them on to each other.
+    pub fn weigh(&mut self, program: ProgramId, length: u64) {
+        let spread = &mut self.programs[program.0 as usize].spread;
+        if length >= PASS_ON_MIN && spread.is_none() {
+            *spread = Some(Spread::new(length));
+        }
     }
 
     /// Takes a task.
@@ -311,12 +330,13 @@ impl Dispatch {
             Event::NodeLeaving { link } => {
                 self.retire(link);
                 self.refusal_due = true;
+                self.spread_without(now, link);
                 // Whatever it has not begun can begin elsewhere. The node waits for this, since it
                 // also says that no more tasks come.
                 self.ask_back(link, u32::MAX);
             }
             Event::NodeDown { link } => self.node_down(now, link),
-            Event::Message { link, channel, message } => self.message(link, channel, message),
+            Event::Message { link, channel, message } => self.message(now, link, channel, message),
             Event::Done { link, channel, status, ran, output } => {
                 self.done(link, channel, status, ran, output);
             }
@@ -337,7 +357,7 @@ impl Dispatch {
         self.nodes.get_mut(link.0 as usize)?.as_mut()
     }
 
-    fn message(&mut self, link: LinkId, channel: u64, message: Message) {
+    fn message(&mut self, now: Time, link: LinkId, channel: u64, message: Message) {
         match message {
             Message::Credit(credit) => {
                 if let Some(node) = self.node(link) {
@@ -361,10 +381,16 @@ impl Dispatch {
                 if self.expects(link, program, &known.hash, Stage::Asked) {
                     if known.here {
                         self.define(link, program);
+                        self.spread(now, program);
+                    } else if let Some(spread) = &mut self.programs[program].spread {
+                        spread.want(now, link);
+                        self.stage(link, program, Stage::Coming);
+                        self.spread(now, program);
                     } else {
-                        self.stage(link, program, Stage::Uploading);
-                        self.effects.push_back(Effect::Upload { link, channel, hash: known.hash });
+                        self.upload(link, program, known.hash);
                     }
+                } else if !known.here {
+                    self.cleared_away(now, link, &known.hash);
                 }
             }
             Message::Stored(stored) => {
@@ -374,8 +400,11 @@ impl Dispatch {
                         None => self.define(link, program),
                         Some(reason) => self.refuse(link, program, reason),
                     }
+                    self.spread(now, program);
                 }
             }
+            Message::Lent(lent) => self.lent(now, link, channel, lent),
+            Message::Fetched(fetched) => self.fetched(now, link, channel as usize, fetched),
             // Everything else is the driver's, or nonsense that costs nothing.
             _ => {}
         }
@@ -407,6 +436,9 @@ impl Dispatch {
         let number = node.defined;
         node.defined += 1;
         node.set_stage(program, Stage::Ready(number));
+        if let Some(spread) = &mut self.programs[program].spread {
+            spread.has(link);
+        }
         let message = Message::Define(Define { number, program: what, memory });
         self.effects.push_back(Effect::Send { link, channel: 0, message });
         self.offer(link);
@@ -417,6 +449,9 @@ impl Dispatch {
         let counts = !node.leaving && node.stage(program) != Stage::Refused;
         node.set_stage(program, Stage::Refused);
         self.programs[program].refusals += u32::from(counts);
+        if let Some(spread) = &mut self.programs[program].spread {
+            spread.refuses(link);
+        }
         self.programs[program].refused = Some(reason);
         self.refusal_due = true;
     }
@@ -691,6 +726,7 @@ impl Dispatch {
         };
         // Those that are left may all have refused what this one took.
         self.refusal_due = true;
+        self.spread_without(now, link);
         self.up -= 1;
         if self.up == 0 {
             self.lonely = Some(now);
@@ -715,6 +751,9 @@ impl Dispatch {
                     self.end(id, End::NoNode, None, Span(0));
                 }
             }
+        }
+        if now >= self.spread_due {
+            self.spread_late(now);
         }
         if now >= self.next_take_back {
             self.next_take_back = Time::NEVER;
@@ -799,7 +838,7 @@ fn next_program(waiting: &[usize], programs: &[Queue], node: &mut Node) -> Offer
                 let Program::Core { library, .. } = &programs[program].program;
                 return Offer::Prepare { program, hash: *library };
             }
-            Stage::Asked | Stage::Uploading | Stage::Refused => {}
+            Stage::Asked | Stage::Coming | Stage::Uploading | Stage::Refused => {}
         }
     }
     Offer::Nothing

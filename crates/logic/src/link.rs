@@ -96,6 +96,11 @@ impl Link {
         matches!(self.state, State::Up { .. })
     }
 
+    /// It was opened from this side.
+    pub fn was_dialled(&self) -> bool {
+        self.dialler.is_some()
+    }
+
     /// Something arrived: the other side lives. Cheap, once per read.
     pub fn heard(&mut self, now: Time) {
         if let State::Up { missed, next_ping } = &mut self.state {

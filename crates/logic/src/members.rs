@@ -41,6 +41,45 @@ impl Members {
         if *name == self.me.name { Some(&self.me) } else { self.others.get(name) }
     }
 
+    /// Where a node listens that is there, as far as this one knows.
+    pub fn addresses(&self, name: &Name) -> Vec<String> {
+        let there = |member: &&Member| matches!(member.state, State::Here | State::Leaving);
+        let member = self.others.get(name).filter(there);
+        member.map(|member| member.addresses.clone()).unwrap_or_default()
+    }
+
+    /// Whether a node of this name was last heard of where this one is.
+    pub fn is_at(&self, member: &Member) -> bool {
+        let known = self.others.get(&member.name);
+        known.is_none_or(|known| known.addresses == member.addresses)
+    }
+
+    /// Whether this is a later start of a node than the one that is known.
+    pub fn is_older(&self, member: &Member) -> bool {
+        self.others.get(&member.name).is_some_and(|known| known.life < member.life)
+    }
+
+    /// Two nodes have one name: which, where, and what to do.
+    pub fn words_for_two(&self, other: &Member) -> String {
+        let Member { name, addresses, .. } = other;
+        let here = self.get(name).map(|known| known.addresses.join(", ")).unwrap_or_default();
+        let there = addresses.join(", ");
+        format!(
+            "two nodes call themselves {name}, one at {here} and one at {there}; stop one of them, or give it a name of its own with --name"
+        )
+    }
+
+    /// Somebody else at another address who says that he is this node, now.
+    pub fn namesake(&self, news: &[Member]) -> Option<Member> {
+        let same = |member: &&Member| {
+            member.name == self.me.name
+                && member.state == State::Here
+                && member.life > self.me.life
+                && member.addresses.iter().all(|there| !self.me.addresses.contains(there))
+        };
+        news.iter().find(same).cloned()
+    }
+
     /// Learns; returns what was new and is to be told to everyone but the one who told it.
     pub fn learn(&mut self, news: Vec<Member>) -> Vec<Member> {
         let mut fresh = Vec::new();

@@ -7,6 +7,7 @@
 
 mod figures;
 mod tasks;
+mod lending;
 mod streams;
 mod gossip;
 
@@ -33,8 +34,11 @@ use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
 pub use figures::Figures;
 use gossip::{Gossip, MEMBERS_IN_MESSAGE};
+use lending::Lending;
 use streams::Streams;
 use tasks::Arrivals;
+
+pub use lending::FetchBlob;
 
 /// Who is at the other end, as far as the transport could prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +88,22 @@ pub enum Event {
         length: u64,
         refused: Option<String>,
     },
+    /// A blob of an earlier start is still here.
+    BlobFound {
+        hash: Hash,
+        length: u64,
+        owners: Vec<Name>,
+    },
+    /// A blob came from another node, or did not; without a link, its client is gone.
+    BlobFetched {
+        link: Option<LinkId>,
+        channel: u64,
+        hash: Hash,
+        length: u64,
+        failed: Option<String>,
+    },
+    /// A blob was sent to another node, or could not be.
+    BlobLent,
     Redeemed {
         link: LinkId,
         channel: u64,
@@ -92,6 +112,11 @@ pub enum Event {
     WorkerReady {
         worker: WorkerId,
         result: Result<(), String>,
+    },
+    /// A worker cannot be started: its library is not in the store.
+    LibraryAbsent {
+        worker: WorkerId,
+        library: Hash,
     },
     WorkerDone {
         worker: WorkerId,
@@ -164,7 +189,24 @@ pub enum Effect {
         hash: Hash,
         bytes: Payload,
     },
+    /// A blob has one more owner: to be known after the next start, too.
+    OwnBlob {
+        hash: Hash,
+        owner: Name,
+    },
     DeleteBlob {
+        hash: Hash,
+    },
+    /// Get a blob from another node; `BlobFetched` follows in any case.
+    FetchBlob {
+        link: LinkId,
+        channel: u64,
+        blob: FetchBlob,
+    },
+    /// This connection gets a blob and is closed; as a link it is forgotten. `BlobLent` follows in
+    /// any case.
+    LendBlob {
+        connection: LinkId,
         hash: Hash,
     },
     Redeem {
@@ -184,6 +226,10 @@ pub enum Effect {
     /// The last link of this owner is down.
     OwnerGone {
         owner: Name,
+    },
+    /// Something that whoever runs this node should know; perhaps not for the first time.
+    Warn {
+        words: String,
     },
     /// Everything is done after `Leave`.
     Left,
@@ -237,6 +283,7 @@ pub struct Node {
     gossip: Gossip,
     arrivals: Arrivals,
     streams: Streams,
+    lending: Lending,
     near: Near,
     leaving: Option<Time>,
     left: bool,
@@ -257,6 +304,7 @@ impl Node {
             gossip: Gossip::default(),
             arrivals: Arrivals::default(),
             streams: Streams::default(),
+            lending: Lending::default(),
             near: Near::default(),
             leaving: None,
             left: false,
@@ -292,13 +340,21 @@ impl Node {
                 self.payload(now, link, channel, buffer, length);
             }
             Event::BlobStored { link, channel, hash, length, refused } => {
-                if let (None, Some(owner)) = (&refused, self.owner(link)) {
-                    for hash in self.blobs.stored(now, hash, length, owner) {
-                        self.effects.push_back(Effect::DeleteBlob { hash });
-                    }
+                if refused.is_none() {
+                    self.keep_blob(now, link, hash, length);
                 }
                 self.send(link, channel, Message::Stored(Stored { hash, refused }));
             }
+            Event::LibraryAbsent { worker, library } => self.library_absent(worker, library),
+            Event::BlobFound { hash, length, owners } => {
+                for owner in owners {
+                    self.own_blob(now, hash, length, owner);
+                }
+            }
+            Event::BlobFetched { link, channel, hash, length, failed } => {
+                self.blob_fetched(now, link, channel, hash, length, failed);
+            }
+            Event::BlobLent => self.blob_lent(),
             Event::Redeemed { link, channel, joined } => {
                 // A stranger has no more to say.
                 self.send(link, channel, Message::Joined(joined));
@@ -448,7 +504,14 @@ impl Node {
                     let members = self.members.all();
                     self.send_members(link, members);
                 }
-                link::Effect::Down(_) => {
+                link::Effect::Down(why) => {
+                    let dialled = self.connection(link).is_some_and(|c| c.manners.was_dialled());
+                    if let link::Down::Goodbye(Goodbye::Forbidden { reason }) = why
+                        && dialled
+                    {
+                        let words = format!("a node that this one joins refuses it: {reason}");
+                        self.effects.push_back(Effect::Warn { words });
+                    }
                     self.effects.push_back(Effect::Close { link });
                     self.closed(link);
                 }
@@ -469,6 +532,9 @@ impl Node {
             (Purpose::Bulk { link: token }, _) => {
                 return self.greeted_bulk(now, link, *token, &peer);
             }
+            (Purpose::Fetch { hash, permit }, _) => {
+                return self.greeted_fetch(now, link, *hash, *permit, &peer);
+            }
             (Purpose::Client | Purpose::Node { .. }, _) => {
                 let reason = match peer {
                     Peer::Stranger => "no certificate was shown; join with a token first",
@@ -479,6 +545,12 @@ impl Node {
                 return self.refuse(now, link, Goodbye::Forbidden { reason: reason.to_owned() });
             }
         };
+        if let Purpose::Node { member } = &hello.purpose
+            && !self.makes_room(now, member)
+        {
+            let reason = self.members.words_for_two(member);
+            return self.refuse(now, link, Goodbye::Forbidden { reason });
+        }
         self.welcome(now, link, token);
         if let Some(connection) = self.connection(link) {
             connection.kind = kind.clone();
@@ -502,6 +574,29 @@ impl Node {
             }
             _ => {}
         }
+    }
+
+    /// Whether a node may have this name: nobody has it, or it was here itself before. Then its old
+    /// link is of no more use, though the network may not have said so yet.
+    fn makes_room(&mut self, now: Time, member: &Member) -> bool {
+        let named = |link: &Option<Connection>| {
+            let kind = link.as_ref().map(|connection| &connection.kind);
+            kind.is_some_and(|kind| *kind == Kind::Neighbour(member.name.clone()))
+        };
+        let there: Vec<usize> =
+            (0..self.links.len()).filter(|&at| named(&self.links[at])).collect();
+        if !there.is_empty() && !self.members.is_at(member) {
+            return false;
+        }
+        for at in there {
+            let link = LinkId(at as u32);
+            let reason = "this node was started anew".to_owned();
+            // The same process may keep a link in each direction.
+            if self.members.is_older(member) {
+                self.refuse(now, link, Goodbye::Forbidden { reason });
+            }
+        }
+        true
     }
 
     /// One more connection for a link of the same peer.
@@ -558,6 +653,7 @@ impl Node {
                     self.owner_left(owner);
                 }
                 self.slots.link_down(link);
+                self.lending.forget(link);
                 self.streams.forget(link);
                 for buffer in self.arrivals.forget(link) {
                     self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
@@ -618,6 +714,8 @@ impl Node {
                 self.send(link, channel, Message::Known(Known { hash: have.hash, here }));
             }
             Message::Put(put, bytes) => self.put(now, link, channel, put, bytes),
+            Message::Lend(lend) => self.lend(now, link, channel, lend),
+            Message::Fetch(fetch) => self.fetch(link, channel, fetch),
             Message::StatusAsk => {
                 let report = self.report(now);
                 self.send(link, channel, Message::Status(report));
@@ -656,6 +754,21 @@ impl Node {
         }
     }
 
+    /// A blob is here now, and this link's owner may use it.
+    fn keep_blob(&mut self, now: Time, link: LinkId, hash: Hash, length: u64) {
+        let Some(owner) = self.owner(link) else { return };
+        if !self.blobs.is_owned(&hash, &owner) {
+            self.effects.push_back(Effect::OwnBlob { hash, owner: owner.clone() });
+        }
+        self.own_blob(now, hash, length, owner);
+    }
+
+    fn own_blob(&mut self, now: Time, hash: Hash, length: u64, owner: Name) {
+        for hash in self.blobs.stored(now, hash, length, owner) {
+            self.effects.push_back(Effect::DeleteBlob { hash });
+        }
+    }
+
     /// Whether anybody's blob has this hash.
     pub fn has_blob(&self, hash: &Hash) -> bool {
         self.blobs.contains(hash)
@@ -688,6 +801,10 @@ impl Node {
     fn neighbour(&mut self, link: LinkId, message: Message) {
         if let Message::Members(news) = message {
             let me = self.members.me().name.clone();
+            if let Some(other) = self.members.namesake(&news.members) {
+                let words = self.members.words_for_two(&other);
+                self.effects.push_back(Effect::Warn { words });
+            }
             let fresh = self.members.learn(news.members);
             // News of oneself deny a rumour: whoever told it must hear that, too.
             let (own, others) = fresh.into_iter().partition(|member| member.name == me);

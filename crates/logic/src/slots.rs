@@ -15,6 +15,7 @@
 //!
 //! Elsewhere: who gets a slot, and what (`feed`), workers as processes (`node` the crate), who may connect (`node` the module).
 
+mod absent;
 mod counters;
 mod report;
 mod feed;

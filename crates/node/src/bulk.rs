@@ -26,6 +26,7 @@ use wire::name::{Hash, Name};
 use wire::task::{PAYLOAD_HEAD, PayloadHead};
 
 use crate::buffers::{Buffer, Buffers};
+use crate::store::Found;
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -46,6 +47,12 @@ pub(crate) enum Report {
     Sent { buffer: BufferId },
     /// A blob was stored from this buffer, or was not.
     Stored { buffer: BufferId, stored: Stored },
+    /// A blob came from another node, or did not.
+    Fetched { fetched: Stored },
+    /// A blob of an earlier start was checked.
+    Found(Found),
+    /// A blob was sent to another node, or not.
+    Lent,
     /// The payload that was to arrive in this buffer never will.
     Dropped { buffer: BufferId },
     /// The connection is over.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logic::near;
-use logic::node::{Effect, Event, Node, Peer};
+use logic::node::{Effect, Event, FetchBlob, Node, Peer};
 use logic::slots;
 use logic::{LinkId, Payload, WorkerId};
 use mio::net::{TcpListener, UnixListener};
@@ -46,7 +46,7 @@ const FAREWELL: Span = Span::from_secs(2);
 const NOBODY: ErrorKind = ErrorKind::WouldBlock;
 /// How soon someone who could not be let in is tried again.
 const PATIENCE: Span = Span::from_millis(100);
-/// Different things that can be said of the jail.
+/// Different things that can be said of the jail and of other nodes.
 const GAPS_MAX: usize = 16;
 /// Reads of one turn before everything is settled and sent.
 const READS: usize = 4;
@@ -90,7 +90,7 @@ struct Daemon {
     said: Vec<Said>,
     stopping: bool,
     left: bool,
-    /// What was said of the jail.
+    /// What was said of the jail and of other nodes.
     gaps: HashSet<String>,
     /// Workers whose standard error has more to read.
     noisy: Vec<WorkerId>,
@@ -114,7 +114,9 @@ impl Daemon {
         }
         let data = |source| Error::Data { path: options.data.clone(), source };
         fs::create_dir_all(&options.data).map_err(data)?;
-        let store = Arc::new(Store::open(&options.data).map_err(data)?);
+        let cluster = options.credentials.as_ref().map(|own| own.authority().to_string());
+        let cluster = cluster.unwrap_or_else(|| "none".to_owned());
+        let store = Arc::new(Store::open(&options.data, &cluster).map_err(data)?);
         let scratch = options.data.join("scratch");
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(data)?;
@@ -185,6 +187,8 @@ impl Daemon {
             node.memory_is_limited();
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
+        let payloads = Payloads::new(waker);
+        payloads.recover(&store).map_err(kernel("start a thread"))?;
         Ok(Self {
             options,
             poll,
@@ -193,7 +197,7 @@ impl Daemon {
             neighbours,
             workers,
             store,
-            payloads: Payloads::new(waker),
+            payloads,
             listeners,
             unix,
             http,
@@ -574,12 +578,20 @@ impl Daemon {
             Effect::StoreBlob { link, channel, hash, bytes } => {
                 self.store_blob(now, link, channel, hash, bytes);
             }
+            Effect::OwnBlob { hash, owner } => self.store.own(&hash, &owner),
             Effect::DeleteBlob { hash } => self.store.delete(&hash),
+            Effect::FetchBlob { link, channel, blob } => self.fetch_blob(now, link, channel, blob),
+            Effect::LendBlob { connection, hash } => self.lend_blob(now, connection, &hash),
             Effect::Redeem { link, channel, join } => {
                 let joined = join::redeem(&self.options.credentials_folder, &join);
                 self.node.handle(now, Event::Redeemed { link, channel, joined });
             }
             Effect::OwnerGone { owner } => self.payloads.buffers.forget(&owner),
+            Effect::Warn { words } => {
+                if self.gaps.len() < GAPS_MAX && self.gaps.insert(words.clone()) {
+                    (self.options.warn)(&words);
+                }
+            }
             Effect::Left => self.left_since = Some(now),
         }
     }
@@ -646,15 +658,21 @@ impl Daemon {
     }
 
     fn start_worker(&mut self, now: Time, worker: WorkerId, class: slots::Class) {
-        let wire::task::Program::Core { library, name } = &class.program;
-        let started = match self.store.file(library) {
-            _ if !self.node.has_library(now, &class) => {
-                Err(NotStarted::ForGood(format!("the library of {name} is not here")))
+        let wire::task::Program::Core { library, .. } = &class.program;
+        let library = *library;
+        let here = self.node.has_library(now, &class);
+        let started = match self.store.file(&library) {
+            Ok(file) if here => {
+                self.workers.start(self.poll.registry(), worker, class, file.as_fd())
             }
-            Err(error) => {
-                Err(NotStarted::ForGood(format!("the library of {name} is not here ({error})")))
+            // Want of descriptors, say, is no reason to have it sent again.
+            Err(error) if here && !error.is_gone() => {
+                Err(NotStarted::ForNow(format!("its library cannot be opened: {}", chain(&error))))
             }
-            Ok(file) => self.workers.start(self.poll.registry(), worker, class, file.as_fd()),
+            Ok(_) | Err(_) => {
+                self.node.handle(now, Event::LibraryAbsent { worker, library });
+                return self.stillborn(now, worker);
+            }
         };
         match started {
             Ok(()) => {
@@ -665,11 +683,15 @@ impl Daemon {
             }
             Err(NotStarted::ForGood(reason)) => {
                 self.node.handle(now, Event::WorkerReady { worker, result: Err(reason) });
-                let exit = logic::Exit::Code(0);
-                let stderr = String::new();
-                self.node.handle(now, Event::WorkerExited { worker, exit, started: 0, stderr });
+                self.stillborn(now, worker);
             }
         }
+    }
+
+    /// A worker that never came to be has ended.
+    fn stillborn(&mut self, now: Time, worker: WorkerId) {
+        let (exit, stderr) = (logic::Exit::Code(0), String::new());
+        self.node.handle(now, Event::WorkerExited { worker, exit, started: 0, stderr });
     }
 
     /// Small blobs are stored here and now, large ones on a thread of their own: hashing and writing
@@ -690,6 +712,24 @@ impl Daemon {
             }
         };
         self.node.handle(now, Event::BlobStored { link, channel, hash, length, refused });
+    }
+
+    fn fetch_blob(&mut self, now: Time, link: LinkId, channel: u64, blob: FetchBlob) {
+        let (hash, length) = (blob.hash, blob.length);
+        let tls = self.dial_tls.clone().ok_or_else(|| "this node has no certificate".to_owned());
+        let begun = tls.and_then(|tls| self.payloads.fetch(&self.store, tls, link, channel, blob));
+        if let Err(reason) = begun {
+            let (link, failed) = (Some(link), Some(reason));
+            self.node.handle(now, Event::BlobFetched { link, channel, hash, length, failed });
+        }
+    }
+
+    fn lend_blob(&mut self, now: Time, connection: LinkId, hash: &Hash) {
+        let connection = self.links.remove(self.poll.registry(), connection);
+        let file = self.store.file(hash).ok();
+        if !connection.zip(file).is_some_and(|(to, file)| self.payloads.lend(to, file)) {
+            self.node.handle(now, Event::BlobLent);
+        }
     }
 
     /// Dials the nodes that it is time to dial.
@@ -727,6 +767,11 @@ impl Daemon {
 fn open_path(scratch: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(scratch, fs::Permissions::from_mode(0o711))
+}
+
+fn chain(error: &sys::Error) -> String {
+    use std::error::Error as _;
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn now() -> Time {

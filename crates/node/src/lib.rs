@@ -22,6 +22,7 @@ mod workers;
 mod groups;
 mod payloads;
 mod bulk;
+mod lending;
 mod store;
 mod buffers;
 mod options;

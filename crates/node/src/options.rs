@@ -57,6 +57,8 @@ pub struct Options {
     pub credentials_folder: PathBuf,
     /// Is told, once each, what the jail cannot do on this host.
     pub notice: fn(&str),
+    /// Is told, once each, what whoever runs this node should look into.
+    pub warn: fn(&str),
     /// How long a stop waits for running tasks.
     pub grace: Span,
     /// A byte here asks the node to stop; a second one, not to wait. Its end does as well.

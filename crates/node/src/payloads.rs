@@ -1,26 +1,28 @@
 //! Which bulk connection carries which payload, and what their threads report.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use logic::node::Event;
+use logic::node::{Event, FetchBlob};
 use logic::{BufferId, LinkId};
 use mio::Waker;
-use transport::Connection;
+use transport::{Connection, DialTls};
 use wire::limits::BULKS_MAX;
 use wire::name::{Hash, Name};
 
 use crate::buffers::Buffers;
 use crate::bulk::{Bulk, BulkId, Report, Stored, pieces};
-use crate::store::Store;
+use crate::lending;
+use crate::store::{Found, Store};
 
 /// What a report means to the loop.
 pub(crate) enum News {
     /// For the machine.
     Event(Event),
-    /// A blob was stored for a link that is down.
+    /// A blob was stored for a link that is down, or one of an earlier start is spoilt.
     Orphan(Hash),
     /// A link lost a bulk connection, and with it perhaps a payload: it has to begin anew.
     Broken(LinkId),
@@ -136,6 +138,65 @@ impl Payloads {
         })
     }
 
+    /// Checks what earlier starts have left, on a thread of its own.
+    pub(crate) fn recover(&self, store: &Arc<Store>) -> std::io::Result<()> {
+        let (store, reporter, waker) = (store.clone(), self.reporter.clone(), self.waker.clone());
+        let hashes = store.list();
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let work = move || {
+            for hash in hashes {
+                // A loop that is gone needs no reports.
+                if reporter.send(Report::Found(store.check(hash))).is_err() {
+                    return;
+                }
+                let _ = waker.wake();
+            }
+        };
+        thread::Builder::new().name("recover".into()).spawn(work).map(|_| ())
+    }
+
+    /// Gets a blob from another node, on a thread of its own; `BlobFetched` follows.
+    pub(crate) fn fetch(
+        &mut self,
+        store: &Arc<Store>,
+        tls: DialTls,
+        link: LinkId,
+        channel: u64,
+        blob: FetchBlob,
+    ) -> Result<(), String> {
+        let (store, reporter, waker) = (store.clone(), self.reporter.clone(), self.waker.clone());
+        self.stores += 1;
+        let job = self.stores;
+        self.storing.insert(job, link);
+        let work = move || {
+            let (hash, length) = (blob.hash, blob.length);
+            let refused = lending::fetch(&store, &tls, &blob).err();
+            let fetched = Stored { job, channel, hash, length, refused };
+            // A loop that is gone needs no reports.
+            let _ = reporter.send(Report::Fetched { fetched });
+            let _ = waker.wake();
+        };
+        let spawned = thread::Builder::new().name("fetch".into()).spawn(work);
+        spawned.map(|_| ()).map_err(|error| {
+            self.storing.remove(&job);
+            format!("cannot start a thread: {error}")
+        })
+    }
+
+    /// Sends a blob to another node, on a thread of its own; `BlobLent` follows. `false`: it will not.
+    pub(crate) fn lend(&self, connection: Connection, mut file: File) -> bool {
+        let (reporter, waker) = (self.reporter.clone(), self.waker.clone());
+        let work = move || {
+            // What went wrong the other node sees, and says.
+            let _ = lending::lend(connection, &mut file);
+            let _ = reporter.send(Report::Lent);
+            let _ = waker.wake();
+        };
+        thread::Builder::new().name("lend".into()).spawn(work).is_ok()
+    }
+
     /// Nothing is on its way to a client.
     pub(crate) fn is_idle(&self) -> bool {
         self.sending.is_empty()
@@ -171,6 +232,17 @@ impl Payloads {
                         }
                     });
                 }
+                Report::Fetched { fetched } => {
+                    let Stored { job, channel, hash, length, refused: failed } = fetched;
+                    let link = self.storing.remove(&job);
+                    let event = Event::BlobFetched { link, channel, hash, length, failed };
+                    return Some(News::Event(event));
+                }
+                Report::Found(Found::Good { hash, length, owners }) => {
+                    return Some(News::Event(Event::BlobFound { hash, length, owners }));
+                }
+                Report::Found(Found::Bad { hash }) => return Some(News::Orphan(hash)),
+                Report::Lent => return Some(News::Event(Event::BlobLent)),
                 Report::Dropped { buffer } => self.buffers.release(buffer),
                 Report::Arrived { bulk, channel, buffer, length } => match self.links.get(&bulk) {
                     Some(&link) => {

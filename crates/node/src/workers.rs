@@ -259,7 +259,11 @@ impl Workers {
         started.register(registry, worker).map_err(|e| failed("cannot watch a worker", &e))?;
         started.send(0, &Message::Setup(setup));
         let send = |descriptor| send_with_fds(&started.descriptors, &[0], &[descriptor]);
-        send(started.progress.fd()).and_then(|_| send(program)).map_err(socket_error)?;
+        match send(started.progress.fd()).and_then(|_| send(program)) {
+            // It is dead already. Its end is told like any other's: its tasks begin in another one.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            sent => sent.map(|_| ()).map_err(socket_error)?,
+        }
         self.table.insert(worker, started);
         Ok(())
     }

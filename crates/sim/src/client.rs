@@ -13,7 +13,7 @@ use logic::{LinkId, Payload};
 use wire::blob::Put;
 use wire::frame::{self, Frame};
 use wire::hello::{Goodbye, Hello, Purpose, Welcome};
-use wire::limits::CONTROL_BODY_MAX;
+use wire::limits::{CONTROL_BODY_MAX, PASS_ON_MIN};
 use wire::member::State;
 use wire::name::{Hash, Name};
 use wire::task::{Done, Input, Output, PAYLOAD_HEAD, PayloadHead, Program, Run, RunHead};
@@ -93,7 +93,11 @@ impl Client {
             let library = Hash::of(&bytes);
             let program = Program::Core { library, name: name_of(make).to_owned() };
             let memory = if make == Make::Limited { 64 << 20 } else { 0 };
-            programs.push((dispatch.program(program, memory), make, library, bytes));
+            let program = dispatch.program(program, memory);
+            if net.plan.large_programs {
+                dispatch.weigh(program, PASS_ON_MIN + index as u64);
+            }
+            programs.push((program, make, library, bytes));
         }
         net.after(Span(0), What::Wake(End::Client(at)));
         let mut client = Self {

@@ -192,6 +192,7 @@ impl Net {
             Fault::Join => "join",
             Fault::Leave => "leave",
             Fault::KillWorker => "kill worker",
+            Fault::LoseBlobs => "lose blobs",
         };
         self.note(Line::Fault { name, a, b, until: until.0 });
     }

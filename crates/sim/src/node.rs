@@ -3,6 +3,7 @@
 //! It carries out effects and decides nothing, as the real one does. After every event the machine
 //! settles, its effects are carried out, and what is to be sent goes out in one piece per link.
 
+mod fetching;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use wire::units::{Span, Time};
 use crate::net::{End, Net, Side, What};
 use crate::plan::Make;
 use crate::trace::Line;
+use fetching::Fetching;
 use worker::{Result, Word, Worker};
 
 #[derive(Debug)]
@@ -34,6 +36,10 @@ struct Link {
     carries: Option<LinkId>,
     /// The connection that carries payloads of this link.
     bulk: Option<LinkId>,
+    /// This connection is for one blob, which comes from another node.
+    fetching: Option<Box<Fetching>>,
+    /// Tells it from others that had its place.
+    birth: u64,
 }
 
 #[derive(Debug)]
@@ -48,7 +54,10 @@ pub(crate) struct Daemon {
     workers: BTreeMap<WorkerId, Worker>,
     buffers: BTreeMap<BufferId, Bytes>,
     buffer_next: u32,
-    store: BTreeSet<Hash>,
+    store: BTreeMap<Hash, Bytes>,
+    births: u64,
+    /// Blobs that were here.
+    evicted: BTreeSet<Hash>,
     /// A node that takes no blobs at all.
     disk_is_full: bool,
     wake: Time,
@@ -91,7 +100,9 @@ impl Daemon {
             workers: BTreeMap::new(),
             buffers: BTreeMap::new(),
             buffer_next: 0,
-            store: BTreeSet::new(),
+            store: BTreeMap::new(),
+            births: 0,
+            evicted: BTreeSet::new(),
             disk_is_full,
             wake: Time::NEVER,
             stalled: Time(0),
@@ -120,6 +131,11 @@ impl Daemon {
 
     pub(crate) fn workers_alive(&self) -> Vec<u32> {
         self.workers.keys().map(|worker| worker.0).collect()
+    }
+
+    /// Its disk loses everything that it has stored.
+    pub(crate) fn lose_blobs(&mut self) {
+        self.evicted.extend(std::mem::take(&mut self.store).into_keys());
     }
 
     pub(crate) fn kill_worker(&mut self, net: &mut Net, worker: u32) {
@@ -151,6 +167,10 @@ impl Daemon {
         };
         let Some(Some(known)) = self.links.get_mut(link.0 as usize) else { return };
         known.input.extend_from_slice(bytes);
+        if known.fetching.is_some() {
+            self.fetch_hear(net, link);
+            return self.settle(net);
+        }
         match known.carries {
             Some(to) => self.node.handle(net.now, Event::Heard { link: to }),
             None => self.node.handle(net.now, Event::Heard { link }),
@@ -179,6 +199,7 @@ impl Daemon {
         if self.node.poll_timeout() <= net.now {
             self.node.handle(net.now, Event::Tick);
         }
+        self.fetch_late(net);
         if self.redial <= net.now {
             self.redial = Time::NEVER;
             self.dial(net);
@@ -254,8 +275,17 @@ impl Daemon {
     }
 
     fn insert(&mut self, connection: usize, side: Side) -> LinkId {
-        let (input, output) = (BytesMut::new(), BytesMut::new());
-        let link = Link { connection, side, input, output, carries: None, bulk: None };
+        self.births += 1;
+        let link = Link {
+            connection,
+            side,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            carries: None,
+            bulk: None,
+            fetching: None,
+            birth: self.births,
+        };
         match self.links.iter().position(Option::is_none) {
             Some(at) => {
                 self.links[at] = Some(link);
@@ -291,6 +321,11 @@ impl Daemon {
     }
 
     fn drop_link(&mut self, net: &mut Net, link: LinkId) {
+        let fetches =
+            |known: &Option<Link>| known.as_ref().is_some_and(|known| known.fetching.is_some());
+        if self.links.get(link.0 as usize).is_some_and(fetches) {
+            return self.fetch_end(net, link, Some("it hung up".to_owned()));
+        }
         let Some(known) = self.links.get_mut(link.0 as usize).and_then(Option::take) else {
             return;
         };
@@ -407,22 +442,26 @@ impl Daemon {
                 let refused = match bytes {
                     Some(bytes) if Hash::of(&bytes) != hash => Some("not its hash".to_owned()),
                     Some(_) if self.disk_is_full => Some("no space left on device".to_owned()),
-                    Some(_) => None,
+                    Some(bytes) => {
+                        self.store.insert(hash, bytes);
+                        None
+                    }
                     None => Some("its bytes were lost".to_owned()),
                 };
-                if refused.is_none() {
-                    self.store.insert(hash);
-                }
                 let event = Event::BlobStored { link, channel, hash, length, refused };
                 self.node.handle(net.now, event);
             }
             Effect::DeleteBlob { hash } => {
                 self.store.remove(&hash);
             }
+            Effect::FetchBlob { link, channel, blob } => self.fetch(net, link, channel, blob),
+            Effect::LendBlob { connection, hash } => self.lend(net, connection, &hash),
             Effect::Redeem { .. } => net.judge.fail("nobody joins here".to_owned()),
             Effect::Worker(effect) => self.carry_out_worker(net, effect),
             // There are no processors here, and buffers are nobody's.
-            Effect::Place(_) | Effect::OwnerGone { .. } => {}
+            // Nor does anything outlast a start.
+            Effect::Place(_) | Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
+            Effect::Warn { .. } => {}
             Effect::Left => {
                 if !self.workers.values().all(|worker| !worker.is_running()) {
                     // Its patience ended before its tasks did.
@@ -515,8 +554,15 @@ impl Daemon {
         if alive > 4 * self.slots as usize + 4 {
             return net.judge.fail(format!("node {}: {alive} workers at once", self.at));
         }
-        if !self.store.contains(library) {
-            return net.judge.fail(format!("node {}: {name} was never stored here", self.at));
+        if !self.store.contains_key(library) {
+            if !self.evicted.contains(library) {
+                return net.judge.fail(format!("node {}: {name} was never stored here", self.at));
+            }
+            let library = *library;
+            self.node.handle(net.now, Event::LibraryAbsent { worker, library });
+            let (exit, stderr) = (Exit::Code(0), String::new());
+            let exited = Event::WorkerExited { worker, exit, started: 0, stderr };
+            return self.node.handle(net.now, exited);
         }
         let slowness = self.slowness(net);
         let started = Worker::start(net, self.at, worker.0, make_of(name), slowness);

@@ -51,9 +51,11 @@ pub(crate) enum Fault {
     /// A node leaves in good order.
     Leave,
     KillWorker,
+    /// A node's disk loses the programs that it holds.
+    LoseBlobs,
 }
 
-pub(crate) const FAULTS: [Fault; 10] = [
+pub(crate) const FAULTS: [Fault; 11] = [
     Fault::Break,
     Fault::Swallow,
     Fault::Partition,
@@ -64,6 +66,7 @@ pub(crate) const FAULTS: [Fault; 10] = [
     Fault::Join,
     Fault::Leave,
     Fault::KillWorker,
+    Fault::LoseBlobs,
 ];
 
 /// What a task does when it runs.
@@ -118,6 +121,8 @@ pub(crate) struct Plan {
     pub(crate) cancels: u64,
     pub(crate) misdeeds: u64,
     pub(crate) bulks: u64,
+    /// Programs pass for so large that nodes pass them on.
+    pub(crate) large_programs: bool,
     /// Per mille of workers that die while they load, of blobs that find the disk full, of dead
     /// workers whose results held back are lost.
     pub(crate) stillborn: u64,
@@ -162,6 +167,7 @@ impl Plan {
             cancels: rarely(random, 300),
             misdeeds: rarely(random, 200),
             bulks: rarely(random, 300),
+            large_programs: random.below(2) == 0,
             stillborn: if faulty && story == Story::Chaos { rarely(random, 200) } else { 0 },
             disk_full: if faulty && story == Story::Chaos { rarely(random, 300) } else { 0 },
             torn: if faulty { rarely(random, 500) } else { 0 },

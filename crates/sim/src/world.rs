@@ -204,6 +204,11 @@ impl World {
                 }
                 return;
             }
+            Fault::LoseBlobs => {
+                net.note_fault(fault, node, 0, net.now);
+                nodes[node].lose_blobs();
+                return;
+            }
             Fault::KillWorker => {
                 let workers = nodes[node].workers_alive();
                 let Some(&worker) = workers.get(net.random.index(workers.len())) else { return };

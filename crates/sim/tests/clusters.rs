@@ -15,6 +15,20 @@ fn clusters_of_every_seed_keep_their_promises() {
     }
 }
 
+/// Among these seeds nodes do pass programs on, and where that fails they are sent after all.
+#[test]
+fn programs_pass_from_node_to_node() {
+    let (mut asked, mut lent, mut sent) = (0, 0, 0);
+    for seed in 0..40 {
+        let log = run(seed, None, true).log;
+        let count = |what: &str| log.iter().filter(|line| line.contains(what)).count();
+        asked += count("kind: 54");
+        lent += count("kind: 55");
+        sent += count("kind: 50");
+    }
+    assert!(asked > 5 && lent > 5 && sent > asked, "{asked} asked, {lent} answered, {sent} sent");
+}
+
 #[test]
 fn a_seed_is_the_same_story_every_time() {
     for seed in 0..20 {

@@ -3,9 +3,10 @@
 //! Everything is opened close-on-exec and never through a symbolic link in the last component;
 //! checks look at the open descriptor, not at the name again.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -28,6 +29,8 @@ pub enum Purpose {
     Replace,
     /// The same, new or continued at its end.
     Append,
+    /// A file for anybody whom the user's mask lets see it, new or emptied.
+    Output,
 }
 
 impl Purpose {
@@ -39,24 +42,35 @@ impl Purpose {
             Self::CreateNew => OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL,
             Self::Replace => OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_TRUNC,
             Self::Append => OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND,
+            Self::Output => OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NONBLOCK,
         };
         purpose | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+    }
+
+    fn mode(self) -> Mode {
+        let own = Mode::S_IRUSR | Mode::S_IWUSR;
+        match self {
+            Self::Read | Self::Folder | Self::CreateNew | Self::Replace | Self::Append => own,
+            Self::Output => own | Mode::S_IRGRP | Mode::S_IWGRP | Mode::S_IROTH | Mode::S_IWOTH,
+        }
     }
 }
 
 /// Opens `name`, one component without slashes, in the folder `at`.
-pub fn open_in(at: &impl AsFd, name: &str, purpose: Purpose) -> Result<File, Error> {
-    let refuse = |why| Err(Error::CallerName { text: name.to_owned(), why });
-    match name {
-        "" => return refuse("it is empty"),
-        "." | ".." => return refuse("it names a folder above or itself"),
-        _ if name.contains('/') => return refuse("it holds a slash"),
-        _ if name.contains('\0') => return refuse("it holds a NUL"),
+pub fn open_in(at: &impl AsFd, name: impl AsRef<OsStr>, purpose: Purpose) -> Result<File, Error> {
+    let name = name.as_ref();
+    let text = || name.to_string_lossy().into_owned();
+    let refuse = |why| Err(Error::CallerName { text: text(), why });
+    match name.as_bytes() {
+        b"" => return refuse("it is empty"),
+        b"." | b".." => return refuse("it names a folder above or itself"),
+        bytes if bytes.contains(&b'/') => return refuse("it holds a slash"),
+        bytes if bytes.contains(&0) => return refuse("it holds a NUL"),
         _ => (),
     }
-    openat(at, name, purpose.flags(), Mode::S_IRUSR | Mode::S_IWUSR)
+    openat(at, name, purpose.flags(), purpose.mode())
         .map(File::from)
-        .map_err(Error::file("open", name))
+        .map_err(Error::file("open", &text()))
 }
 
 /// Opens a folder by its path; the last component must not be a symbolic link.

@@ -43,6 +43,10 @@ impl Kind {
     pub const KNOWN: u8 = 0x31;
     pub const PUT: u8 = 0x32;
     pub const STORED: u8 = 0x33;
+    pub const LEND: u8 = 0x34;
+    pub const LENT: u8 = 0x35;
+    pub const FETCH: u8 = 0x36;
+    pub const FETCHED: u8 = 0x37;
 
     pub const MEMBERS: u8 = 0x40;
     pub const STATUS_ASK: u8 = 0x41;

@@ -12,7 +12,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Name;
+use crate::blob::Permit;
+use crate::name::{Hash, Name};
 
 /// The version of this protocol. Version 1 is the worker socket protocol of 2019.
 pub const VERSION: u32 = 2;
@@ -37,6 +38,8 @@ pub enum Purpose {
     Bulk { link: u64 },
     /// A stranger with a token.
     Join,
+    /// A node that fetches one blob from another; the connection carries that and nothing else.
+    Fetch { hash: Hash, permit: Permit },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -84,3 +84,26 @@ pub const UNSENT_MAX: usize = 4 << 20;
 
 /// Blobs that a node keeps on disk, in bytes, before the least recently used goes.
 pub const BLOBS_KEPT: u64 = 8 << 30;
+
+/// A blob from this size on goes from node to node once one of them has it. Below, asking for it
+/// takes longer than sending it again.
+pub const PASS_ON_MIN: u64 = 1 << 20;
+
+/// Nodes that one node passes a client's blob on to at once: more would share its line, and fewer
+/// make a chain of what can be a tree.
+pub const PASS_ON_TO_MAX: usize = 2;
+
+/// Permits that a node remembers, and for how long.
+pub const PERMITS_MAX: usize = 1024;
+pub const PERMIT_PATIENCE: Span = Span::from_secs(60);
+
+/// Blobs that a node fetches at once, and those that it is sending to other nodes at once: each has
+/// a thread.
+pub const FETCHES_MAX: usize = 8;
+pub const LENDINGS_MAX: usize = 16;
+
+/// A blob between nodes that stands still this long is given up.
+pub const FETCH_SILENCE: Span = Span::from_secs(5);
+
+/// Bytes of a blob between nodes in a second; one that takes longer is sent by the client instead.
+pub const FETCH_RATE_MIN: u64 = 1 << 20;

@@ -72,6 +72,35 @@ impl fmt::Display for Hash {
     }
 }
 
+impl FromStr for Hash {
+    type Err = HashError;
+    fn from_str(text: &str) -> Result<Self, HashError> {
+        let digits = text.as_bytes();
+        let mut hash = [0; 32];
+        if digits.len() != 2 * hash.len() {
+            return Err(HashError);
+        }
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0]).ok_or(HashError)? << 4 | digit(pair[1]).ok_or(HashError)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// A hash is written in one way.
+fn digit(letter: u8) -> Option<u8> {
+    match letter {
+        b'0'..=b'9' => Some(letter - b'0'),
+        b'a'..=b'f' => Some(letter - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// A text is no hash.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a hash is 64 digits of 0-9 a-f")]
+pub struct HashError;
+
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hash({self})")

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
-use farcall_wire::blob::{Have, Known, Put, Stored};
+use farcall_wire::blob::{Fetch, Fetched, Have, Known, Lend, Lent, Permit, Put, Stored};
 use farcall_wire::frame::{self, Frame, HEADER, Kind};
 use farcall_wire::hello::{Goodbye, Hello, Purpose, VERSION, Welcome};
 use farcall_wire::join::{Join, Joined};
@@ -110,12 +110,14 @@ fn values() -> BTreeMap<&'static str, u64> {
         CONTROL_BODY_MAX INLINE_MAX STRANGER_BODY_MAX STRANGERS_MAX BULKS_MAX BULK_CHUNK_MAX
         PAYLOAD_MAX PAYLOADS_HELD_MAX STREAM_WINDOW STREAM_CHUNK_MAX CREDITS_MAX AHEAD_MAX PROGRAMS_MAX
         PROGRAM_NAME_MAX POISON_KILLS ATTEMPTS_MAX MEMBERS_MAX LINKS_MAX HEARTBEATS_MISSED_MAX STDERR_TAIL TEXT_MAX
-        UNSENT_MAX BLOBS_KEPT
+        UNSENT_MAX BLOBS_KEPT PASS_ON_MIN PASS_ON_TO_MAX PERMITS_MAX FETCHES_MAX LENDINGS_MAX FETCH_RATE_MIN
     ]
     .into();
     all.extend([
         ("STRANGER_PATIENCE", limits::STRANGER_PATIENCE.0),
         ("HEARTBEAT", limits::HEARTBEAT.0),
+        ("PERMIT_PATIENCE", limits::PERMIT_PATIENCE.0),
+        ("FETCH_SILENCE", limits::FETCH_SILENCE.0),
         ("HOLD_BACK", HOLD_BACK.0),
         ("VERSION", VERSION.into()),
         ("HEADER", HEADER as u64),
@@ -135,6 +137,7 @@ fn values() -> BTreeMap<&'static str, u64> {
 fn messages() -> Vec<(&'static str, u64, Message)> {
     use Message as M;
     let hash = Hash(std::array::from_fn(|at| at as u8));
+    let permit = Permit([0x22; 16]);
     let member = Member {
         name: name("b"),
         life: 1_700_000_000,
@@ -162,6 +165,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("hello-node", 0, hello(Purpose::Node { member: member.clone() })),
         ("hello-bulk", 0, hello(Purpose::Bulk { link: u64::MAX })),
         ("hello-join", 0, hello(Purpose::Join)),
+        ("hello-fetch", 0, hello(Purpose::Fetch { hash, permit })),
         (
             "welcome",
             0,
@@ -209,6 +213,12 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("put-bulk", 9, M::Put(Put { hash, length: 1 << 20 }, Bytes::new())),
         ("stored", 8, M::Stored(Stored { hash, refused: None })),
         ("stored-refused", 8, M::Stored(Stored { hash, refused: Some("no".into()) })),
+        ("lend", 8, M::Lend(Lend { hash, to: name("b") })),
+        ("lent", 8, M::Lent(Lent { hash, permit: Some(permit) })),
+        ("lent-not", 8, M::Lent(Lent { hash, permit: None })),
+        ("fetch", 8, M::Fetch(Fetch { hash, length: 1 << 20, from: name("a"), permit })),
+        ("fetched", 8, M::Fetched(Fetched { hash, failed: None })),
+        ("fetched-not", 8, M::Fetched(Fetched { hash, failed: Some("no".into()) })),
         ("members", 0, M::Members(Members { members: vec![leaving, member] })),
         ("members-ask", 0, M::MembersAsk),
         ("status-ask", 0, M::StatusAsk),

@@ -53,16 +53,28 @@ enum Chore {
     /// program for is skipped aloud.
     Ci,
 
-    /// Long tests: every test with FARCALL_SOAK=1, then simulated clusters until time is up
-    #[command(after_help = "A failing cluster prints its seed; the same seed fails again:
+    /// Long tests: mixed load with random kills, every test with FARCALL_SOAK=1, simulated clusters
+    ///
+    /// The load is on real nodes, workers and clients (crates/cli/tests/soak.rs): no result may be
+    /// lost or come twice, and memory and descriptors must stay where they were. The simulation
+    /// goes from seed to seed until its time is up.
+    #[command(after_help = "Examples:
+  cargo xtask soak                            ten minutes of load, the tests, ten of simulation
+  cargo xtask soak --only load --minutes 60
+  cargo xtask soak --only sim --first 100000
+
+A failing cluster prints its seed; the same seed fails again:
   cargo run --release -p farcall-sim -- --first SEED --seeds 1")]
     Soak {
-        /// How long the simulation goes on, after the tests
-        #[arg(long, default_value_t = 10, value_name = "N")]
+        /// How long the load goes on, and how long the simulation
+        #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         minutes: u64,
-        /// The first seed; each cluster takes the next one
+        /// The first seed: of the load, and of the simulated clusters, each of which takes the next
         #[arg(long, default_value_t = 1, value_name = "SEED")]
         first: u64,
+        /// Do this part alone
+        #[arg(long, value_name = "PART")]
+        only: Option<soak::Part>,
     },
 
     /// Measure beside the raw reference and the peers, built with --release
@@ -94,7 +106,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Test { options } => test::hand_over(&options),
         Chore::Ci => ci::run(),
-        Chore::Soak { minutes, first } => soak::run(minutes, first),
+        Chore::Soak { minutes, first, only } => soak::run(minutes, first, only),
         Chore::Bench { name_and_options } => bench::hand_over(&name_and_options),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
     };

@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: long tests, then simulated clusters, seed after seed, until time is up.
+//! `cargo xtask soak`: load with random kills, long tests, then simulated clusters, seed after seed,
+//! until time is up.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,42 @@ use crate::test;
 /// end near the time that was asked for.
 const SEEDS_PER_BATCH: u64 = 2_000;
 
-pub(crate) fn run(minutes: u64, first: u64) -> anyhow::Result<()> {
-    test::prepare()?;
-    shell::run(test::command(&[]).env("FARCALL_SOAK", "1"))?;
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Mixed load with random kills
+    Load,
+    /// Every test with FARCALL_SOAK=1
+    Tests,
+    /// Simulated clusters
+    Sim,
+}
 
+pub(crate) fn run(minutes: u64, first: u64, only: Option<Part>) -> anyhow::Result<()> {
+    let is_due = |part| only.is_none_or(|only| only == part);
+    if is_due(Part::Load) || is_due(Part::Tests) {
+        test::prepare()?;
+    }
+    if is_due(Part::Load) {
+        load(minutes, first)?;
+    }
+    if is_due(Part::Tests) {
+        shell::run(test::command(&[]).env("FARCALL_SOAK", "1"))?;
+    }
+    if is_due(Part::Sim) {
+        simulate(minutes, first)?;
+    }
+    Ok(())
+}
+
+fn load(minutes: u64, seed: u64) -> anyhow::Result<()> {
+    let options = ["-p", "farcall-cli", "--test", "soak"].map(str::to_owned);
+    let mut load = test::command(&options);
+    load.env("FARCALL_SOAK_MINUTES", minutes.to_string());
+    load.env("FARCALL_SOAK_SEED", seed.to_string());
+    shell::run(&mut load)
+}
+
+fn simulate(minutes: u64, first: u64) -> anyhow::Result<()> {
     let until = Instant::now() + Duration::from_secs(minutes * 60);
     let mut next = first;
     loop {

@@ -1,22 +1,36 @@
 //! What becomes of results: files in a folder, or standard output in the order of the inputs.
 //!
 //! On standard output a result waits until all before it are there. Nothing is changed in it, apart
-//! from the newline that parts it from the next one.
+//! from the newline that parts it from the next one; only on a terminal it is made harmless.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use client::{Failure, Output, Why};
 use serde::Serialize;
+use sys::files::{Purpose, open_in};
 
 use super::inputs::{Inputs, Names};
 use crate::codes;
-use crate::errors::{Complaint, complaint, file};
+use crate::errors::{Complaint, complaint, file, reason};
+use crate::terminal::{steers, tame};
 
 pub(crate) enum Results {
-    Folder(PathBuf),
+    Folder(Box<Folder>),
     Stdout(Box<Ordered>),
+}
+
+/// A file for each input, named as it or by the number of its line.
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// The folder that was meant, whatever its name stands for later.
+    folder: File,
+    /// The inputs, unless they are lines.
+    files: Option<Rc<[PathBuf]>>,
 }
 
 /// Standard output, in order.
@@ -64,7 +78,11 @@ struct Reason {
 impl Results {
     /// A file for each input. Two inputs of one name cannot both have theirs.
     pub(crate) fn in_folder(folder: &Path, inputs: &Inputs) -> Result<Self, Complaint> {
-        if let Names::Files(files) = inputs.names() {
+        let files = match inputs.names() {
+            Names::Files(files) => Some(files),
+            Names::Lines => None,
+        };
+        if let Some(files) = &files {
             let mut seen: HashMap<_, &PathBuf> = HashMap::new();
             for path in files.iter() {
                 if let Some(other) = seen.insert(path.file_name(), path) {
@@ -78,7 +96,9 @@ impl Results {
             }
         }
         std::fs::create_dir_all(folder).map_err(|error| file("make folder", folder, &error))?;
-        Ok(Self::Folder(folder.to_owned()))
+        let path = folder.to_owned();
+        let folder = File::open(&path).map_err(|error| file("open folder", &path, &error))?;
+        Ok(Self::Folder(Box::new(Folder { path, folder, files })))
     }
 
     pub(crate) fn on_stdout(json: bool, single: bool) -> Self {
@@ -104,9 +124,7 @@ impl Results {
         match self {
             Self::Folder(folder) => {
                 let Ok(output) = result else { return Ok(true) };
-                let file_name = Path::new(name).file_name().unwrap_or(name.as_ref());
-                let path = folder.join(file_name);
-                std::fs::write(&path, &output).map_err(|error| file("write", &path, &error))?;
+                folder.write(index, &output)?;
                 Ok(true)
             }
             Self::Stdout(ordered) => ordered.put(index, name, result, aside),
@@ -118,6 +136,19 @@ impl Results {
             Self::Folder(_) => Ok(()),
             Self::Stdout(mut ordered) => judge(ordered.to.flush()).map(|_| ()),
         }
+    }
+}
+
+impl Folder {
+    /// Not through a link that stands in the file's place, wherever that leads.
+    fn write(&self, index: u64, output: &[u8]) -> Result<(), Complaint> {
+        let number = (index + 1).to_string();
+        let input = self.files.as_ref().and_then(|files| files[index as usize].file_name());
+        let name = input.unwrap_or(number.as_ref());
+        let path = self.path.join(name);
+        let opened = open_in(&self.folder, name, Purpose::Output).map_err(reason);
+        let written = opened.and_then(|mut file| file.write_all(output));
+        written.map_err(|error| file("write", &path, &error))
     }
 }
 
@@ -134,6 +165,10 @@ impl Ordered {
             (_, Err(_)) => Vec::new(),
             (style, Ok(output)) => {
                 let mut bytes = output.to_vec();
+                if self.is_terminal {
+                    // Somebody looks at it: what a program says shall not steer the terminal.
+                    bytes = tame(&String::from_utf8_lossy(&bytes)).into_bytes();
+                }
                 if style == Style::Lines && bytes.last() != Some(&b'\n') {
                     bytes.push(b'\n');
                 }
@@ -191,9 +226,17 @@ fn json(index: u64, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
     };
     let line =
         Line { index, input, node, attempt, ms: ms(ran), output: text, output_base64, failure };
-    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
+    let mut text = String::new();
+    for letter in serde_json::to_string(&line).unwrap_or_default().chars() {
+        // JSON lets stand what steers some terminals.
+        if steers(letter) {
+            let _ = write!(text, "\\u{:04x}", u32::from(letter));
+        } else {
+            text.push(letter);
+        }
+    }
+    text.push('\n');
+    text.into_bytes()
 }
 
 /// With padding, as RFC 4648 has it.
@@ -214,7 +257,21 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use std::time::Duration;
+
+    use super::{Failure, Why, base64, json};
+
+    #[test]
+    fn a_line_of_json_steers_no_terminal_and_says_the_same() {
+        let reason = "\u{1b}[2J \u{9b}2J \u{7f} \u{202e}".to_owned();
+        let why = Why::Refused { reason: reason.clone() };
+        let failure = Failure { why, node: None, attempt: 1, ran: Duration::ZERO };
+        let line = String::from_utf8(json(0, "in\u{9b}", &Err(failure))).unwrap();
+        assert!(line.trim_end().chars().all(|letter| (' '..='~').contains(&letter)), "{line}");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["input"], "in\u{9b}");
+        assert!(line["failure"]["text"].as_str().unwrap().contains(&reason), "{line}");
+    }
 
     #[test]
     fn base64_is_that_of_the_standard() {

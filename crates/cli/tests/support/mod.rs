@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "this is part of tests, though no test stands here")]
 
 pub(crate) mod target;
+pub(crate) mod hosts;
+pub(crate) mod line;
 pub(crate) mod middle;
 pub(crate) mod raw;
 pub(crate) mod process;
@@ -72,11 +74,7 @@ impl Machine {
 
     /// Starts it and keeps it until the test ends.
     pub(crate) fn start(&self, words: &str) -> Running {
-        let mut command = self.command(words.split_whitespace());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Running { child, stdout }
+        Running::of(&mut self.command(words.split_whitespace()))
     }
 
     /// Starts a node on a port of its own; returns its address, too.
@@ -119,6 +117,28 @@ impl Machine {
         assert!(command.status().unwrap().success());
         self.path(format!("rust/release/lib{name}.so")).to_str().unwrap().to_owned()
     }
+}
+
+/// Says that something was not tested, and why, past the test's captured output.
+pub(crate) fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
+/// A command that another one starts, in the end.
+pub(crate) fn under(words: &[&str], command: &Command) -> Command {
+    let mut all = Command::new(words[0]);
+    all.args(&words[1..]).arg(command.get_program()).args(command.get_args());
+    all.stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => all.env(name, value),
+            None => all.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        all.current_dir(folder);
+    }
+    all
 }
 
 /// A command that has ended.
@@ -164,6 +184,27 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The rest of what it says, and how it ends.
+    pub(crate) fn finish(mut self) -> Ran {
+        let mut stderr = self.child.stderr.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = std::io::Read::read_to_string(&mut stderr, &mut text);
+            text
+        });
+        let mut stdout = String::new();
+        std::io::Read::read_to_string(&mut self.stdout, &mut stdout).unwrap();
+        let stderr = reader.join().unwrap();
+        Ran { code: self.child.wait().unwrap().code(), stdout, stderr }
+    }
+
     /// The next line of its output that has these words in it.
     #[track_caller]
     pub(crate) fn line_with(&mut self, part: &str) -> String {

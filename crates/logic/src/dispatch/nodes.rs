@@ -38,6 +38,8 @@ pub(super) struct Node {
 pub(super) enum Stage {
     Unknown,
     Asked,
+    /// From another node, or from here when no other gives it; see `spread`.
+    Coming,
     Uploading,
     Ready(u32),
     Refused,

@@ -1,7 +1,7 @@
 //! Scripts of what a client's caller and its nodes do, each step with what must follow from it.
 
 use bytes::Bytes;
-use wire::blob::{Known, Stored};
+use wire::blob::{Fetched, Known, Lent, Permit, Stored};
 use wire::task::{Credit, Returned};
 
 use super::*;
@@ -23,6 +23,14 @@ enum Step {
     HasNot(u32, u32),
     Takes(u32, u32),
     Refuses(u32, u32),
+    /// Program 0 is large.
+    Large,
+    /// `Lends(from, to)` program 0.
+    Lends(u32, u32),
+    LendsNot(u32, u32),
+    /// Program 0 came to this node from another.
+    Comes(u32),
+    ComesNot(u32),
     /// `Done(link, channel, status)`: how the task of that channel ended.
     Done(u32, (u32, u32), How),
     GivesBack(u32, &'static [(u32, u32)]),
@@ -102,6 +110,17 @@ fn take(dispatch: &mut Dispatch, now: Time, step: Step) {
             let stored = Stored { hash: hash(program), refused };
             message(dispatch, link, u64::from(program), Message::Stored(stored));
         }
+        Large => dispatch.weigh(ProgramId(0), PASS_ON_MIN),
+        Lends(from, to) | LendsNot(from, to) => {
+            let permit = matches!(step, Lends(..)).then_some(Permit([7; 16]));
+            let lent = Message::Lent(Lent { hash: hash(0), permit });
+            message(dispatch, from, u64::from(to) << 32, lent);
+        }
+        Comes(link) | ComesNot(link) => {
+            let failed = matches!(step, ComesNot(_)).then(|| "it hung up".to_owned());
+            let fetched = Fetched { hash: hash(0), failed };
+            message(dispatch, link, 0, Message::Fetched(fetched));
+        }
         Done(link, task, how) => {
             let (status, ran) = match how {
                 Well(ran) => (Status::Finished { code: 0 }, ran),
@@ -129,6 +148,8 @@ fn describe(effect: &Effect) -> String {
         Effect::Send { link, channel, message } => match message {
             Message::Have(_) => format!("have {}:{channel}", link.0),
             Message::Define(_) => format!("define {}", link.0),
+            Message::Lend(lend) => format!("lend {}>{}", link.0, lend.to),
+            Message::Fetch(fetch) => format!("fetch {}<{}", link.0, fetch.from),
             Message::Cancel => format!("cancel {}:{}", link.0, named(*channel)),
             Message::TakeBack(back) if back.count == u32::MAX => format!("back {}*all", link.0),
             Message::TakeBack(back) => format!("back {}*{}", link.0, back.count),
@@ -470,4 +491,65 @@ fn a_node_that_comes_and_goes_has_one_turn_at_a_time() {
     take(&mut dispatch, Time(0), Has(0, 0));
     let runs = std::iter::from_fn(|| dispatch.poll_effect());
     assert_eq!(runs.filter(|effect| matches!(effect, Effect::Run { .. })).count(), 1);
+}
+/// A large program is at node 0, and a second node is up that has not got it.
+const LARGE: [(u64, Step, &str); 6] = [
+    (0, Large, ""),
+    (1, HasNot(0, 0), "upload 0:0"),
+    (1, Up(1), ""),
+    (1, Credits(1, 2), "have 1:0"),
+    (1, Submit(0), ""),
+    (2, HasNot(1, 0), ""),
+];
+
+#[test]
+fn a_large_program_goes_from_node_to_node() {
+    let script = [
+        (3, Takes(0, 0), "define 0, lend 0>node-1, run 0:0.1#1, run 0:1.2#1"),
+        (4, Lends(0, 1), "fetch 1<node-0"),
+        (5, Submit(0), ""),
+        (6, Comes(1), "define 1, run 1:2.3#1"),
+        // Said twice, it means nothing.
+        (7, Comes(1), ""),
+        (7, Lends(0, 1), ""),
+    ];
+    check_ready(&[&LARGE[..], &script].concat());
+}
+
+#[test]
+fn what_no_node_gives_the_client_sends() {
+    let end = [(6, Takes(1, 0), "define 1"), (7, ComesNot(1), "")];
+    let had = (3, Takes(0, 0), "define 0, lend 0>node-1, run 0:0.1#1, run 0:1.2#1");
+    let not_lent = [had, (4, LendsNot(0, 1), "upload 1:0")];
+    check_ready(&[&LARGE[..], &not_lent, &end].concat());
+    let not_come = [had, (4, Lends(0, 1), "fetch 1<node-0"), (5, ComesNot(1), "upload 1:0")];
+    check_ready(&[&LARGE[..], &not_come, &end].concat());
+    let refused = [(3, Refuses(0, 0), "upload 1:0")];
+    check_ready(&[&LARGE[..], &refused].concat());
+    let down = [(3, Down(0), "upload 1:0")];
+    check_ready(&[&LARGE[..], &down].concat());
+}
+
+#[test]
+fn what_comes_too_late_is_sent_and_taken_from_whoever_is_first() {
+    let late = 3 + 12_000;
+    let script = [
+        (3, Takes(0, 0), "define 0, lend 0>node-1, run 0:0.1#1, run 0:1.2#1"),
+        (4, Lends(0, 1), "fetch 1<node-0"),
+        (late, Tick, "upload 1:0"),
+        (late, Comes(1), "define 1"),
+        (late, Takes(1, 0), ""),
+    ];
+    check_ready(&[&LARGE[..], &script].concat());
+}
+
+#[test]
+fn a_program_that_a_node_has_cleared_away_is_sent_again_and_its_tasks_too() {
+    check_ready(&[
+        (1, Has(0, 0), "define 0, run 0:0.1#1"),
+        (2, HasNot(0, 0), ""),
+        (2, GivesBack(0, &[(0, 1)]), "have 0:0"),
+        (3, HasNot(0, 0), "upload 0:0"),
+        (4, Takes(0, 0), "define 0, run 0:0.2#1"),
+    ]);
 }

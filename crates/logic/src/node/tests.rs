@@ -1,6 +1,9 @@
 //! What a node does for whom: roles, payloads, blobs, leaving. Tasks and workers are `slots`' tests.
 
+use wire::blob::{Fetch, Lend, Permit};
 use wire::hello::VERSION;
+use wire::limits::{FETCHES_MAX, LENDINGS_MAX, PERMIT_PATIENCE};
+use wire::member::Members as News;
 use wire::task::{Define, Input, Output, Program, Run, RunHead, Status, TakeBack};
 
 use super::*;
@@ -123,6 +126,9 @@ fn describe(effect: &Effect) -> Option<String> {
         Effect::Attach { connection, to, .. } => format!("attach {} to {}", connection.0, to.0),
         Effect::StoreBlob { channel, .. } => format!("store {channel}"),
         Effect::Redeem { .. } => "redeem".to_owned(),
+        Effect::DeleteBlob { .. } => "delete".to_owned(),
+        Effect::FetchBlob { link, blob, .. } => format!("{}: fetch from {}", link.0, blob.from),
+        Effect::LendBlob { connection, .. } => format!("lend over {}", connection.0),
         Effect::Worker(slots::Effect::Release { buffer }) => format!("free {}", buffer.0),
         Effect::Worker(slots::Effect::Start { worker, .. }) => format!("start {}", worker.0),
         Effect::Worker(slots::Effect::Execute { worker, sequence, .. }) => {
@@ -130,6 +136,7 @@ fn describe(effect: &Effect) -> Option<String> {
         }
         Effect::Worker(slots::Effect::Kill { worker }) => format!("kill {}", worker.0),
         Effect::Left => "left".to_owned(),
+        Effect::Warn { words } => format!("warn {words}"),
         _ => return None,
     })
 }
@@ -426,4 +433,206 @@ fn programs_are_numbered_without_gaps_and_named_in_short() {
     let mut bench = Bench::with_client("you");
     let breach = "0: breach: a program's name of 256 bytes; at most 255, close 0";
     assert_eq!(bench.say(CLIENT, 0, define(1, "b".repeat(256))), breach);
+}
+
+// Blobs between nodes.
+
+const NEIGHBOUR: LinkId = LinkId(2);
+
+impl Bench {
+    /// A node that a client has stored a blob at.
+    fn with_blob(client: &str) -> (Self, Hash) {
+        let mut bench = Self::with_client(client);
+        let (hash, refused) = (Hash::of(b"core"), None);
+        let length = 4;
+        bench.handle(vec![Event::BlobStored { link: CLIENT, channel: 9, hash, length, refused }]);
+        (bench, hash)
+    }
+
+    fn lend(&mut self, link: LinkId, hash: Hash, to: &str) -> Option<Permit> {
+        let (channel, lend) = (5, Lend { hash, to: name(to) });
+        self.now = self.now + Span::from_millis(1);
+        let message = Message::Lend(lend);
+        self.node.handle(self.now, Event::Message { link, channel, message });
+        let lent = std::iter::from_fn(|| self.node.poll_effect()).find_map(|effect| match effect {
+            Effect::Send { message: Message::Lent(lent), .. } => Some(lent),
+            _ => None,
+        });
+        lent.expect("every LEND is answered").permit
+    }
+
+    fn ask(&mut self, peer: Peer, hash: Hash, permit: Permit) -> String {
+        let said = self.greet(NEIGHBOUR, peer, Purpose::Fetch { hash, permit });
+        self.handle(vec![Event::Closed { link: NEIGHBOUR }]);
+        said
+    }
+
+    fn fetch(&mut self, from: &str) -> String {
+        let (hash, permit) = (Hash::of(b"core"), Permit([1; 16]));
+        let fetch = Fetch { hash, length: 4, from: name(from), permit };
+        self.say(CLIENT, 5, Message::Fetch(fetch))
+    }
+
+    fn fetched(&mut self, link: Option<LinkId>, failed: Option<String>) -> String {
+        let (hash, channel, length) = (Hash::of(b"core"), 5, 4);
+        self.handle(vec![Event::BlobFetched { link, channel, hash, length, failed }])
+    }
+}
+
+#[test]
+fn a_blob_is_lent_once_to_the_node_that_its_owner_named() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    let forbidden = "2: forbidden, close 2";
+    let wrong = [
+        (Peer::Node(name("c")), hash, permit),
+        (Peer::Client(name("b")), hash, permit),
+        (Peer::Admin(name("b")), hash, permit),
+        (Peer::Stranger, hash, permit),
+        (Peer::Node(name("b")), Hash::of(b"other"), permit),
+        (Peer::Node(name("b")), hash, Permit([0; 16])),
+    ];
+    for (peer, hash, permit) in wrong {
+        let what = format!("{peer:?}");
+        assert_eq!(bench.ask(peer, hash, permit), forbidden, "{what}");
+    }
+    let b = || Peer::Node(name("b"));
+    assert_eq!(bench.ask(b(), hash, permit), "2: welcome, lend over 2");
+    assert_eq!(bench.ask(b(), hash, permit), forbidden, "it was used up");
+}
+
+#[test]
+fn nobody_lends_what_is_not_his() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    bench.greet(OTHER, Peer::Client(name("you")), Purpose::Client);
+    assert_eq!(bench.lend(OTHER, hash, "b"), None);
+    assert_eq!(bench.lend(CLIENT, Hash::of(b"nothing"), "b"), None);
+    // The same name over another link is the same owner.
+    bench.greet(LinkId(3), Peer::Client(name("me")), Purpose::Client);
+    assert!(bench.lend(LinkId(3), hash, "b").is_some());
+}
+
+#[test]
+fn a_permit_ends_with_its_time_and_with_its_owners_link() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    bench.now = bench.now + PERMIT_PATIENCE;
+    assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: forbidden, close 2");
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    bench.handle(vec![Event::Closed { link: CLIENT }]);
+    assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: forbidden, close 2");
+}
+
+#[test]
+fn only_members_are_asked_for_a_blob_and_what_comes_is_the_clients() {
+    let mut bench = Bench::with_client("me");
+    let there = Member { addresses: vec!["10.0.0.1:1".to_owned()], ..member("a") };
+    bench.greet(NEIGHBOUR, Peer::Node(name("a")), Purpose::Node { member: there });
+    assert!(bench.fetch("z").contains("knows no way to node z"), "a stranger");
+    assert!(bench.fetch("me").contains("knows no way to node me"), "itself");
+    assert_eq!(bench.fetch("a"), "0: fetch from a");
+    let have = Message::Have(wire::blob::Have { hash: Hash::of(b"core") });
+    assert_eq!(bench.say(CLIENT, 5, have.clone()), "0: known false");
+    assert!(bench.fetched(Some(CLIENT), None).contains("failed: None"));
+    assert_eq!(bench.say(CLIENT, 5, have.clone()), "0: known true");
+    bench.greet(OTHER, Peer::Client(name("you")), Purpose::Client);
+    assert_eq!(bench.say(OTHER, 5, have), "1: known false");
+}
+
+#[test]
+fn a_blob_whose_client_is_gone_is_not_kept_unless_it_is_somebodys() {
+    let mut bench = Bench::with_client("me");
+    let there = Member { addresses: vec!["10.0.0.1:1".to_owned()], ..member("a") };
+    bench.greet(NEIGHBOUR, Peer::Node(name("a")), Purpose::Node { member: there });
+    assert_eq!(bench.fetch("a"), "0: fetch from a");
+    assert_eq!(bench.fetched(None, None), "delete");
+    let hash = Hash::of(b"core");
+    let stored = |link| Event::BlobStored { link, channel: 9, hash, length: 4, refused: None };
+    bench.handle(vec![stored(CLIENT)]);
+    assert_eq!(bench.fetch("a"), "0: fetch from a");
+    assert_eq!(bench.fetched(None, None), "");
+}
+
+#[test]
+fn fetching_and_lending_have_their_bounds() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    let there = Member { addresses: vec!["10.0.0.1:1".to_owned()], ..member("a") };
+    bench.greet(LinkId(4), Peer::Node(name("a")), Purpose::Node { member: there });
+    for _ in 0..FETCHES_MAX {
+        assert_eq!(bench.fetch("a"), "0: fetch from a");
+    }
+    assert!(bench.fetch("a").contains("being fetched already"));
+    bench.fetched(Some(CLIENT), Some("it hung up".to_owned()));
+    assert_eq!(bench.fetch("a"), "0: fetch from a");
+    for _ in 0..LENDINGS_MAX {
+        let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+        assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: welcome, lend over 2");
+    }
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    assert!(bench.ask(Peer::Node(name("b")), hash, permit).contains("Full"));
+    bench.handle(vec![Event::BlobLent]);
+    let permit = bench.lend(CLIENT, hash, "b").expect("it is mine");
+    assert_eq!(bench.ask(Peer::Node(name("b")), hash, permit), "2: welcome, lend over 2");
+}
+
+// Nodes of one name.
+
+fn at(life: u64, address: &str) -> Member {
+    Member { life, addresses: vec![address.to_owned()], ..member("a") }
+}
+
+fn purpose(member: Member) -> Purpose {
+    Purpose::Node { member }
+}
+
+#[test]
+fn a_second_node_of_one_name_is_refused_while_the_first_is_there() {
+    let mut bench = Bench::new();
+    let first = bench.greet(LinkId(1), Peer::Node(name("a")), purpose(at(1, "10.0.0.1:1")));
+    assert!(first.contains("welcome"), "{first}");
+    let second = bench.greet(LinkId(2), Peer::Node(name("a")), purpose(at(2, "10.0.0.2:1")));
+    assert_eq!(second, "2: forbidden, close 2");
+    bench.handle(vec![Event::Closed { link: LinkId(1) }]);
+    let second = bench.greet(LinkId(2), Peer::Node(name("a")), purpose(at(2, "10.0.0.2:1")));
+    assert!(second.contains("2: welcome"), "{second}");
+}
+
+#[test]
+fn a_node_that_starts_again_where_it_was_takes_the_place_of_its_dead_link() {
+    let mut bench = Bench::new();
+    bench.greet(LinkId(1), Peer::Node(name("a")), purpose(at(1, "10.0.0.1:1")));
+    let again = bench.greet(LinkId(2), Peer::Node(name("a")), purpose(at(2, "10.0.0.1:1")));
+    assert!(again.starts_with("1: forbidden, close 1, 2: welcome"), "{again}");
+    // A link in the other direction of the same start is none too many.
+    let more = bench.greet(LinkId(3), Peer::Node(name("a")), purpose(at(2, "10.0.0.1:1")));
+    assert!(more.starts_with("3: welcome"), "{more}");
+}
+
+#[test]
+fn a_node_that_hears_of_another_with_its_name_says_where() {
+    let mut bench = Bench::new();
+    bench.node.listen_at(vec!["10.0.0.9:1".to_owned()]);
+    bench.greet(LinkId(1), Peer::Node(name("a")), purpose(at(1, "10.0.0.1:1")));
+    let me = Member { addresses: vec!["10.0.0.7:1".to_owned()], life: 9, ..member("me") };
+    let said = bench.say(LinkId(1), 0, Message::Members(News { members: vec![me] }));
+    assert_eq!(
+        said,
+        "warn two nodes call themselves me, one at 10.0.0.9:1 and one at 10.0.0.7:1; stop one of \
+         them, or give it a name of its own with --name"
+    );
+}
+
+#[test]
+fn tasks_whose_library_is_gone_are_given_back_with_the_reason() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    assert_eq!(bench.run(1, Input::Inline), "start 0");
+    bench.run(2, Input::Inline);
+    let absent = Event::LibraryAbsent { worker: WorkerId(0), library: hash };
+    let (exit, stderr) = (Exit::Code(0), String::new());
+    let exited = Event::WorkerExited { worker: WorkerId(0), exit, started: 0, stderr };
+    let said = bench.handle(vec![absent, exited]);
+    assert!(said.starts_with("delete, 0: known false, 0: returned [1, 2]"), "{said}");
+    assert_eq!(bench.node.tally().tasks, 0);
+    let have = Message::Have(wire::blob::Have { hash });
+    assert_eq!(bench.say(CLIENT, 5, have), "0: known false");
 }
