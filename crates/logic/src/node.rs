@@ -7,6 +7,7 @@
 
 mod figures;
 mod tasks;
+mod asked;
 mod streams;
 mod gossip;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use wire::Message;
 use wire::blob::{Known, Put, Stored};
 use wire::hello::{Goodbye, Hello, Purpose, Welcome};
+use wire::job::Log;
 use wire::join::{Join, Joined};
 use wire::limits::{BLOBS_KEPT, LINKS_MAX, PAYLOAD_MAX};
 use wire::member::{Member, State};
@@ -26,7 +28,10 @@ use wire::units::{Span, Time};
 
 use crate::alarms::Alarms;
 use crate::blobs::Blobs;
+use crate::heard::Hearsay;
+use crate::history::History;
 use crate::link::{self, Link, Pass};
+use crate::logs::Logs;
 use crate::members::Members;
 use crate::near::{self, Near};
 use crate::slots::{self, Finished, Load, Slots};
@@ -123,6 +128,12 @@ pub enum Event {
         worker: WorkerId,
         reason: String,
     },
+    /// To its standard error, when it had begun so many tasks.
+    WorkerWrote {
+        worker: WorkerId,
+        started: u64,
+        bytes: Bytes,
+    },
     /// `DATA`, `END` or `WINDOW` of a stream.
     WorkerStream {
         worker: WorkerId,
@@ -140,6 +151,13 @@ pub enum Effect {
         link: LinkId,
         channel: u64,
         message: Message,
+    },
+    /// The same, where the link is not stuffed; otherwise `log_lost` follows.
+    SendLog {
+        link: LinkId,
+        worker: WorkerId,
+        log: Log,
+        bytes: Bytes,
     },
     /// Send a buffer over a bulk connection of the link, then release it.
     SendPayload {
@@ -238,6 +256,9 @@ pub struct Node {
     arrivals: Arrivals,
     streams: Streams,
     near: Near,
+    history: History,
+    heard: Hearsay,
+    logs: Logs,
     leaving: Option<Time>,
     left: bool,
     effects: VecDeque<Effect>,
@@ -258,6 +279,9 @@ impl Node {
             arrivals: Arrivals::default(),
             streams: Streams::default(),
             near: Near::default(),
+            history: History::default(),
+            heard: Hearsay::default(),
+            logs: Logs::default(),
             leaving: None,
             left: false,
             effects: VecDeque::new(),
@@ -311,6 +335,10 @@ impl Node {
             Event::WorkerReady { worker, result } => self.slots.ready(now, worker, result),
             Event::WorkerExited { worker, exit, started, stderr } => {
                 self.slots.exited(now, worker, exit, started, &stderr);
+                self.logs.forget(worker);
+            }
+            Event::WorkerWrote { worker, started, bytes } => {
+                self.worker_wrote(now, worker, started, bytes);
             }
             Event::WorkerPeeked { worker, started, since } => {
                 self.slots.peeked(now, worker, started, since);
@@ -329,7 +357,7 @@ impl Node {
     pub fn settle(&mut self, now: Time) {
         self.slots.settle(now);
         self.gossip(now);
-        let executed = self.drain_slots();
+        let executed = self.drain_slots(now);
         self.place(now, executed);
         if let Some(until) = self.leaving
             && !self.left
@@ -488,6 +516,7 @@ impl Node {
                 self.tokens.insert(token, link);
                 if let Some(owner) = self.owner(link) {
                     *self.owners.entry(owner.clone()).or_default() += 1;
+                    self.history.link_up(link, &owner);
                     self.slots.link_up(link, owner);
                 }
                 if self.leaving.is_some() {
@@ -558,6 +587,7 @@ impl Node {
                     self.owner_left(owner);
                 }
                 self.slots.link_down(link);
+                self.heard.link_down(link);
                 self.streams.forget(link);
                 for buffer in self.arrivals.forget(link) {
                     self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
@@ -605,7 +635,7 @@ impl Node {
             Message::Cancel => {
                 if self.arrivals.cancel(link, channel) {
                     self.slots.pass(link);
-                    self.finished(link, channel, Finished::cancelled());
+                    self.send_done(link, channel, Finished::cancelled());
                 } else {
                     self.slots.cancel(link, channel);
                 }
@@ -622,6 +652,9 @@ impl Node {
                 let report = self.report(now);
                 self.send(link, channel, Message::Status(report));
             }
+            Message::Job(job) => self.hear(now, link, job),
+            Message::WhyAsk(ask) => self.why(now, link, channel, ask.name),
+            Message::JobsAsk => self.jobs(now, link, channel),
             // A client that leaves closes its connection; there is nothing to do before.
             Message::MembersAsk => self.listens(link),
             Message::Goodbye(_) | Message::Members(_) => {}

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use client::{Failure, Output, Why};
+use client::{Failure, Output, TaskName, Why};
 use serde::Serialize;
 
 use super::inputs::{Inputs, Names};
@@ -40,6 +40,7 @@ enum Style {
 /// One task's end, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
+    task: String,
     index: u64,
     input: &'a str,
     node: Option<&'a str>,
@@ -97,6 +98,7 @@ impl Results {
     pub(crate) fn put(
         &mut self,
         index: u64,
+        task: TaskName,
         name: &str,
         result: Result<Output, Failure>,
         aside: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
@@ -109,7 +111,7 @@ impl Results {
                 std::fs::write(&path, &output).map_err(|error| file("write", &path, &error))?;
                 Ok(true)
             }
-            Self::Stdout(ordered) => ordered.put(index, name, result, aside),
+            Self::Stdout(ordered) => ordered.put(index, task, name, result, aside),
         }
     }
 
@@ -125,12 +127,13 @@ impl Ordered {
     fn put(
         &mut self,
         index: u64,
+        task: TaskName,
         name: &str,
         result: Result<Output, Failure>,
         aside: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
     ) -> Result<bool, Complaint> {
         let bytes = match (self.style, &result) {
-            (Style::Json, result) => json(index, name, result),
+            (Style::Json, result) => json(index, task, name, result),
             (_, Err(_)) => Vec::new(),
             (style, Ok(output)) => {
                 let mut bytes = output.to_vec();
@@ -172,7 +175,7 @@ fn judge(written: io::Result<()>) -> Result<bool, Complaint> {
     }
 }
 
-fn json(index: u64, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
+fn json(index: u64, task: TaskName, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
     let ms = |ran: std::time::Duration| (ran.as_secs_f64() * 1e6).round() / 1e3;
     let bytes: Option<&[u8]> = match result {
         Ok(output) => Some(output),
@@ -189,8 +192,8 @@ fn json(index: u64, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
             (failure.node.as_deref(), failure.attempt, failure.ran, Some(reason))
         }
     };
-    let line =
-        Line { index, input, node, attempt, ms: ms(ran), output: text, output_base64, failure };
+    let (task, ms, output) = (task.to_string(), ms(ran), text);
+    let line = Line { task, index, input, node, attempt, ms, output, output_base64, failure };
     let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
     bytes.push(b'\n');
     bytes
