@@ -28,7 +28,7 @@ use wire::join::Joined;
 use wire::limits::{CONTROL_BODY_MAX, CREDITS_MAX, STRANGER_BODY_MAX};
 use wire::member::{Member, State};
 use wire::name::Name;
-use wire::task::{Status, Window};
+use wire::task::{Status, Times, Window};
 use wire::units::{Span, Time};
 use wire::{Message, frame};
 
@@ -210,7 +210,7 @@ impl World {
         };
         let Some(known) = self.workers.get_mut(&worker) else { return };
         let now = self.now;
-        match what % 11 {
+        match what % 12 {
             0 if !known.ready => {
                 known.ready = true;
                 self.node.handle(now, Event::WorkerReady { worker, result: Ok(()) });
@@ -235,7 +235,12 @@ impl World {
                 let since = Time(now.0 - u64::from(detail).min(now.0));
                 self.node.handle(now, Event::WorkerPeeked { worker, started, since });
             }
-            8..=10 => self.stream(worker, what % 11, detail),
+            8..=10 => self.stream(worker, what % 12, detail),
+            11 => {
+                let started = known.finished + u64::from(detail % 4);
+                let bytes = Bytes::from(vec![detail; usize::from(detail) * 1024]);
+                self.node.handle(now, Event::WorkerWrote { worker, started, bytes });
+            }
             7 => {
                 let peak = u64::from(detail) << 20;
                 self.node.handle(now, Event::WorkerMeasured { worker, peak });
@@ -276,7 +281,10 @@ impl World {
             _ => Status::Broken { reason: "a result at NULL".to_owned() },
         };
         let ran = Span(u64::from(detail) * 1000);
-        let finished = Finished { status, ran, output };
+        // Whatever it says of when it began, the node says no nonsense.
+        let began = Span(u64::from(detail).wrapping_mul(0x0101_0101_0101_0101));
+        let times = Times { began, ..Times::default() };
+        let finished = Finished { status, ran, output, times };
         known.last = Some(finished.clone());
         if finished.output == (Payload::Buffer { buffer: BufferId(fresh), length }) {
             self.buffer();
@@ -323,6 +331,13 @@ impl World {
                 let sent = frame::take(&mut output, CONTROL_BODY_MAX);
                 let sent = sent.expect("a node sends no frame that is too long").expect("whole");
                 assert_eq!(wire::decode(sent), Ok((channel, message)));
+            }
+            Effect::SendLog { worker, log, bytes, .. } if bytes.len() % 2 == 0 => {
+                self.node.log_lost(worker, &log, &bytes);
+            }
+            Effect::SendLog { link, log, bytes, .. } => {
+                let message = Message::Log(log, bytes);
+                self.carry_out(Effect::Send { link, channel: 0, message });
             }
             Effect::SendPayload { buffer, .. } => self.release(buffer),
             Effect::Close { link } => self.links[link.0 as usize] = Link::Closed,

@@ -62,12 +62,17 @@ pub(crate) fn host_name() -> Result<Name, Complaint> {
 
 /// Where a node keeps its files.
 pub(crate) fn data_folder(node: &Name) -> PathBuf {
+    state_folder().join(node.as_str())
+}
+
+/// Where everything is that this user's commands keep.
+pub(crate) fn state_folder() -> PathBuf {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let state = match (named("XDG_STATE_HOME"), named("HOME")) {
         (Some(state), _) => PathBuf::from(state),
         (None, home) => Path::new(&home.unwrap_or_else(|| "/".into())).join(".local/state"),
     };
-    state.join("farcall").join(node.as_str())
+    state.join("farcall")
 }
 
 /// Where a node with these files listens for programs of the same user.

@@ -6,28 +6,26 @@
 //!                                                            └──────> failures, grouped at the end
 //! ```
 //!
-//! Standard output carries results and nothing else. Elsewhere: where inputs come from (`inputs`),
-//! what becomes of outputs (`results`), what is said of failures (`failures`).
+//! Standard output carries results and nothing else. Elsewhere: a job from beginning to end
+//! (`errand`), where inputs come from (`inputs`), what becomes of outputs (`results`), what is said of
+//! failures (`failures`).
 
+mod errand;
 mod results;
 mod inputs;
-mod failures;
+pub(crate) mod failures;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::cluster::Nodes;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
+use crate::record::order::Source;
 use crate::values;
-use failures::Failures;
-use inputs::Inputs;
-use results::Results;
+pub(crate) use errand::{Errand, Shown, Terms};
+pub(crate) use inputs::Inputs;
 
 /// Run compute cores: shared libraries, shipped to the nodes that run them
 #[derive(Subcommand)]
@@ -41,7 +39,8 @@ pub(crate) enum Core {
 /// The library is shipped once to each node. Results go to standard output in the order of the
 /// inputs: with one input file exactly as they are; with several, or with lines, each ends in a
 /// newline, which is added where the core left it out. Failures are grouped by reason on standard
-/// error, and the exit status is 1 if there was any. Ctrl-C cancels everywhere.
+/// error, and the exit status is 1 if there was any. Ctrl-C cancels everywhere. A record of the job is
+/// kept, of which `farcall jobs`, `why`, `logs` and `retry` know.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -49,7 +48,8 @@ Examples:
   farcall core run ./libsum.so *.txt --out sums         a result file for each input
   seq 1 1000 | farcall core run ./libsum.so --lines -   a task for each line
   farcall core run ./libsim.so *.in --nodes host-a,host-b --deadline 10s --memory 512M
-  farcall core run ./libsum.so --lines in.txt --json | jq .ms")]
+  farcall core run ./libsum.so --lines in.txt --json | jq .ms
+  farcall core run ./libsum.so *.txt --trace job.json   where the time goes, as a picture")]
 pub(crate) struct Run {
     /// The compute core, a shared library (.so)
     #[arg(value_name = "LIB")]
@@ -77,75 +77,36 @@ pub(crate) struct Run {
     /// Print a JSON object for each task instead of its result
     #[arg(long, conflicts_with = "out")]
     json: bool,
+    /// Show what tasks write to their standard error as it comes, with the task's number before each
+    /// line (`farcall logs` shows it afterwards)
+    #[arg(long)]
+    show_stderr: bool,
+    /// Write a trace of the job, to be opened in https://ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 impl Run {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        // What is wrong here is said before anything is started.
-        let inputs = match &self.lines {
-            Some(file) => Inputs::lines(file)?,
-            None => Inputs::files(self.files)?,
+        let (inputs, source) = match &self.lines {
+            Some(file) => (Inputs::lines(file)?, Source::of_lines(file)),
+            None => (Inputs::files(self.files.clone())?, Source::of_files(&self.files)),
         };
-        let mut results = match &self.out {
-            Some(folder) => Results::in_folder(folder, &inputs)?,
-            None => Results::on_stdout(self.json, inputs.is_single()),
+        let errand = Errand {
+            library: self.library,
+            inputs,
+            source,
+            nodes: self.nodes,
+            terms: Terms { deadline: self.deadline, memory: self.memory, retries: self.retries },
+            shown: Shown {
+                out: self.out,
+                json: self.json,
+                stderr: self.show_stderr,
+                trace: self.trace,
+            },
+            again: None,
         };
-        std::fs::File::open(&self.library)
-            .map_err(|error| crate::errors::file("read", &self.library, &error))?;
-        let cluster = self.nodes.connect()?;
-        let interrupt = Interrupt::watch(&cluster).context("cannot watch for Ctrl-C")?;
-        let mut core = cluster.core(&self.library)?;
-        if let Some(deadline) = self.deadline {
-            core = core.deadline(deadline);
-        }
-        if let Some(memory) = self.memory {
-            core = core.memory(memory);
-        }
-        if let Some(retries) = self.retries {
-            core = core.retries(retries);
-        }
-
-        let names = inputs.names();
-        let trouble = inputs.trouble();
-        let progress = Progress::new("tasks", inputs.total());
-        let stop = interrupt.flag();
-        let inputs = inputs.take_while(move |_| !stop.load(Ordering::SeqCst));
-        let mut failures = Failures::default();
-        for (index, result) in core.map_unordered(inputs) {
-            if interrupt.is_set() {
-                break;
-            }
-            let name = names.of(index);
-            if let Err(failure) = &result {
-                failures.add(index, &name, failure);
-            }
-            // A reader that is gone wants no more results: what runs is cancelled, not complained of.
-            if !results.put(index, &name, result, |print| progress.aside(print))? {
-                return Ok(ExitCode::FAILURE);
-            }
-            progress.one_more();
-            tell_losses(&cluster, &progress);
-        }
-        tell_losses(&cluster, &progress);
-        progress.finish();
-        if interrupt.is_set() {
-            return Ok(Interrupt::status());
-        }
-        results.finish()?;
-        if let Some(error) = trouble.take() {
-            return Err(error.into());
-        }
-        failures.report(names.noun());
-        Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-/// Who waits for results is told when a node is lost, not only when that costs a task.
-fn tell_losses(cluster: &client::Cluster, progress: &Progress) {
-    for loss in cluster.losses() {
-        let client::Loss { node, address, why } = loss;
-        let words = format!("node {node} at {address} was lost: {why}");
-        progress.aside(|| eprint!("{}", crate::errors::warning(&crate::codes::E0222, &words)));
+        errand.run()
     }
 }
 

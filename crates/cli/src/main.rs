@@ -4,6 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod retry;
+mod why;
+mod logs;
+mod jobs;
 mod core;
 mod doctor;
 mod node;
@@ -14,6 +18,7 @@ mod completions;
 mod man;
 mod worker;
 mod cluster;
+mod record;
 mod config;
 mod interrupt;
 mod progress;
@@ -40,6 +45,8 @@ Examples:
   farcall core run ./libsum.so a.txt b.txt      a task for each file
   farcall node                                  offer this machine's cores
   farcall status --nodes host-a                 what the cluster is doing
+  farcall jobs                                  your jobs, those that ended and those that run
+  farcall why k3f9qx2.17                        why a task waits, failed or took so long
   farcall doctor                                what this host can do, and what it cannot
   farcall explain E0201                         more about an error";
 
@@ -52,6 +59,10 @@ enum Command {
     #[command(subcommand)]
     Auth(auth::Auth),
     Status(status::Status),
+    Jobs(jobs::Jobs),
+    Why(why::Why),
+    Logs(logs::Logs),
+    Retry(retry::Retry),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Completions(completions::Completions),
@@ -70,6 +81,10 @@ fn main() -> ExitCode {
         Command::Node(node) => node.run(),
         Command::Auth(auth) => auth.run(),
         Command::Status(status) => status.run(),
+        Command::Jobs(jobs) => jobs.run(),
+        Command::Why(why) => why.run(),
+        Command::Logs(logs) => logs.run(),
+        Command::Retry(retry) => retry.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Explain(explain) => explain.run(),
         Command::Man(man) => man.run::<Farcall>(),

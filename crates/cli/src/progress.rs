@@ -51,6 +51,12 @@ impl Progress {
         self.0.suspend(print)
     }
 
+    /// Prints on standard error while the bar is away; for another thread.
+    pub(crate) fn printer(&self) -> impl Fn(&str) + Send + 'static {
+        let bar = self.0.clone();
+        move |text| bar.suspend(|| eprint!("{text}"))
+    }
+
     pub(crate) fn finish(self) {
         self.0.finish_and_clear();
     }

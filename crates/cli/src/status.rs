@@ -53,7 +53,7 @@ impl Status {
 }
 
 /// The Unix socket of a node of this user on this machine.
-fn own_node() -> anyhow::Result<String> {
+pub(crate) fn own_node() -> anyhow::Result<String> {
     let sockets = crate::config::own_sockets();
     let alive = |path: &&PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
     match sockets.iter().find(alive) {
@@ -127,7 +127,7 @@ fn in_tables(nodes: &[NodeStatus]) -> String {
     text
 }
 
-fn table(titles: &[&str], numbers: std::ops::Range<usize>) -> Table {
+pub(crate) fn table(titles: &[&str], numbers: std::ops::Range<usize>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(titles.iter().copied());
     for column in table.column_iter_mut() {
@@ -141,12 +141,12 @@ fn table(titles: &[&str], numbers: std::ops::Range<usize>) -> Table {
     table
 }
 
-fn row<const N: usize>(table: &mut Table, cells: [&str; N]) {
+pub(crate) fn row<const N: usize>(table: &mut Table, cells: [&str; N]) {
     table.add_row(cells.map(tame_line));
 }
 
 /// Without the blanks at the ends of lines.
-fn trimmed(text: &str) -> String {
+pub(crate) fn trimmed(text: &str) -> String {
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 

@@ -62,6 +62,16 @@ pub(crate) fn spell(span: Duration) -> String {
     }
 }
 
+/// `17 µs`, `4.2 ms`, `1.30 s`, `4 min 05 s`.
+pub(crate) fn fine(span: Duration) -> String {
+    match span.as_nanos() {
+        nanos if nanos < 1_000_000 => format!("{} µs", nanos / 1000),
+        nanos if nanos < 1_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
+        nanos if nanos < 60_000_000_000 => format!("{:.2} s", nanos as f64 / 1e9),
+        _ => spell(span),
+    }
+}
+
 /// `17 B`, `16.2 KiB`, `64.0 MiB`.
 pub(crate) fn spell_size(bytes: u64) -> String {
     let (mut amount, mut unit) = (bytes as f64, "B");

@@ -28,10 +28,10 @@ use wire::limits::{
     BULKS_MAX, CONTROL_BODY_MAX, HEARTBEAT, STRANGER_BODY_MAX, STRANGER_PATIENCE, STRANGERS_MAX,
 };
 use wire::member::{Member, State};
-use wire::name::Hash;
+use wire::name::{Hash, TaskName};
 use wire::task::{
     Credit, Define, Done, DoneHead, Input, Output, PayloadHead, Program, Returned, Run, RunHead,
-    Status, TakeBack,
+    Status, TakeBack, Times,
 };
 use wire::units::Span;
 
@@ -144,7 +144,8 @@ fn a_link_has_a_bounded_number_of_bulk_connections() {
 }
 
 fn run(input: Input) -> Message {
-    let head = RunHead { program: 0, attempt: 1, deadline: Span(0), input };
+    let name = TaskName::default();
+    let head = RunHead { program: 0, attempt: 1, deadline: Span(0), input, name };
     Message::Run(Run { head, inline: b""[..].into() })
 }
 
@@ -278,7 +279,7 @@ fn define(number: u32) -> Message {
 
 fn done() -> Message {
     let (status, output) = (Status::Finished { code: 0 }, Output::Inline);
-    let head = DoneHead { status, ran: Span(0), output };
+    let head = DoneHead { status, ran: Span(0), output, times: Times::default() };
     Message::Done(Done { head, inline: b"forged"[..].into() })
 }
 

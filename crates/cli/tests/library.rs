@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use client::{Cluster, Core, Local, Why};
+use client::{Cluster, Core, Entry, Local, Place, TaskName, Trace, Why};
 use support::Machine;
 
 const SPECIMEN: &str = "misbehaving/specimen.c";
@@ -172,4 +172,48 @@ fn cores_of_each_language_run() {
     let rust = machine.rust_core("primes");
     let core = cluster.core(rust).expect("a library that was just built");
     assert_eq!(&core.run("0 100").expect("an example works")[..], b"25");
+}
+
+#[test]
+fn a_journal_tells_of_every_attempt_and_of_what_was_written() {
+    let Bench { cluster, core, _machine } = bench(Local::new());
+    let mut journal = cluster.journal();
+    let mut trace = Trace::new(Vec::new()).expect("memory takes everything");
+    let core = core.job("an evening").retries(1);
+    let handles: Vec<_> =
+        ["echo a", "stderr oops", "crash"].map(|input| core.submit(input)).into_iter().collect();
+    let names: Vec<TaskName> = handles.iter().map(client::Handle::name).collect();
+    let ends: Vec<_> = handles.into_iter().map(client::Handle::join).collect();
+    assert_eq!(ends[2].as_ref().expect_err("it crashed").task, names[2]);
+    assert!(
+        names.iter().zip(1..).all(|(name, task)| (name.job, name.task) == (core.job_id(), task))
+    );
+
+    let (mut ended, mut wrote) = (Vec::new(), Vec::new());
+    for entry in journal.take() {
+        trace.add(&entry).expect("memory takes everything");
+        match entry {
+            Entry::Ended(end) => ended.push((end.task.task, end.attempt, end.again, end.times)),
+            Entry::Wrote(piece) => wrote.push((piece.task.task, piece.bytes)),
+            other => panic!("{other:?}"),
+        }
+    }
+    ended.sort_unstable_by_key(|end| (end.0, end.1));
+    let kinds: Vec<_> = ended.iter().map(|end| (end.0, end.1, end.2)).collect();
+    assert_eq!(kinds, [(1, 1, false), (2, 1, false), (3, 1, true), (3, 2, false)]);
+    assert!(
+        ended.iter().all(|(.., times)| times.transfer + times.waited + times.ran <= times.away)
+    );
+    assert_eq!(wrote, [(2, bytes::Bytes::from_static(b"oops\n"))]);
+    trace.finish().expect("memory takes everything");
+
+    // The node remembers as well.
+    let told = cluster.why(names[2], Duration::from_secs(10));
+    assert!(matches!(told[0].ended[0].failure, Some(Why::Signal { signal: 11, .. })), "{told:?}");
+    assert_eq!((told[0].place, told[0].ended.len()), (Place::Absent, 2));
+    let id = core.job_id();
+    drop(core);
+    let jobs = cluster.jobs(Duration::from_secs(10));
+    let job = jobs.iter().find(|job| job.id == id).expect("it was told of when it was over");
+    assert_eq!((&*job.name, job.done, job.failed, job.state()), ("an evening", 2, 1, "ended"));
 }

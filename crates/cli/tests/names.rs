@@ -21,7 +21,7 @@ use wire::Message;
 use wire::blob::{Permit, Put};
 use wire::hello::{Hello, Purpose, VERSION};
 use wire::limits::PROGRAM_NAME_MAX;
-use wire::name::{Hash, Name};
+use wire::name::{Hash, Name, TaskName};
 use wire::task::{Define, Input, Program, Run, RunHead};
 use wire::units::Span;
 
@@ -185,7 +185,8 @@ fn a_programs_name_is_shown_tamely_and_opens_nothing() {
         let program = Program::Core { library: hash, name };
         let number = number as u32;
         raw.put_message(0, &Message::Define(Define { number, program, memory: 0 }));
-        let head = RunHead { program: number, attempt: 1, deadline: Span(0), input: Input::Inline };
+        let (name, input) = (TaskName::default(), Input::Inline);
+        let head = RunHead { program: number, attempt: 1, deadline: Span(0), input, name };
         let inline = Bytes::from_static(b"noop");
         raw.put_message(100 + u64::from(number), &Message::Run(Run { head, inline }));
         raw.find(|message| matches!(message, Message::Done(_)).then_some(()));

@@ -1,5 +1,6 @@
 //! A client's view of a cluster.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
@@ -8,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use transport::{Authority, Credentials, DialTls, Role};
-use wire::name::{Hash, Name};
+use wire::name::{Hash, Name, TaskName};
 use wire::task::Program;
 
 use crate::driver::{Owner, Shared, State};
 use crate::embedded::Embedded;
 use crate::nodes::Target;
-use crate::{Core, Error, Loss, NodeStatus};
+use crate::{Core, Error, JobReport, Journal, Loss, NodeStatus, TaskReport};
 
 /// The port of a node that is named without one.
 const PORT: u16 = 4114;
@@ -126,6 +127,53 @@ impl Cluster {
     /// order was not lost.
     pub fn losses(&self) -> Vec<Loss> {
         self.shared().state().nodes.losses.drain(..).collect()
+    }
+
+    /// Asks every node what it knows of a task. Nodes that know nothing, and those that do not answer
+    /// in time, are left out. One is told of one's own tasks; an admin of all.
+    pub fn why(&self, task: TaskName, timeout: Duration) -> Vec<TaskReport> {
+        let until = Some(Instant::now() + timeout);
+        self.shared().wait_for(until, |s| s.nodes.are_settled().then_some(()));
+        self.shared().submit(|state| state.nodes.ask_why(task));
+        self.shared().wait_for(until, |s| s.nodes.know_why().then_some(()));
+        let answers = self.shared().state().nodes.whys();
+        let answers = answers.into_iter().filter(|(_, why)| why.name == task);
+        let reports = answers.map(|(node, why)| TaskReport::new(node, why));
+        reports.filter(|report| !report.is_blank()).collect()
+    }
+
+    /// Asks every node of which jobs it has heard: those that run, and those that ended lately. One
+    /// is told of one's own jobs; an admin of all.
+    pub fn jobs(&self, timeout: Duration) -> Vec<JobReport> {
+        let until = Some(Instant::now() + timeout);
+        self.shared().wait_for(until, |s| s.nodes.are_settled().then_some(()));
+        self.shared().submit(|state| state.nodes.ask_jobs());
+        self.shared().wait_for(until, |s| s.nodes.know_jobs().then_some(()));
+        let answers = self.shared().state().nodes.jobs();
+        let heard = answers.into_iter().flat_map(|jobs| jobs.jobs).map(JobReport::from);
+        let mut latest: BTreeMap<_, JobReport> = BTreeMap::new();
+        for report in heard {
+            // Several nodes are told of each: the latest word counts, and who still has the client.
+            let key = (report.id, report.owner.clone());
+            let known = latest.entry(key).or_insert_with(|| report.clone());
+            if (report.attached, known.ago) > (known.attached, report.ago) {
+                *known = report;
+            }
+        }
+        let mut reports: Vec<JobReport> = latest.into_values().collect();
+        reports.sort_by_key(|report| report.ago);
+        reports
+    }
+
+    /// Keeps what happens to tasks from now on, for whoever reads the journal. There is one at a
+    /// time.
+    pub fn journal(&self) -> Journal {
+        Journal::begin(self.owner.clone())
+    }
+
+    /// Where the nodes are reached, as [`Cluster::connect`] takes it.
+    pub fn addresses(&self) -> Vec<String> {
+        self.shared().state().nodes.addresses()
     }
 
     /// Cancels every task that was submitted through this cluster or a clone of it.

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use logic::Payload;
-use logic::dispatch::{ProgramId, Terms};
+use logic::dispatch::{JobKey, ProgramId, TaskId, Terms};
+use wire::name::JobId;
 use wire::task::Program;
-use wire::units::Span;
+use wire::units::{Span, Time};
 
-use crate::driver::Owner;
+use crate::driver::{Owner, State, now};
+use crate::job::Job;
 use crate::tickets::{GroupId, TicketId};
 use crate::{Failure, Handle, Output};
 
@@ -28,6 +30,7 @@ use crate::{Failure, Handle, Output};
 #[derive(Clone)]
 pub struct Core {
     shared: Arc<Owner>,
+    job: Arc<Job>,
     program: Program,
     id: ProgramId,
     memory: u64,
@@ -38,7 +41,8 @@ impl Core {
     pub(crate) fn new(shared: Arc<Owner>, program: Program) -> Self {
         let id = declare(&shared, &program, 0);
         let terms = Terms { deadline: Span(0), retries: 2 };
-        Self { shared, program, id, memory: 0, terms }
+        let job = Job::open(shared.clone(), program.name());
+        Self { shared, job, program, id, memory: 0, terms }
     }
 
     pub(crate) fn id(&self) -> ProgramId {
@@ -51,6 +55,23 @@ impl Core {
 
     pub(crate) fn shared(&self) -> &Arc<Owner> {
         &self.shared
+    }
+
+    /// The job that this core's tasks belong to. Making a core begins one, and all its clones share
+    /// it; [`Core::job`] begins another.
+    pub fn job_id(&self) -> JobId {
+        self.job.id
+    }
+
+    /// The same core for a job of its own, with a name for people.
+    #[must_use]
+    pub fn job(mut self, name: &str) -> Self {
+        self.job = Job::open(self.shared.clone(), name);
+        self
+    }
+
+    pub(crate) fn job_key(&self) -> JobKey {
+        self.job.key
     }
 
     /// Tasks may run so long, each attempt anew; one that runs longer is killed. The default is no
@@ -85,17 +106,18 @@ impl Core {
     /// Starts one task.
     pub fn submit(&self, input: impl Into<Bytes>) -> Handle {
         let input = input.into();
-        let ticket = self.shared.submit(|state| {
-            let task = state.dispatch.submit(self.id, Payload::Inline(input), self.terms);
-            state.tickets.issue(task)
+        let (ticket, name) = self.shared.submit(|state| {
+            let task = self.submit_one(state, now(), input);
+            (state.tickets.issue(task), state.dispatch.name_of(task))
         });
-        Handle::new(self.shared.clone(), ticket)
+        Handle::new(self.shared.clone(), ticket, name.unwrap_or_default())
     }
 
     pub(crate) fn submit_all(&self, inputs: Vec<Bytes>) -> Vec<TicketId> {
         self.shared.submit(|state| {
+            let now = now();
             let submit = |input| {
-                let task = state.dispatch.submit(self.id, Payload::Inline(input), self.terms);
+                let task = self.submit_one(state, now, input);
                 state.tickets.issue(task)
             };
             inputs.into_iter().map(submit).collect()
@@ -104,11 +126,16 @@ impl Core {
 
     pub(crate) fn submit_group(&self, inputs: Vec<Bytes>, group: GroupId, first: u64) {
         self.shared.submit(|state| {
+            let now = now();
             for (label, input) in (first..).zip(inputs) {
-                let task = state.dispatch.submit(self.id, Payload::Inline(input), self.terms);
+                let task = self.submit_one(state, now, input);
                 state.tickets.issue_in(task, group, label);
             }
         });
+    }
+
+    fn submit_one(&self, state: &mut State, now: Time, input: Bytes) -> TaskId {
+        state.dispatch.submit(now, self.job.key, self.id, Payload::Inline(input), self.terms)
     }
 }
 

@@ -28,6 +28,7 @@ use wire::units::Time;
 
 use crate::Error;
 use crate::embedded::Embedded;
+use crate::entries::Pages;
 use crate::nodes::{Nodes, Target};
 use crate::outcome::settle;
 use crate::tickets::{GroupId, TicketId, Tickets};
@@ -93,6 +94,8 @@ pub(crate) struct State {
     /// When a caller last asked for something.
     used: Time,
     closed: bool,
+    /// What happened and nobody has read yet, if anybody wants to.
+    pub(crate) pages: Option<Pages>,
     /// Nodes on this machine that end with the cluster.
     local: Option<Embedded>,
 }
@@ -137,6 +140,7 @@ impl Shared {
             used: Time(0),
             gather: Gather::default(),
             closed: false,
+            pages: None,
             local,
         };
         let shared = Arc::new(Self {
@@ -415,15 +419,35 @@ impl State {
             while let Some(effect) = self.dispatch.poll_effect() {
                 match effect {
                     Effect::Ended { task, outcome } => {
+                        if let Some(pages) = &mut self.pages {
+                            pages.ended(now, &outcome, false);
+                        }
                         woken.extend(self.tickets.ended(task, settle(outcome)));
+                    }
+                    Effect::Retried { outcome } => {
+                        if let Some(pages) = &mut self.pages {
+                            pages.ended(now, &outcome, true);
+                        }
                     }
                     effect => self.nodes.carry_out(now, effect),
                 }
             }
+            self.keep_logs();
             // A link that fails at writing gives its tasks back, which has effects of its own.
             self.nodes.flush(now, &mut self.dispatch);
             if self.dispatch.is_settled() {
                 return;
+            }
+        }
+    }
+}
+
+impl State {
+    /// What tasks have written to their standard error goes to whoever wants it.
+    fn keep_logs(&mut self) {
+        for (node, log, bytes) in self.nodes.logs.drain(..) {
+            if let Some(pages) = &mut self.pages {
+                pages.wrote(log, node.map(Arc::new), bytes);
             }
         }
     }

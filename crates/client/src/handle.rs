@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use wire::name::TaskName;
+
 use crate::driver::Owner;
 use crate::tickets::TicketId;
 use crate::{Failure, Output};
@@ -18,11 +20,18 @@ pub struct Handle {
     shared: Arc<Owner>,
     /// `None` once the result was taken.
     ticket: Option<TicketId>,
+    name: TaskName,
 }
 
 impl Handle {
-    pub(crate) fn new(shared: Arc<Owner>, ticket: TicketId) -> Self {
-        Self { shared, ticket: Some(ticket) }
+    pub(crate) fn new(shared: Arc<Owner>, ticket: TicketId, name: TaskName) -> Self {
+        Self { shared, ticket: Some(ticket), name }
+    }
+
+    /// What the task is called in the whole cluster, as `JOB.TASK`: what [`crate::Cluster::why`] and
+    /// `farcall why` ask for.
+    pub fn name(&self) -> TaskName {
+        self.name
     }
 
     /// Waits for the result.

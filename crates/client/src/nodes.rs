@@ -14,11 +14,12 @@ use transport::{Connection, DialTls, ReadOutcome, Watched};
 use wire::Message;
 use wire::blob::Put;
 use wire::hello::{Goodbye, Hello, Purpose};
+use wire::job::{Jobs, Log, Why, WhyAsk};
 use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX, STRANGER_PATIENCE};
 use wire::member::{Member, State as MemberState};
-use wire::name::{Hash, Name};
+use wire::name::{Hash, Name, TaskName};
 use wire::status::Report;
-use wire::task::{Input, Output, Run, RunHead, Status};
+use wire::task::{Input, Output, Run, RunHead, Status, Times};
 use wire::units::{Span, Time};
 
 use crate::status::{Loss, NodeReport, NodeStatus};
@@ -70,6 +71,8 @@ struct Node {
     trouble: Option<String>,
     /// What it said when it was asked.
     report: Option<Report>,
+    why: Option<Why>,
+    jobs: Option<Jobs>,
     /// What bulk connections name the link by.
     token: u64,
     bulks: [Option<Bulk>; BULKS],
@@ -132,7 +135,7 @@ impl Line {
 
 /// Half of a large result.
 enum Half {
-    Head { status: Status, ran: Span, length: u64 },
+    Head { status: Status, ran: Span, times: Times, length: u64 },
     Bytes(Bytes),
 }
 
@@ -171,6 +174,8 @@ pub(crate) struct Nodes {
     pub(crate) uploaded: u64,
     /// Nodes that were lost, until somebody asks.
     pub(crate) losses: VecDeque<Loss>,
+    /// What tasks have written to their standard error: by which node, and what.
+    pub(crate) logs: Vec<(Option<Name>, Log, Bytes)>,
     dirty: Vec<usize>,
     unread: VecDeque<usize>,
 }
@@ -193,6 +198,7 @@ impl Nodes {
             streams: Streams::default(),
             uploaded: 0,
             losses: VecDeque::new(),
+            logs: Vec::new(),
             dirty: Vec::new(),
             unread: VecDeque::new(),
         }
@@ -214,6 +220,8 @@ impl Nodes {
             pause: PAUSE,
             trouble: None,
             report: None,
+            why: None,
+            jobs: None,
             token: 0,
             bulks: [const { None }; BULKS],
             is_there: false,
@@ -269,6 +277,54 @@ impl Nodes {
             Life::Linked(_, link) => node.report.is_some() || !link.is_up(),
             Life::Away { .. } | Life::Dialling(..) | Life::Gone => true,
         })
+    }
+
+    /// Asks those that are up about a task, and about jobs.
+    pub(crate) fn ask_why(&mut self, name: TaskName) {
+        self.nodes.iter_mut().for_each(|node| node.why = None);
+        self.ask(&Message::WhyAsk(WhyAsk { name }));
+    }
+
+    pub(crate) fn ask_jobs(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.jobs = None);
+        self.ask(&Message::JobsAsk);
+    }
+
+    fn ask(&mut self, question: &Message) {
+        for at in 0..self.nodes.len() {
+            if self.is_up(at) {
+                self.send(LinkId(at as u32), 0, question);
+            }
+        }
+    }
+
+    fn is_up(&self, at: usize) -> bool {
+        matches!(&self.nodes[at].life, Life::Linked(_, link) if link.is_up())
+    }
+
+    /// Everybody who is up has said what he knows of the task.
+    pub(crate) fn know_why(&self) -> bool {
+        (0..self.nodes.len()).all(|at| self.nodes[at].why.is_some() || !self.is_up(at))
+    }
+
+    pub(crate) fn know_jobs(&self) -> bool {
+        (0..self.nodes.len()).all(|at| self.nodes[at].jobs.is_some() || !self.is_up(at))
+    }
+
+    /// What was answered, with the nodes' names.
+    pub(crate) fn whys(&mut self) -> Vec<(String, Why)> {
+        let answer = |node: &mut Node| Some((node.name.as_ref()?.to_string(), node.why.take()?));
+        self.nodes.iter_mut().filter_map(answer).collect()
+    }
+
+    pub(crate) fn jobs(&mut self) -> Vec<Jobs> {
+        self.nodes.iter_mut().filter_map(|node| node.jobs.take()).collect()
+    }
+
+    /// Where nodes are reached.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let there = self.nodes.iter().filter(|node| !matches!(node.life, Life::Gone));
+        there.map(|node| node.target.to_string()).collect()
     }
 
     pub(crate) fn statuses(&self) -> Vec<NodeStatus> {
@@ -509,23 +565,25 @@ impl Nodes {
                 if !link.is_up() {
                     break Err("a result before the greeting".to_owned());
                 }
-                let (status, ran) = (done.head.status, done.head.ran);
+                let (status, ran, times) = (done.head.status, done.head.ran, done.head.times);
                 match done.head.output {
                     Output::Inline => {
                         let output = Payload::Inline(done.inline);
-                        let done = Event::Done { link: link_id, channel, status, ran, output };
+                        let link = link_id;
+                        let done = Event::Done { link, channel, status, ran, output, times };
                         dispatch.handle(now, done);
                     }
                     Output::Bulk(length) => {
                         self.dial_bulk(now, Line { at, which: 0 });
-                        let half = Half::Head { status, ran, length };
+                        let half = Half::Head { status, ran, times, length };
                         if let Err(trouble) = self.join_halves(now, at, channel, half, dispatch) {
                             break Err(trouble);
                         }
                     }
                     Output::Stream => {
                         let output = Payload::Inline(Bytes::new());
-                        let done = Event::Done { link: link_id, channel, status, ran, output };
+                        let link = link_id;
+                        let done = Event::Done { link, channel, status, ran, output, times };
                         dispatch.handle(now, done);
                     }
                 }
@@ -558,6 +616,11 @@ impl Nodes {
             }
             Message::Members(news) => self.learn(now, news.members),
             Message::Status(report) => self.nodes[at].report = Some(report),
+            Message::Why(why) => self.nodes[at].why = Some(*why),
+            Message::Jobs(jobs) => self.nodes[at].jobs = Some(jobs),
+            Message::Log(log, bytes) => {
+                self.logs.push((self.nodes[at].name.clone(), log, bytes));
+            }
             Message::Goodbye(Goodbye::Leaving) => {
                 self.nodes[at].is_there = false;
                 dispatch.handle(now, Event::NodeLeaving { link });
@@ -656,11 +719,12 @@ impl Nodes {
     /// Carries out one effect of the dispatcher (`Ended` is the tickets').
     pub(crate) fn carry_out(&mut self, now: Time, effect: Effect) {
         match effect {
-            Effect::Run { link, channel, program, attempt, deadline, input } => {
+            Effect::Run { link, channel, program, attempt, deadline, input, name } => {
                 let bytes = match input {
                     Payload::Inline(bytes) => bytes,
                     Payload::Stream => {
-                        let head = RunHead { program, attempt, deadline, input: Input::Stream };
+                        let input = Input::Stream;
+                        let head = RunHead { program, attempt, deadline, input, name };
                         let inline = Bytes::new();
                         self.send(link, channel, &Message::Run(Run { head, inline }));
                         for message in self.streams.began(link, channel) {
@@ -677,7 +741,7 @@ impl Nodes {
                     self.send_payload(now, link, channel, bytes);
                     (input, Bytes::new())
                 };
-                let head = RunHead { program, attempt, deadline, input };
+                let head = RunHead { program, attempt, deadline, input, name };
                 self.send(link, channel, &Message::Run(Run { head, inline }));
             }
             Effect::Send { link, channel, message } => self.send(link, channel, &message),
@@ -693,7 +757,7 @@ impl Nodes {
                 };
                 self.send(link, channel, &Message::Put(Put { hash, length }, inline));
             }
-            Effect::Ended { .. } => unreachable!("the driver keeps these"),
+            Effect::Ended { .. } | Effect::Retried { .. } => unreachable!("the driver keeps these"),
         }
     }
 
@@ -796,14 +860,14 @@ impl Nodes {
         dispatch: &mut Dispatch,
     ) -> Result<(), String> {
         let halves = &mut self.nodes[at].halves;
-        let (status, ran, length, bytes) = match (halves.remove(&channel), half) {
+        let (status, ran, times, length, bytes) = match (halves.remove(&channel), half) {
             (None, half) => {
                 halves.insert(channel, half);
                 return Ok(());
             }
-            (Some(Half::Head { status, ran, length }), Half::Bytes(bytes))
-            | (Some(Half::Bytes(bytes)), Half::Head { status, ran, length }) => {
-                (status, ran, length, bytes)
+            (Some(Half::Head { status, ran, times, length }), Half::Bytes(bytes))
+            | (Some(Half::Bytes(bytes)), Half::Head { status, ran, times, length }) => {
+                (status, ran, times, length, bytes)
             }
             (Some(_), _) => return Err("two results of one task".to_owned()),
         };
@@ -811,7 +875,7 @@ impl Nodes {
             return Err("a result of another length than announced".to_owned());
         }
         let (link, output) = (LinkId(at as u32), Payload::Inline(bytes));
-        dispatch.handle(now, Event::Done { link, channel, status, ran, output });
+        dispatch.handle(now, Event::Done { link, channel, status, ran, output, times });
         Ok(())
     }
 

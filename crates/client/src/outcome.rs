@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use logic::Payload;
 use logic::dispatch::{End, Outcome};
-use wire::name::Name;
+use wire::name::{Name, TaskName};
 use wire::task::Status;
 
 /// What a task returned. Derefs to its bytes.
@@ -66,6 +66,8 @@ pub struct Failure {
     pub attempt: u32,
     /// Time in the worker.
     pub ran: Duration,
+    /// The task's name, as `JOB.TASK`: what `farcall why` asks for.
+    pub task: TaskName,
 }
 
 /// Why a task failed.
@@ -200,7 +202,7 @@ impl std::error::Error for Failure {}
 
 /// Puts an outcome in the caller's terms. `bytes` is the output's, wherever it lay.
 pub(crate) fn settle(outcome: Outcome) -> Result<Output, Box<Failure>> {
-    let Outcome { end, attempt, node, ran } = outcome;
+    let Outcome { end, attempt, node, ran, name: task, spent: _ } = outcome;
     let ran = Duration::from(ran);
     let why = match end {
         End::Status { status: Status::Finished { code: 0 }, output: Payload::Inline(bytes) } => {
@@ -210,7 +212,17 @@ pub(crate) fn settle(outcome: Outcome) -> Result<Output, Box<Failure>> {
         End::NodeLost => Why::NodeLost,
         End::NoNode => Why::NoNode,
     };
-    Err(Box::new(Failure { why, node: node.map(|name| name.to_string()), attempt, ran }))
+    Err(Box::new(Failure { why, node: node.map(|name| name.to_string()), attempt, ran, task }))
+}
+
+/// Why an attempt failed, if it did.
+pub(crate) fn failure(end: &End) -> Option<Why> {
+    match end {
+        End::Status { status, .. } if status.is_success() => None,
+        End::Status { status, output } => Some(why(status.clone(), output.clone())),
+        End::NodeLost => Some(Why::NodeLost),
+        End::NoNode => Some(Why::NoNode),
+    }
 }
 
 fn why(status: Status, output: Payload) -> Why {

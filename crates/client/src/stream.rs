@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use logic::Payload;
-use logic::dispatch::{ProgramId, Terms};
+use logic::dispatch::{JobKey, ProgramId, Terms};
 use wire::Message;
 use wire::limits::{STREAM_CHUNK_MAX, STREAM_WINDOW};
 use wire::task::Window;
 
 use crate::Core;
-use crate::driver::{Owner, State};
+use crate::driver::{Owner, State, now};
 use crate::streams::StreamId;
 use crate::tickets::{TicketId, Tickets};
 use crate::{Failure, Output};
@@ -25,7 +25,8 @@ impl Core {
     /// Opens a task as a pair of streams: write its input, read its output, then ask how it ended.
     /// It is tried once only, since nobody keeps what went by.
     pub fn open(&self) -> Stream {
-        Stream::open(self.shared().clone(), self.id(), Terms { retries: 0, ..self.terms() })
+        let terms = Terms { retries: 0, ..self.terms() };
+        Stream::open(self.shared().clone(), self.job_key(), self.id(), terms)
     }
 }
 
@@ -42,9 +43,9 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn open(shared: Arc<Owner>, program: ProgramId, terms: Terms) -> Self {
+    pub(crate) fn open(shared: Arc<Owner>, job: JobKey, program: ProgramId, terms: Terms) -> Self {
         let (id, ticket) = shared.submit(|state| {
-            let task = state.dispatch.submit(program, Payload::Stream, terms);
+            let task = state.dispatch.submit(now(), job, program, Payload::Stream, terms);
             (state.nodes.streams.open(task), state.tickets.issue(task))
         });
         Self { shared, id, ticket: Some(ticket) }

@@ -16,6 +16,7 @@
 //! Elsewhere: connections and payloads (`client`), the node's half (`slots`).
 
 mod passing;
+mod jobs;
 mod nodes;
 mod seats;
 mod spread;
@@ -27,11 +28,13 @@ use slab::Slab;
 use wire::Message;
 use wire::blob::Have;
 use wire::limits::{ATTEMPTS_MAX, PASS_ON_MIN, POISON_KILLS, PROGRAMS_MAX};
-use wire::name::{Hash, Name};
-use wire::task::{Define, Program, Status, TakeBack};
+use wire::name::{Hash, Name, TaskName};
+use wire::task::{Define, Program, Status, TakeBack, Times};
 use wire::units::{Span, Time};
 
 use crate::{LinkId, Payload};
+pub use jobs::{JobKey, Spent};
+use jobs::{Jobs, Passage};
 use nodes::{Node, Offer, Stage, Standing};
 use spread::Spread;
 
@@ -85,6 +88,7 @@ pub enum Event {
         status: Status,
         ran: Span,
         output: Payload,
+        times: Times,
     },
     Cancel {
         task: TaskId,
@@ -107,6 +111,7 @@ pub enum Effect {
         attempt: u32,
         deadline: Span,
         input: Payload,
+        name: TaskName,
     },
     /// Send the bytes of a program.
     Upload {
@@ -116,6 +121,10 @@ pub enum Effect {
     },
     Ended {
         task: TaskId,
+        outcome: Outcome,
+    },
+    /// An attempt failed, and there will be another. Nothing needs to be done.
+    Retried {
         outcome: Outcome,
     },
 }
@@ -128,6 +137,8 @@ pub struct Outcome {
     /// The node that had it last.
     pub node: Option<Arc<Name>>,
     pub ran: Span,
+    pub name: TaskName,
+    pub spent: Spent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +168,13 @@ struct Task {
     epoch: u32,
     place: Place,
     cancelled: bool,
+    job: JobKey,
+    /// In its job.
+    number: u64,
+    /// Since when it has been where it is.
+    since: Time,
+    /// How long it was here before this attempt was sent.
+    queued: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +235,9 @@ pub struct Dispatch {
     next_take_back: Time,
     /// When somebody may have waited long enough for a program's bytes.
     spread_due: Time,
+    jobs: Jobs,
+    /// As of the last call.
+    now: Time,
     effects: VecDeque<Effect>,
 }
 
@@ -239,6 +260,8 @@ impl Dispatch {
             lonely: Some(now),
             next_take_back: Time::NEVER,
             spread_due: Time::NEVER,
+            jobs: Jobs::new(),
+            now,
             effects: VecDeque::new(),
         }
     }
@@ -260,7 +283,8 @@ impl Dispatch {
         if self.refusal_due {
             return Time(0);
         }
-        lonely.min(self.next_take_back).min(self.spread_due)
+        let due = if self.up > 0 { self.jobs.due } else { Time::NEVER };
+        lonely.min(self.next_take_back).min(self.spread_due).min(due)
     }
 
     /// Tasks that have not ended.
@@ -293,8 +317,20 @@ impl Dispatch {
     }
 
     /// Takes a task.
-    pub fn submit(&mut self, program: ProgramId, input: Payload, terms: Terms) -> TaskId {
+    pub fn submit(
+        &mut self,
+        now: Time,
+        job: JobKey,
+        program: ProgramId,
+        input: Payload,
+        terms: Terms,
+    ) -> TaskId {
+        self.now = now;
         let task = Task {
+            job,
+            number: self.jobs.submitted(now, job),
+            since: now,
+            queued: Span(0),
             program: program.0,
             input,
             terms,
@@ -315,6 +351,7 @@ impl Dispatch {
     }
 
     pub fn handle(&mut self, now: Time, event: Event) {
+        self.now = now;
         match event {
             Event::NodeUp { link, name, slots } => {
                 self.node_down(now, link);
@@ -326,6 +363,7 @@ impl Dispatch {
                 self.up += 1;
                 self.taking += 1;
                 self.nodes[at] = Some(Node::new(name, slots));
+                self.jobs.tell_all(now);
             }
             Event::NodeLeaving { link } => {
                 self.retire(link);
@@ -337,8 +375,8 @@ impl Dispatch {
             }
             Event::NodeDown { link } => self.node_down(now, link),
             Event::Message { link, channel, message } => self.message(now, link, channel, message),
-            Event::Done { link, channel, status, ran, output } => {
-                self.done(link, channel, status, ran, output);
+            Event::Done { link, channel, status, ran, output, times } => {
+                self.done(link, channel, (status, output), ran, times);
             }
             Event::Cancel { task } => self.cancel(task),
             Event::Tick => self.tick(now),
@@ -483,7 +521,7 @@ impl Dispatch {
             for id in self.take_queue(program) {
                 let status = Status::Refused { reason: reason.clone() };
                 let end = End::Status { status, output: Payload::empty() };
-                self.end(id, end, None, Span(0));
+                self.end(id, end, None, Span(0), Times::default());
             }
         }
     }
@@ -590,6 +628,9 @@ impl Dispatch {
         task.epoch = self.epoch;
         node.sent += 1;
         node.dry = false;
+        task.queued = Span(task.queued.0 + self.now.since(task.since).0);
+        task.since = self.now;
+        self.jobs.step(self.now, task.job, Passage::Sent);
         self.effects.push_back(Effect::Run {
             link,
             channel: channel_of(id, task.epoch),
@@ -597,6 +638,7 @@ impl Dispatch {
             attempt: task.attempt,
             deadline: task.terms.deadline,
             input: task.input.clone(),
+            name: self.jobs.name(task.job, task.number),
         });
         for (moved, seat) in node.tasks.sweep() {
             self.tasks[moved.0 as usize].place = Place::At(link, seat);
@@ -616,7 +658,14 @@ impl Dispatch {
         Some(id)
     }
 
-    fn done(&mut self, link: LinkId, channel: u64, status: Status, ran: Span, output: Payload) {
+    fn done(
+        &mut self,
+        link: LinkId,
+        channel: u64,
+        (status, output): (Status, Payload),
+        ran: Span,
+        times: Times,
+    ) {
         let Some(id) = self.leave(link, channel) else { return };
         let Some(node) = self.node(link) else { return };
         node.learn(ran);
@@ -637,25 +686,36 @@ impl Dispatch {
             | Status::Refused { .. }
             | Status::Broken { .. } => false,
         };
-        if may_retry && self.retry(id) {
-            return;
+        let end = End::Status { status, output };
+        if may_retry && self.may_retry(id) {
+            return self.retry(id, end, name, ran, times);
         }
-        self.end(id, End::Status { status, output }, Some(name), ran);
+        self.end(id, end, Some(name), ran, times);
     }
 
-    /// Queues another attempt, first in line, if the task may have one.
-    fn retry(&mut self, id: TaskId) -> bool {
+    fn may_retry(&self, id: TaskId) -> bool {
+        let task = &self.tasks[id.0 as usize];
+        !task.cancelled && task.attempt <= task.terms.retries && task.attempt < ATTEMPTS_MAX
+    }
+
+    /// Queues another attempt, first in line.
+    fn retry(&mut self, id: TaskId, end: End, node: Arc<Name>, ran: Span, times: Times) {
+        let outcome = self.outcome(id, end, Some(node), ran, times);
+        self.effects.push_back(Effect::Retried { outcome });
         let task = &mut self.tasks[id.0 as usize];
-        if task.cancelled || task.attempt > task.terms.retries || task.attempt >= ATTEMPTS_MAX {
-            return false;
-        }
         task.attempt += 1;
+        self.jobs.step(self.now, task.job, Passage::Retried);
         self.requeue(id);
-        true
+        self.tasks[id.0 as usize].queued = Span(0);
     }
 
+    /// Time at a node where it did not begin is time in the queue.
     fn requeue(&mut self, id: TaskId) {
-        self.tasks[id.0 as usize].place = Place::Queued;
+        let task = &mut self.tasks[id.0 as usize];
+        task.place = Place::Queued;
+        task.queued = Span(task.queued.0 + self.now.since(task.since).0);
+        task.since = self.now;
+        self.jobs.step(self.now, task.job, Passage::Requeued);
         self.enqueue(id, VecDeque::push_front);
     }
 
@@ -663,14 +723,16 @@ impl Dispatch {
     fn returned(&mut self, link: LinkId, channel: u64) {
         let Some(id) = self.leave(link, channel) else { return };
         if self.tasks[id.0 as usize].cancelled {
-            return self.end(id, End::cancelled(), None, Span(0));
+            return self.end(id, End::cancelled(), None, Span(0), Times::default());
         }
         self.requeue(id);
     }
 
-    fn end(&mut self, id: TaskId, end: End, node: Option<Arc<Name>>, ran: Span) {
+    fn end(&mut self, id: TaskId, end: End, node: Option<Arc<Name>>, ran: Span, times: Times) {
+        let success = matches!(&end, End::Status { status, .. } if status.is_success());
+        let outcome = self.outcome(id, end, node, ran, times);
         let task = self.tasks.remove(id.0 as usize);
-        let outcome = Outcome { end, attempt: task.attempt, node, ran };
+        self.job_ended(task.job, task.place == Place::Queued, success);
         self.effects.push_back(Effect::Ended { task: id, outcome });
     }
 
@@ -694,7 +756,7 @@ impl Dispatch {
                 if queue.is_empty() {
                     self.waiting.retain(|&other| other != program);
                 }
-                self.end(id, End::cancelled(), None, Span(0));
+                self.end(id, End::cancelled(), None, Span(0), Times::default());
             }
         }
     }
@@ -711,7 +773,7 @@ impl Dispatch {
             match task.place {
                 Place::At(..) => self.cancel(id),
                 Place::Queued => {
-                    self.end(id, End::cancelled(), None, Span(0));
+                    self.end(id, End::cancelled(), None, Span(0), Times::default());
                 }
             }
         }
@@ -733,10 +795,13 @@ impl Dispatch {
         }
         // The last first, since each goes to the front of its queue.
         for id in node.tasks.into_tasks().rev() {
+            let (name, times) = (node.name.clone(), Times::default());
             if self.tasks[id.0 as usize].cancelled {
-                self.end(id, End::cancelled(), Some(node.name.clone()), Span(0));
-            } else if !self.retry(id) {
-                self.end(id, End::NodeLost, Some(node.name.clone()), Span(0));
+                self.end(id, End::cancelled(), Some(name), Span(0), times);
+            } else if self.may_retry(id) {
+                self.retry(id, End::NodeLost, name, Span(0), times);
+            } else {
+                self.end(id, End::NodeLost, Some(name), Span(0), times);
             }
         }
     }
@@ -748,13 +813,14 @@ impl Dispatch {
         {
             for program in 0..self.programs.len() {
                 for id in self.take_queue(program) {
-                    self.end(id, End::NoNode, None, Span(0));
+                    self.end(id, End::NoNode, None, Span(0), Times::default());
                 }
             }
         }
         if now >= self.spread_due {
             self.spread_late(now);
         }
+        self.tell_jobs(now);
         if now >= self.next_take_back {
             self.next_take_back = Time::NEVER;
             self.balance(now);

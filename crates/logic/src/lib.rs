@@ -10,6 +10,7 @@
 //!                                             slots: which task to which worker, credits
 //!                                             blobs: what is here, and for whom
 //!                                             members: who is in the cluster
+//!                                             history, heard, logs: what it can say of tasks
 //!   link: hello and heartbeat of one connection, on both sides
 //! ```
 //!
@@ -20,6 +21,9 @@
 pub mod node;
 pub mod dispatch;
 pub mod slots;
+pub mod history;
+pub mod heard;
+pub mod logs;
 pub mod blobs;
 pub mod members;
 pub mod near;

@@ -8,6 +8,7 @@
 mod figures;
 mod tasks;
 mod lending;
+mod asked;
 mod streams;
 mod gossip;
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use wire::Message;
 use wire::blob::{Known, Put, Stored};
 use wire::hello::{Goodbye, Hello, Purpose, Welcome};
+use wire::job::Log;
 use wire::join::{Join, Joined};
 use wire::limits::{BLOBS_KEPT, LINKS_MAX, PAYLOAD_MAX};
 use wire::member::{Member, State};
@@ -27,7 +29,10 @@ use wire::units::{Span, Time};
 
 use crate::alarms::Alarms;
 use crate::blobs::Blobs;
+use crate::heard::Hearsay;
+use crate::history::History;
 use crate::link::{self, Link, Pass};
+use crate::logs::Logs;
 use crate::members::Members;
 use crate::near::{self, Near};
 use crate::slots::{self, Finished, Load, Slots};
@@ -148,6 +153,12 @@ pub enum Event {
         worker: WorkerId,
         reason: String,
     },
+    /// To its standard error, when it had begun so many tasks.
+    WorkerWrote {
+        worker: WorkerId,
+        started: u64,
+        bytes: Bytes,
+    },
     /// `DATA`, `END` or `WINDOW` of a stream.
     WorkerStream {
         worker: WorkerId,
@@ -165,6 +176,13 @@ pub enum Effect {
         link: LinkId,
         channel: u64,
         message: Message,
+    },
+    /// The same, where the link is not stuffed; otherwise `log_lost` follows.
+    SendLog {
+        link: LinkId,
+        worker: WorkerId,
+        log: Log,
+        bytes: Bytes,
     },
     /// Send a buffer over a bulk connection of the link, then release it.
     SendPayload {
@@ -285,6 +303,9 @@ pub struct Node {
     streams: Streams,
     lending: Lending,
     near: Near,
+    history: History,
+    heard: Hearsay,
+    logs: Logs,
     leaving: Option<Time>,
     left: bool,
     effects: VecDeque<Effect>,
@@ -306,6 +327,9 @@ impl Node {
             streams: Streams::default(),
             lending: Lending::default(),
             near: Near::default(),
+            history: History::default(),
+            heard: Hearsay::default(),
+            logs: Logs::default(),
             leaving: None,
             left: false,
             effects: VecDeque::new(),
@@ -367,6 +391,10 @@ impl Node {
             Event::WorkerReady { worker, result } => self.slots.ready(now, worker, result),
             Event::WorkerExited { worker, exit, started, stderr } => {
                 self.slots.exited(now, worker, exit, started, &stderr);
+                self.logs.forget(worker);
+            }
+            Event::WorkerWrote { worker, started, bytes } => {
+                self.worker_wrote(now, worker, started, bytes);
             }
             Event::WorkerPeeked { worker, started, since } => {
                 self.slots.peeked(now, worker, started, since);
@@ -385,7 +413,7 @@ impl Node {
     pub fn settle(&mut self, now: Time) {
         self.slots.settle(now);
         self.gossip(now);
-        let executed = self.drain_slots();
+        let executed = self.drain_slots(now);
         self.place(now, executed);
         if let Some(until) = self.leaving
             && !self.left
@@ -560,6 +588,7 @@ impl Node {
                 self.tokens.insert(token, link);
                 if let Some(owner) = self.owner(link) {
                     *self.owners.entry(owner.clone()).or_default() += 1;
+                    self.history.link_up(link, &owner);
                     self.slots.link_up(link, owner);
                 }
                 if self.leaving.is_some() {
@@ -654,6 +683,7 @@ impl Node {
                 }
                 self.slots.link_down(link);
                 self.lending.forget(link);
+                self.heard.link_down(link);
                 self.streams.forget(link);
                 for buffer in self.arrivals.forget(link) {
                     self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));
@@ -701,7 +731,7 @@ impl Node {
             Message::Cancel => {
                 if self.arrivals.cancel(link, channel) {
                     self.slots.pass(link);
-                    self.finished(link, channel, Finished::cancelled());
+                    self.send_done(link, channel, Finished::cancelled());
                 } else {
                     self.slots.cancel(link, channel);
                 }
@@ -720,6 +750,9 @@ impl Node {
                 let report = self.report(now);
                 self.send(link, channel, Message::Status(report));
             }
+            Message::Job(job) => self.hear(now, link, job),
+            Message::WhyAsk(ask) => self.why(now, link, channel, ask.name),
+            Message::JobsAsk => self.jobs(now, link, channel),
             // A client that leaves closes its connection; there is nothing to do before.
             Message::MembersAsk => self.listens(link),
             Message::Goodbye(_) | Message::Members(_) => {}

@@ -19,6 +19,7 @@ mod absent;
 mod counters;
 mod report;
 mod feed;
+mod find;
 mod hunger;
 mod start;
 mod memory;
@@ -29,8 +30,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use slab::Slab;
 use wire::limits::{CREDITS_MAX, POISON_KILLS, PROGRAMS_MAX};
-use wire::name::Name;
-use wire::task::{Program, RunHead, Status};
+use wire::name::{Name, TaskName};
+use wire::task::{Program, RunHead, Status, Times};
 use wire::units::{Span, Time};
 
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
@@ -72,11 +73,14 @@ pub struct Finished {
     pub status: Status,
     pub ran: Span,
     pub output: Payload,
+    /// From a worker `began` alone, by the clock of `Time`.
+    pub times: Times,
 }
 
 impl Finished {
     pub(crate) fn cancelled() -> Self {
-        Self { status: Status::Cancelled, ran: Span(0), output: Payload::empty() }
+        let (status, output) = (Status::Cancelled, Payload::empty());
+        Self { status, ran: Span(0), output, times: Times::default() }
     }
 }
 
@@ -85,6 +89,8 @@ pub enum Effect {
     Done {
         link: LinkId,
         channel: u64,
+        name: TaskName,
+        attempt: u32,
         finished: Finished,
     },
     Credit {
@@ -171,6 +177,10 @@ pub(crate) struct Task {
     charged: u64,
     /// Workers that died with it next in line.
     unbegun: u32,
+    name: TaskName,
+    /// When all of it was here.
+    arrived: Time,
+    times: Times,
 }
 
 /// One user's queue for one program.
@@ -392,13 +402,15 @@ impl Slots {
         opened
     }
 
-    /// Takes a task whose input is here.
+    /// Takes a task whose input is here, `transfer` after the task itself.
     pub fn run(
         &mut self,
+        now: Time,
         link: LinkId,
         channel: u64,
         head: RunHead,
         input: Payload,
+        transfer: Span,
     ) -> Result<(), Breach> {
         let lane = match self.admit(link, head.program) {
             Ok(Some(lane)) => lane,
@@ -418,10 +430,22 @@ impl Slots {
             self.active += 1;
         }
         let user = user.id;
-        let RunHead { attempt, deadline, .. } = head;
-        let (wanted, charged, unbegun) = (true, 0, 0);
-        let task =
-            Task { lane, user, link, channel, attempt, deadline, input, wanted, charged, unbegun };
+        let RunHead { attempt, deadline, name, .. } = head;
+        let task = Task {
+            lane,
+            user,
+            link,
+            channel,
+            attempt,
+            deadline,
+            input,
+            wanted: true,
+            charged: 0,
+            unbegun: 0,
+            name,
+            arrived: now,
+            times: Times { transfer, ..Times::default() },
+        };
         let known = &mut self.classes[self.lanes[lane].class];
         self.wanting += usize::from(known.tasks == 0);
         known.tasks += 1;
@@ -528,7 +552,8 @@ impl Slots {
             self.release(&finished.output);
             return;
         }
-        let Some(task) = known.tasks.pop_front() else { return };
+        let Some(mut task) = known.tasks.pop_front() else { return };
+        known.note_end(worker, &mut task, now, Time(finished.times.began.0), finished.ran);
         known.finished += 1;
         known.heard = now;
         known.front_since = now;
@@ -538,7 +563,7 @@ impl Slots {
             None => finished.ran,
             Some(old) => Span((old.0 * 7 + finished.ran.0) / 8),
         });
-        let Finished { status, ran, output } = finished;
+        let Finished { status, ran, output, .. } = finished;
         if task.wanted {
             self.end(task, status, ran, output);
         } else {
@@ -558,14 +583,19 @@ impl Slots {
         if !self.workers.contains(at) {
             return;
         }
-        let Worker { life, class, tasks, finished, doom, front_since, .. } =
-            self.workers.remove(at);
+        let mut ended = self.workers.remove(at);
+        let tasks = std::mem::take(&mut ended.tasks);
+        let Worker { life, class, finished, front_since, .. } = ended;
+        let doom = ended.doom.take();
         self.alive -= usize::from(life != Life::Doomed);
         self.classes[class].workers.retain(|&other| other != at);
         self.house(class);
         let ran = now.since(front_since);
         for (index, mut task) in tasks.into_iter().enumerate().rev() {
             let sequence = finished + index as u64;
+            if sequence + 1 == started {
+                ended.note_end(worker, &mut task, now, front_since, ran);
+            }
             if !task.wanted {
                 let ran = if sequence + 1 == started { ran } else { Span(0) };
                 self.end(task, Status::Cancelled, ran, Payload::empty());
@@ -748,7 +778,7 @@ impl Slots {
         if !share_buffer(&task.input, &output) {
             self.release(&task.input);
         }
-        let Task { link, channel, lane, user, charged, .. } = task;
+        let Task { link, channel, lane, user, charged, name, attempt, times, .. } = task;
         let account = self.users.get_mut(link.0 as usize).and_then(Option::as_mut);
         let Some(user) = account.filter(|account| account.id == user) else {
             self.release(&output);
@@ -767,8 +797,8 @@ impl Slots {
         user.served = (user.served + ran.0).saturating_sub(charged);
         self.forget(class, 1);
         self.renew(lane);
-        let finished = Finished { status, ran, output };
-        self.effects.push_back(Effect::Done { link, channel, finished });
+        let finished = Finished { status, ran, output, times };
+        self.effects.push_back(Effect::Done { link, channel, name, attempt, finished });
     }
 
     fn release(&mut self, payload: &Payload) {

@@ -36,7 +36,7 @@ use crate::options::{Jail, Options};
 use crate::payloads::{News, Payloads};
 use crate::source::Source;
 use crate::store::Store;
-use crate::workers::{NotStarted, Said, Worker, Workers};
+use crate::workers::{NotStarted, Said, Workers};
 
 /// Events of one turn.
 const EVENTS: usize = 256;
@@ -242,7 +242,7 @@ impl Daemon {
                 self.read_worker(now, worker);
             }
             for worker in std::mem::take(&mut self.noisy) {
-                self.read_stderr(worker);
+                self.read_stderr(now, worker);
             }
             if self.node.poll_timeout() <= now {
                 self.node.handle(now, Event::Tick);
@@ -349,7 +349,7 @@ impl Daemon {
                 }
             }
             Source::WorkerExit(at) => self.worker_exit(now, WorkerId(at)),
-            Source::WorkerStderr(at) => self.read_stderr(WorkerId(at)),
+            Source::WorkerStderr(at) => self.read_stderr(now, WorkerId(at)),
             Source::WorkerShort(at) => {
                 let worker = WorkerId(at);
                 let Some(known) = self.workers.get_mut(worker) else { return };
@@ -463,12 +463,30 @@ impl Daemon {
             self.payloads.buffers.release(buffer);
         }
         let (exit, started, stderr) = (remains.exit, remains.started, remains.stderr);
+        let bytes = remains.wrote.into();
+        self.node.handle(now, Event::WorkerWrote { worker, started, bytes });
         self.node.handle(now, Event::WorkerExited { worker, exit, started, stderr });
     }
 
-    fn read_stderr(&mut self, worker: WorkerId) {
-        if self.workers.get_mut(worker).is_some_and(Worker::read_stderr) {
+    fn read_stderr(&mut self, now: Time, worker: WorkerId) {
+        let Some(known) = self.workers.get_mut(worker) else { return };
+        let mut wrote = Vec::new();
+        if known.read_stderr(&mut wrote) {
             self.noisy.push(worker);
+        }
+        if !wrote.is_empty() {
+            let (started, bytes) = (known.started(), wrote.into());
+            self.node.handle(now, Event::WorkerWrote { worker, started, bytes });
+        }
+    }
+
+    /// What only the kernel knows of a task that runs.
+    fn complete(&mut self, why: &mut wire::job::Why) {
+        if let wire::job::Now::Working { worker, pid, memory, .. } = &mut why.now
+            && let Some(known) = self.workers.get_mut(WorkerId(*worker))
+        {
+            *pid = known.pid().0.unsigned_abs();
+            *memory = known.peak_memory().unwrap_or(0);
         }
     }
 
@@ -545,11 +563,21 @@ impl Daemon {
 
     fn carry_out(&mut self, now: Time, effect: Effect) {
         match effect {
-            Effect::Send { link, channel, message } => {
+            Effect::Send { link, channel, mut message } => {
+                if let wire::Message::Why(why) = &mut message {
+                    self.complete(why);
+                }
                 if matches!(message, wire::Message::Welcome(_)) {
                     self.links.trust(link);
                 }
                 self.links.send(link, channel, &message);
+            }
+            Effect::SendLog { link, worker, log, bytes } => {
+                if self.links.is_stuffed(link) {
+                    self.node.log_lost(worker, &log, &bytes);
+                } else {
+                    self.links.send(link, 0, &wire::Message::Log(log, bytes));
+                }
             }
             Effect::Worker(effect) => self.carry_out_worker(now, effect),
             Effect::ToWorker { worker, sequence, message } => {

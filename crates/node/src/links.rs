@@ -161,6 +161,11 @@ impl Links {
         }
     }
 
+    /// Its peer reads so slowly that nothing should be sent to it that it can do without.
+    pub(crate) fn is_stuffed(&self, link: LinkId) -> bool {
+        self.table.get(link.0 as usize).is_none_or(|link| link.stuffed)
+    }
+
     /// Reads once from a link and turns what came into events. Returns whether the link lives.
     pub(crate) fn read(
         &mut self,
@@ -215,7 +220,8 @@ impl Links {
                 heard = true;
             }
             // The answer is far longer than the question: it is sent before the next one is heard.
-            let is_short_question = matches!(message, Message::StatusAsk);
+            let is_short_question =
+                matches!(message, Message::StatusAsk | Message::WhyAsk(_) | Message::JobsAsk);
             event(Event::Message { link, channel, message });
             if is_short_question {
                 entry.held = true;

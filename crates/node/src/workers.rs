@@ -26,7 +26,8 @@ use sys::socket::{pair, send_with_fds};
 use transport::{Connection, ReadOutcome, Watched};
 use wire::Message;
 use wire::limits::{CONTROL_BODY_MAX, PAYLOAD_MAX, STDERR_TAIL};
-use wire::task::{Done, Input, Output, Run, RunHead, Status};
+use wire::name::TaskName;
+use wire::task::{Done, Input, Output, Run, RunHead, Status, Times};
 use wire::units::{Span, Time};
 use wire::worker::{self as protocol, Buffer, Ready, Setup, progress};
 
@@ -65,6 +66,8 @@ pub(crate) struct Remains {
     pub(crate) exit: Exit,
     pub(crate) started: u64,
     pub(crate) stderr: String,
+    /// What it had written and nobody had read.
+    pub(crate) wrote: Vec<u8>,
     /// Buffers that were lent to it for results.
     pub(crate) buffers: Vec<BufferId>,
 }
@@ -303,7 +306,8 @@ impl Workers {
         }
         ended.listen(&mut said);
         ended.peek(&mut said);
-        ended.read_stderr();
+        let mut wrote = Vec::new();
+        ended.read_stderr(&mut wrote);
         ended.group.take().into_iter().for_each(|group| self.groups.let_go(group));
         let _ = fs::remove_dir_all(&ended.scratch);
         let known: Vec<sys::Pid> = self.table.values().map(|worker| worker.child.pid()).collect();
@@ -314,6 +318,7 @@ impl Workers {
             exit,
             started: ended.progress.load_u64(progress::STARTED),
             stderr: ended.stderr_text(),
+            wrote,
             buffers: ended.lent.drain().collect(),
         })
     }
@@ -349,7 +354,7 @@ impl Worker {
     }
 
     /// The process that runs tasks: the first one of a pid namespace only looks after it.
-    fn pid(&self) -> sys::Pid {
+    pub(crate) fn pid(&self) -> sys::Pid {
         let own = self.child.pid();
         if self.jail != Jail::Strict {
             return own;
@@ -430,7 +435,8 @@ impl Worker {
                 (Input::Bulk(length), bytes::Bytes::copy_from_slice(&id.0.to_le_bytes()))
             }
         };
-        let head = RunHead { program: 0, attempt, deadline: Span(0), input };
+        let name = TaskName::default();
+        let head = RunHead { program: 0, attempt, deadline: Span(0), input, name };
         self.send(sequence, &Message::Run(Run { head, inline }));
     }
 
@@ -559,7 +565,8 @@ impl Worker {
             status @ (Status::Finished { .. } | Status::Broken { .. }) => status,
             _ => return None,
         };
-        Some(Finished { status, ran: done.head.ran, output })
+        let times = Times { began: done.head.times.began, ..Times::default() };
+        Some(Finished { status, ran: done.head.ran, output, times })
     }
 
     /// Reads the results that the worker has ready but did not send, and how far it is.
@@ -582,14 +589,21 @@ impl Worker {
         Some(sys::proc::memory(self.pid()).ok()??.peak_resident)
     }
 
-    /// Keeps the last of what the worker writes to its standard error. Returns whether there is more.
-    pub(crate) fn read_stderr(&mut self) -> bool {
+    /// Tasks that it says it has begun.
+    pub(crate) fn started(&self) -> u64 {
+        self.progress.load_u64(progress::STARTED)
+    }
+
+    /// Reads what the worker has written to its standard error, and keeps the last of it. Returns
+    /// whether there is more.
+    pub(crate) fn read_stderr(&mut self, wrote: &mut Vec<u8>) -> bool {
         let mut bytes = [0; STDERR_TAIL];
         // A worker that writes without end gets its turn again after everybody else.
         for _ in 0..16 {
             match self.stderr.read(&mut bytes) {
                 Ok(0) | Err(_) => return false,
                 Ok(count) => {
+                    wrote.extend_from_slice(&bytes[..count]);
                     let kept = self.stderr_tail.len() + count;
                     self.stderr_tail.drain(..kept.saturating_sub(STDERR_TAIL).min(kept - count));
                     self.stderr_tail.extend(&bytes[..count]);

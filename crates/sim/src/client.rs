@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use logic::dispatch::{Dispatch, Effect, Event, ProgramId, TaskId, Terms};
+use logic::dispatch::{Dispatch, Effect, Event, JobKey, Outcome, ProgramId, TaskId, Terms};
 use logic::link::{self, Link, Pass};
 use logic::{LinkId, Payload};
 use wire::blob::Put;
@@ -15,7 +15,7 @@ use wire::frame::{self, Frame};
 use wire::hello::{Goodbye, Hello, Purpose, Welcome};
 use wire::limits::{CONTROL_BODY_MAX, PASS_ON_MIN};
 use wire::member::State;
-use wire::name::{Hash, Name};
+use wire::name::{Hash, JobId, Name};
 use wire::task::{Done, Input, Output, PAYLOAD_HEAD, PayloadHead, Program, Run, RunHead};
 use wire::units::{Span, Time};
 use wire::{Kind, Message};
@@ -65,6 +65,7 @@ pub(crate) struct Client {
     at: usize,
     pub(crate) alive: bool,
     dispatch: Dispatch,
+    job: JobKey,
     targets: Vec<Target>,
     programs: Vec<(ProgramId, Make, Hash, Bytes)>,
     /// Tasks by the table's place, which is used again: the judge's number, and whether large.
@@ -87,6 +88,7 @@ struct Spoiler {
 impl Client {
     pub(crate) fn new(net: &mut Net, at: usize, nodes: &[Name]) -> Self {
         let mut dispatch = Dispatch::new(net.now);
+        let job = dispatch.open_job(JobId(at as u64), format!("job {at}"));
         let mut programs = Vec::new();
         for (index, make) in net.plan.makes.clone().into_iter().enumerate() {
             let bytes = Bytes::from(format!("program {index}, {make:?}"));
@@ -104,6 +106,7 @@ impl Client {
             at,
             alive: true,
             dispatch,
+            job,
             targets: Vec::new(),
             programs,
             tasks: BTreeMap::new(),
@@ -185,7 +188,7 @@ impl Client {
         let terms = spec.terms;
         let task = net.judge.submitted(spec);
         let input = Payload::Inline(input_of(task));
-        let id = self.dispatch.submit(self.programs[program].0, input, terms);
+        let id = self.dispatch.submit(net.now, self.job, self.programs[program].0, input, terms);
         if self.tasks.insert(id, task).is_some() {
             net.judge.fail(format!("{id:?} was given to a second task"));
         }
@@ -420,16 +423,28 @@ impl Client {
         let link = LinkId(at as u32);
         let channel = self.channel_in(net, channel);
         let output = Payload::Inline(bytes);
-        let (status, ran) = (done.head.status, done.head.ran);
-        let event = Event::Done { link, channel, status, ran, output };
+        let (status, ran, times) = (done.head.status, done.head.ran, done.head.times);
+        let event = Event::Done { link, channel, status, ran, output, times };
         self.dispatch.handle(net.now, event.clone());
         self.bug.dones += 1;
         if net.has_bug(Bug::DeliverTwice) && self.bug.dones.is_multiple_of(16) {
             let other = self.bug.channels.values().find(|other| **other != channel);
             if let (Some(other), Event::Done { link, status, ran, output, .. }) = (other, event) {
-                let event = Event::Done { link, channel: *other, status, ran, output };
+                let event = Event::Done { link, channel: *other, status, ran, output, times };
                 self.dispatch.handle(net.now, event);
             }
+        }
+    }
+
+    /// What a node says of a task's time fits into the time that the task was away.
+    fn check_times(&self, net: &mut Net, outcome: &Outcome) {
+        let times = outcome.spent.times;
+        let there = times.transfer.0.saturating_add(times.waited.0).saturating_add(outcome.ran.0);
+        if there > outcome.spent.away.0 {
+            net.judge.fail(format!("a task spent more time at its node than away: {outcome:?}"));
+        }
+        if outcome.name.job != JobId(self.at as u64) || outcome.name.task == 0 {
+            net.judge.fail(format!("a task of another name: {outcome:?}"));
         }
     }
 
@@ -483,7 +498,7 @@ impl Client {
                     message.encode(channel, &mut wire.output);
                 }
             }
-            Effect::Run { link, channel, program, attempt, deadline, input } => {
+            Effect::Run { link, channel, program, attempt, deadline, input, name } => {
                 let Payload::Inline(bytes) = input else { return };
                 self.bug.channels.insert(channel as u32, channel);
                 let channel = self.channel_out(net, channel);
@@ -498,7 +513,7 @@ impl Client {
                 } else {
                     (Input::Inline, bytes)
                 };
-                let head = RunHead { program, attempt, deadline, input };
+                let head = RunHead { program, attempt, deadline, input, name };
                 if let Some(wire) = self.wire(at, false) {
                     Message::Run(Run { head, inline }).encode(channel, &mut wire.output);
                 }
@@ -522,7 +537,9 @@ impl Client {
                     Message::Put(Put { hash, length }, inline).encode(channel, &mut wire.output);
                 }
             }
+            Effect::Retried { outcome } => self.check_times(net, &outcome),
             Effect::Ended { task: id, outcome } => {
+                self.check_times(net, &outcome);
                 self.bug.channels.remove(&id.0);
                 let Some(task) = self.tasks.remove(&id) else {
                     return net.judge.fail(format!("{id:?} ended, which is no task's"));

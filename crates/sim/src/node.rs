@@ -17,7 +17,7 @@ use wire::frame::{self, Frame};
 use wire::limits::CONTROL_BODY_MAX;
 use wire::member::{Member, State};
 use wire::name::{Hash, Name};
-use wire::task::{PAYLOAD_HEAD, PayloadHead, Program};
+use wire::task::{PAYLOAD_HEAD, PayloadHead, Program, Times};
 use wire::units::{Span, Time};
 
 use crate::net::{End, Net, Side, What};
@@ -248,13 +248,14 @@ impl Daemon {
     /// Results come in order, and one that was found in the page comes again.
     fn result(&mut self, net: &mut Net, worker: WorkerId, result: Result) {
         let Some(known) = self.workers.get_mut(&worker) else { return };
-        let Result { sequence, status, ran, output, bulk } = result;
+        let Result { sequence, status, ran, output, bulk, began } = result;
         if sequence != known.taken {
             return;
         }
         known.taken += 1;
         let output = if bulk { self.keep(output) } else { Payload::Inline(output) };
-        let finished = Finished { status, ran, output };
+        let times = Times { began: Span(began.0), ..Times::default() };
+        let finished = Finished { status, ran, output, times };
         self.node.handle(net.now, Event::WorkerDone { worker, sequence, finished });
     }
 
@@ -414,6 +415,7 @@ impl Daemon {
                     message.encode(channel, &mut known.output);
                 }
             }
+            Effect::SendLog { .. } => net.judge.fail("nobody wrote anything".to_owned()),
             Effect::SendPayload { link, channel, buffer, length } => {
                 self.send_payload(net, link, channel, buffer, length);
             }

@@ -38,6 +38,8 @@ impl Kind {
     pub const END: u8 = 0x28;
     pub const WINDOW: u8 = 0x29;
     pub const PAYLOAD: u8 = 0x2a;
+    pub const LOG: u8 = 0x2e;
+    pub const JOB: u8 = 0x2f;
 
     pub const HAVE: u8 = 0x30;
     pub const KNOWN: u8 = 0x31;
@@ -52,6 +54,10 @@ impl Kind {
     pub const STATUS_ASK: u8 = 0x41;
     pub const STATUS: u8 = 0x42;
     pub const MEMBERS_ASK: u8 = 0x43;
+    pub const WHY_ASK: u8 = 0x48;
+    pub const WHY: u8 = 0x49;
+    pub const JOBS_ASK: u8 = 0x4a;
+    pub const JOBS: u8 = 0x4b;
 
     pub const JOIN: u8 = 0x50;
     pub const JOINED: u8 = 0x51;

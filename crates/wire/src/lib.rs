@@ -14,6 +14,8 @@ mod message;
 pub mod hello;
 pub mod join;
 pub mod worker;
+pub mod job;
+pub mod record;
 pub mod task;
 pub mod blob;
 pub mod status;

@@ -76,6 +76,38 @@ pub const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// Last bytes of a worker's standard error that are kept to explain its death.
 pub const STDERR_TAIL: usize = 4096;
 
+/// Bytes of one worker's standard error that a node passes on at once; then as many a second as
+/// `LOG_RATE` says. The rest is counted and left out.
+pub const LOG_BURST: u64 = 64 * 1024;
+
+/// Bytes a second of one worker's standard error that a node passes on: fast enough for whoever
+/// reads along, slow enough that a thousand workers that write without end fill no link.
+pub const LOG_RATE: u64 = 256 * 1024;
+
+/// Attempts that ended which a node remembers: a ring of a few hundred kilobytes.
+pub const ENDED_KEPT: usize = 4096;
+
+/// Failures that a node remembers longer than that, with their reasons.
+pub const FAILURES_KEPT: usize = 512;
+
+/// Bytes of a reason that a node remembers: a last page of standard error.
+pub const FAILURE_TEXT_MAX: usize = 4096;
+
+/// Jobs of one link whose latest word a node keeps.
+pub const JOBS_OF_LINK_MAX: usize = 64;
+
+/// Jobs that are over, or whose client is gone, which a node remembers.
+pub const JOBS_KEPT: usize = 256;
+
+/// Jobs told in one message, so that it fits in a frame whatever they are called.
+pub const JOBS_TOLD_MAX: usize = 96;
+
+/// How often a client tells how far a job is.
+pub const JOB_PERIOD: Span = Span::from_secs(1);
+
+/// Nodes that a client tells it: whoever asks one of the others asks these as well.
+pub const JOB_NODES_MAX: usize = 4;
+
 /// Longest text in a refusal or an explanation.
 pub const TEXT_MAX: usize = 8 * 1024;
 

@@ -5,13 +5,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::frame::{self, Frame, Kind};
-use crate::{blob, hello, join, member, status, task, worker};
+use crate::{blob, hello, job, join, member, status, task, worker};
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     Version(u32),
-    VersionAnswer { accepted: bool },
+    VersionAnswer {
+        accepted: bool,
+    },
     Hello(hello::Hello),
     Welcome(hello::Welcome),
     Ping,
@@ -27,6 +29,8 @@ pub enum Message {
     Data(Bytes),
     End,
     Window(task::Window),
+    Log(job::Log, Bytes),
+    Job(job::Job),
     Have(blob::Have),
     Known(blob::Known),
     Put(blob::Put, Bytes),
@@ -39,6 +43,11 @@ pub enum Message {
     MembersAsk,
     StatusAsk,
     Status(status::Report),
+    WhyAsk(job::WhyAsk),
+    /// Far larger than whatever else is passed around, and seldom.
+    Why(Box<job::Why>),
+    JobsAsk,
+    Jobs(job::Jobs),
     Join(join::Join),
     Joined(join::Joined),
     Setup(worker::Setup),
@@ -77,6 +86,8 @@ impl Message {
             Self::Data(bytes) => (Kind::DATA, Some(bytes)),
             Self::End => empty(Kind::END),
             Self::Window(_) => empty(Kind::WINDOW),
+            Self::Log(_, bytes) => (Kind::LOG, Some(bytes)),
+            Self::Job(_) => empty(Kind::JOB),
             Self::Have(_) => empty(Kind::HAVE),
             Self::Known(_) => empty(Kind::KNOWN),
             Self::Put(_, bytes) => (Kind::PUT, Some(bytes)),
@@ -89,6 +100,10 @@ impl Message {
             Self::MembersAsk => empty(Kind::MEMBERS_ASK),
             Self::StatusAsk => empty(Kind::STATUS_ASK),
             Self::Status(_) => empty(Kind::STATUS),
+            Self::WhyAsk(_) => empty(Kind::WHY_ASK),
+            Self::Why(_) => empty(Kind::WHY),
+            Self::JobsAsk => empty(Kind::JOBS_ASK),
+            Self::Jobs(_) => empty(Kind::JOBS),
             Self::Join(_) => empty(Kind::JOIN),
             Self::Joined(_) => empty(Kind::JOINED),
             Self::Setup(_) => empty(Kind::SETUP),
@@ -118,6 +133,8 @@ impl Message {
             Self::TakeBack(take_back) => put_small(body, take_back),
             Self::Returned(returned) => put(body, returned),
             Self::Window(window) => put_small(body, window),
+            Self::Log(log, _) => put_small(body, log),
+            Self::Job(job) => put(body, job),
             Self::Have(have) => put_small(body, have),
             Self::Known(known) => put_small(body, known),
             Self::Put(head, _) => put_small(body, head),
@@ -128,6 +145,9 @@ impl Message {
             Self::Fetched(fetched) => put(body, fetched),
             Self::Members(members) => put(body, members),
             Self::Status(report) => put(body, report),
+            Self::WhyAsk(ask) => put_small(body, ask),
+            Self::Why(why) => put(body, why),
+            Self::Jobs(jobs) => put(body, jobs),
             Self::Join(join) => put(body, join),
             Self::Joined(joined) => put(body, joined),
             Self::Setup(setup) => put(body, setup),
@@ -135,7 +155,7 @@ impl Message {
             Self::Buffer(buffer) => put_small(body, buffer),
             Self::Need(need) => put_small(body, need),
             Self::Ping | Self::Pong | Self::Cancel | Self::Data(_) | Self::End => {}
-            Self::StatusAsk | Self::MembersAsk => {}
+            Self::StatusAsk | Self::MembersAsk | Self::JobsAsk => {}
         }
     }
 }
@@ -191,6 +211,8 @@ pub fn decode(frame: Frame) -> Result<(u64, Message), DecodeError> {
         Kind::RETURNED => whole(&body).map(Message::Returned),
         Kind::END => bare(&body, Message::End),
         Kind::WINDOW => whole(&body).map(Message::Window),
+        Kind::LOG => with_trailer(&body).map(|(head, bytes)| Message::Log(head, bytes)),
+        Kind::JOB => whole(&body).map(Message::Job),
         Kind::HAVE => whole(&body).map(Message::Have),
         Kind::KNOWN => whole(&body).map(Message::Known),
         Kind::PUT => with_trailer(&body).map(|(head, bytes)| Message::Put(head, bytes)),
@@ -203,6 +225,10 @@ pub fn decode(frame: Frame) -> Result<(u64, Message), DecodeError> {
         Kind::STATUS_ASK => bare(&body, Message::StatusAsk),
         Kind::MEMBERS_ASK => bare(&body, Message::MembersAsk),
         Kind::STATUS => whole(&body).map(Message::Status),
+        Kind::WHY_ASK => whole(&body).map(Message::WhyAsk),
+        Kind::WHY => whole(&body).map(Message::Why),
+        Kind::JOBS_ASK => bare(&body, Message::JobsAsk),
+        Kind::JOBS => whole(&body).map(Message::Jobs),
         Kind::JOIN => whole(&body).map(Message::Join),
         Kind::JOINED => whole(&body).map(Message::Joined),
         Kind::SETUP => whole(&body).map(Message::Setup),

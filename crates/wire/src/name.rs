@@ -1,4 +1,4 @@
-//! Names: of nodes and people (`Name`), of immutable bytes (`Hash`).
+//! Names: of nodes and people (`Name`), of immutable bytes (`Hash`), of jobs and their tasks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -106,3 +106,85 @@ impl fmt::Debug for Hash {
         write!(f, "Hash({self})")
     }
 }
+
+/// Names a job in the whole cluster: a random number that its client drew. In words it is written
+/// with the digits and letters that nobody confuses.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct JobId(pub u64);
+
+/// Bits of a drawn number: seven characters, of which there are too many to meet twice.
+const DRAWN_BITS: u32 = 35;
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const CHARACTERS: u32 = 7;
+const CHARACTERS_MAX: u32 = 13;
+
+impl JobId {
+    /// A name of seven characters, from any random number.
+    pub fn drawn(random: u64) -> Self {
+        Self(random & ((1 << DRAWN_BITS) - 1))
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; CHARACTERS_MAX as usize];
+        let used = (u64::BITS - self.0.leading_zeros()).div_ceil(5).max(CHARACTERS);
+        for (place, digit) in (0..used).rev().zip(&mut text) {
+            *digit = DIGITS[(self.0 >> (place * 5) & 31) as usize];
+        }
+        f.pad(std::str::from_utf8(&text[..used as usize]).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Why a text names no job and no task. Nothing of the text: it may be anybody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write JOB or JOB.TASK, like k3f9qx2.17")]
+pub struct JobNameError;
+
+impl FromStr for JobId {
+    type Err = JobNameError;
+    fn from_str(text: &str) -> Result<Self, JobNameError> {
+        if text.is_empty() || text.len() > CHARACTERS_MAX as usize {
+            return Err(JobNameError);
+        }
+        let digit = |number: u64, byte: u8| {
+            let plain = match byte.to_ascii_lowercase() {
+                b'o' => b'0',
+                b'i' | b'l' => b'1',
+                other => other,
+            };
+            let digit = DIGITS.iter().position(|digit| *digit == plain)?;
+            number.checked_mul(32)?.checked_add(digit as u64)
+        };
+        text.bytes().try_fold(0, digit).map(Self).ok_or(JobNameError)
+    }
+}
+
+/// Names a task in the whole cluster, in words `JOB.TASK`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct TaskName {
+    pub job: JobId,
+    /// Its number in the job, from 1 in the order of the inputs.
+    pub task: u64,
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.job, self.task)
+    }
+}
+
+impl FromStr for TaskName {
+    type Err = JobNameError;
+    fn from_str(text: &str) -> Result<Self, JobNameError> {
+        let (job, task) = text.split_once('.').ok_or(JobNameError)?;
+        Ok(Self { job: job.parse()?, task: task.parse().map_err(|_| JobNameError)? })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::name::Hash;
+use crate::name::{Hash, TaskName};
 use crate::units::Span;
 
 /// Gives a program a number, for the rest of the link. Not answered: a program that cannot be used
@@ -60,6 +60,8 @@ pub struct RunHead {
     /// How long it may run once started; 0 is no limit.
     pub deadline: Span,
     pub input: Input,
+    /// What it is called, for those who ask why.
+    pub name: TaskName,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +87,20 @@ pub struct DoneHead {
     /// Time in the worker.
     pub ran: Span,
     pub output: Output,
+    pub times: Times,
+}
+
+/// Where a task's time went before it ran, by the node's clock. A worker fills in `began` alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// From its `RUN` until all of its input was here.
+    pub transfer: Span,
+    /// From then until it began.
+    pub waited: Span,
+    /// When it began: by CLOCK_MONOTONIC of a worker, since its own start of a node.
+    pub began: Span,
+    /// The worker that had it: no two attempts of one worker overlap.
+    pub worker: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,13 +10,14 @@ use bytes::{Bytes, BytesMut};
 use farcall_wire::blob::{Fetch, Fetched, Have, Known, Lend, Lent, Permit, Put, Stored};
 use farcall_wire::frame::{self, Frame, HEADER, Kind};
 use farcall_wire::hello::{Goodbye, Hello, Purpose, VERSION, Welcome};
+use farcall_wire::job;
 use farcall_wire::join::{Join, Joined};
 use farcall_wire::member::{Member, Members, State};
-use farcall_wire::name::{Hash, Name};
+use farcall_wire::name::{Hash, JobId, Name, TaskName};
 use farcall_wire::status::{Report, User, Worker};
 use farcall_wire::task::{
     Credit, Define, Done, DoneHead, Input, Output, PAYLOAD_HEAD, PayloadHead, Program, Returned,
-    Run, RunHead, Status, TakeBack, Window,
+    Run, RunHead, Status, TakeBack, Times, Window,
 };
 use farcall_wire::units::Span;
 use farcall_wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
@@ -111,6 +112,8 @@ fn values() -> BTreeMap<&'static str, u64> {
         PAYLOAD_MAX PAYLOADS_HELD_MAX STREAM_WINDOW STREAM_CHUNK_MAX CREDITS_MAX AHEAD_MAX PROGRAMS_MAX
         PROGRAM_NAME_MAX POISON_KILLS ATTEMPTS_MAX MEMBERS_MAX LINKS_MAX HEARTBEATS_MISSED_MAX STDERR_TAIL TEXT_MAX
         UNSENT_MAX BLOBS_KEPT PASS_ON_MIN PASS_ON_TO_MAX PERMITS_MAX FETCHES_MAX LENDINGS_MAX FETCH_RATE_MIN
+        LOG_BURST LOG_RATE ENDED_KEPT FAILURES_KEPT FAILURE_TEXT_MAX
+        JOBS_OF_LINK_MAX JOBS_KEPT JOBS_TOLD_MAX JOB_NODES_MAX HTTP_HEAD_MAX HTTP_CONNECTIONS_MAX
     ]
     .into();
     all.extend([
@@ -118,6 +121,7 @@ fn values() -> BTreeMap<&'static str, u64> {
         ("HEARTBEAT", limits::HEARTBEAT.0),
         ("PERMIT_PATIENCE", limits::PERMIT_PATIENCE.0),
         ("FETCH_SILENCE", limits::FETCH_SILENCE.0),
+        ("JOB_PERIOD", limits::JOB_PERIOD.0),
         ("HOLD_BACK", HOLD_BACK.0),
         ("VERSION", VERSION.into()),
         ("HEADER", HEADER as u64),
@@ -148,11 +152,12 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
     let leaving = Member { state: State::Leaving, addresses: Vec::new(), ..member.clone() };
     let hello = |purpose| M::Hello(Hello { agent: "x 1".into(), name: name("me"), purpose });
     let run = |program, attempt, deadline, input, inline| {
-        let head = RunHead { program, attempt, deadline: Span(deadline), input };
+        let name = task_name();
+        let head = RunHead { program, attempt, deadline: Span(deadline), input, name };
         M::Run(Run { head, inline: Bytes::from_static(inline) })
     };
     let done = |status, ran, output, inline| {
-        M::Done(Done { head: DoneHead { status, ran: Span(ran), output }, inline })
+        M::Done(Done { head: DoneHead { status, ran: Span(ran), output, times: times() }, inline })
     };
     let ended = |status| done(status, 2_000_000, Output::Inline, Bytes::new());
     let core = Program::Core { library: hash, name: "sum".into() };
@@ -207,6 +212,15 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("data", 7, M::Data(Bytes::from_static(b"abc"))),
         ("end", 7, M::End),
         ("window", 7, M::Window(Window { bytes: limits::STREAM_WINDOW })),
+        (
+            "log",
+            0,
+            M::Log(
+                job::Log { name: task_name(), attempt: 1, skipped: 0 },
+                Bytes::from_static(b"oops\n"),
+            ),
+        ),
+        ("job", 0, M::Job(a_job())),
         ("have", 0, M::Have(Have { hash })),
         ("known", 0, M::Known(Known { hash, here: true })),
         ("put-inline", 8, M::Put(Put { hash, length: 3 }, Bytes::from_static(b"abc"))),
@@ -223,6 +237,36 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("members-ask", 0, M::MembersAsk),
         ("status-ask", 0, M::StatusAsk),
         ("status", 0, M::Status(report())),
+        ("why-ask", 0, M::WhyAsk(job::WhyAsk { name: task_name() })),
+        ("why-absent", 0, why(job::Now::Absent, Vec::new(), None)),
+        ("why-arriving", 0, why(job::Now::Arriving { since: Span(5) }, Vec::new(), None)),
+        ("why-loading", 0, waiting(job::Hold::Loading { workers: 1 })),
+        ("why-busy", 0, waiting(job::Hold::Busy { slots: 8, own: 1, others: 7 })),
+        (
+            "why-working",
+            0,
+            why(
+                job::Now::Working {
+                    since: Span(300),
+                    before: 0,
+                    ran: Span(200),
+                    worker: 3,
+                    pid: 4242,
+                    memory: 1 << 20,
+                    attempt: 2,
+                },
+                vec![job::Ended {
+                    attempt: 1,
+                    status: Status::Crashed { signal: 11, stderr: "oops\n".into() },
+                    ran: Span(1000),
+                    times: times(),
+                    ago: Span(1_000_000),
+                }],
+                Some(heard()),
+            ),
+        ),
+        ("jobs-ask", 0, M::JobsAsk),
+        ("jobs", 0, M::Jobs(job::Jobs { jobs: vec![heard()], more: 0 })),
         (
             "join",
             0,
@@ -261,6 +305,41 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("buffer-forget", 0, M::Buffer(Buffer::Forget { number: 1 })),
         ("need", 0, M::Need(Need { bytes: 1 << 20 })),
     ]
+}
+
+fn task_name() -> TaskName {
+    TaskName { job: JobId(300), task: 17 }
+}
+
+fn times() -> Times {
+    Times { transfer: Span(0), waited: Span(300), began: Span(2_000_000), worker: 3 }
+}
+
+fn a_job() -> job::Job {
+    job::Job {
+        id: JobId(300),
+        name: "sum".into(),
+        queued: 5,
+        next: 13,
+        running: 8,
+        done: 4,
+        failed: 1,
+        retried: 2,
+        wait: job::Wait::Credits,
+        closed: false,
+    }
+}
+
+fn heard() -> job::Heard {
+    job::Heard { job: a_job(), owner: name("me"), attached: true, ago: Span(1_000_000) }
+}
+
+fn why(now: job::Now, ended: Vec<job::Ended>, job: Option<job::Heard>) -> Message {
+    Message::Why(Box::new(job::Why { name: task_name(), now, ended, job }))
+}
+
+fn waiting(hold: job::Hold) -> Message {
+    why(job::Now::Waiting { since: Span(5), before: 2, hold }, Vec::new(), None)
 }
 
 fn report() -> Report {

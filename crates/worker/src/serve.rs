@@ -26,7 +26,7 @@ use sys::shared::SharedBuffer;
 use sys::socket::recv_with_fds;
 use wire::Message;
 use wire::limits::{INLINE_MAX, STREAM_CHUNK_MAX, STREAM_WINDOW, TEXT_MAX};
-use wire::task::{Done, DoneHead, Input, Output, Program, Run, Status, Window};
+use wire::task::{Done, DoneHead, Input, Output, Program, Run, Status, Times, Window};
 use wire::units::Span;
 use wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
 
@@ -97,7 +97,7 @@ pub fn serve(
                     }
                 };
                 let now = pipe.pause();
-                pipe.done(now, sequence, Span(now - since), result);
+                pipe.done(now, sequence, since, result);
                 if pipe.oldest + HOLD_BACK.0 <= now {
                     pipe.flush()?;
                 }
@@ -383,12 +383,14 @@ impl Pipe {
     }
 
     /// Queues a result and shows it in the progress page, as far as it fits.
-    fn done(&mut self, now: u64, sequence: u64, ran: Span, (status, output, inline): TaskResult) {
+    fn done(&mut self, now: u64, sequence: u64, since: u64, (status, output, inline): TaskResult) {
         let start = self.output.len();
         if start == 0 {
             self.oldest = now;
         }
-        let done = Done { head: DoneHead { status, ran, output }, inline };
+        let ran = Span(now - since);
+        let times = Times { began: Span(since), ..Times::default() };
+        let done = Done { head: DoneHead { status, ran, output, times }, inline };
         self.send(sequence, &Message::Done(done));
         let end = self.output.len();
         if start != self.shown || end > progress::SIZE - progress::RESULTS {

@@ -32,6 +32,7 @@
  *   cwd             answers its working directory
  *   stdout TEXT     writes a line to standard output
  *   stderr TEXT     writes a line to standard error
+ *   murmur TEXT     writes TEXT to standard error, then waits for ever
  *   spam N          writes N lines to standard error
  *
  * Anything else: exit code 99, and the input as the output.
@@ -287,6 +288,11 @@ static int32_t obey(const char *command, const char *rest, uint64_t rest_size,
         for (i = 0; i < number; i++)
             fprintf(stderr, "line %ld of %ld\n", i + 1, number);
         return 0;
+    }
+    if (IS("murmur")) {
+        fprintf(stderr, "%s\n", rest);
+        for (;;)
+            pause();
     }
     answer(data, size);
     return 99;

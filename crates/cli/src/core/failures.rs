@@ -122,7 +122,7 @@ fn reason(why: &Why) -> String {
     }
 }
 
-fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     codes::signals::of(signal).map_or_else(String::new, |signal| format!(" ({})", signal.short))
 }
 
@@ -140,6 +140,7 @@ mod tests {
                 node: None,
                 attempt: 1,
                 ran: std::time::Duration::ZERO,
+                task: client::TaskName::default(),
             };
             failures.add(line, &(line + 1).to_string(), &failure);
         }
@@ -156,7 +157,8 @@ mod tests {
         for line in (0..1000_u64).rev() {
             let why = Why::ExitCode { code: 7, output: Default::default() };
             let ran = std::time::Duration::ZERO;
-            let failure = Failure { why, node: None, attempt: 1, ran };
+            let task = client::TaskName::default();
+            let failure = Failure { why, node: None, attempt: 1, ran, task };
             failures.add(line, &(line + 1).to_string(), &failure);
         }
         let (reason, group) = failures.by_reason.first_key_value().unwrap();

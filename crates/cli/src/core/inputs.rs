@@ -17,8 +17,28 @@ pub(crate) struct Inputs {
 }
 
 enum Source {
-    Files { files: Rc<[PathBuf]>, next: usize },
-    Lines { from: Box<dyn BufRead>, name: PathBuf },
+    Files {
+        files: Rc<[PathBuf]>,
+        next: usize,
+    },
+    Lines {
+        from: Box<dyn BufRead>,
+        name: PathBuf,
+    },
+    /// Some lines of a file, by their numbers from 1 in rising order.
+    Chosen {
+        from: Box<dyn BufRead>,
+        name: PathBuf,
+        lines: Rc<[u64]>,
+        next: usize,
+        read: u64,
+    },
+    /// Lines that were kept, each in a file of its own.
+    Kept {
+        files: Vec<PathBuf>,
+        lines: Rc<[u64]>,
+        next: usize,
+    },
 }
 
 /// Why the inputs ended early.
@@ -35,6 +55,8 @@ impl Trouble {
 pub(crate) enum Names {
     Files(Rc<[PathBuf]>),
     Lines,
+    /// Some lines, by their numbers.
+    Numbers(Rc<[u64]>),
 }
 
 impl Names {
@@ -43,13 +65,14 @@ impl Names {
         match self {
             Self::Files(files) => files[index as usize].display().to_string(),
             Self::Lines => (index + 1).to_string(),
+            Self::Numbers(lines) => lines[index as usize].to_string(),
         }
     }
 
     pub(crate) fn noun(&self) -> &'static str {
         match self {
             Self::Files(_) => "file",
-            Self::Lines => "line",
+            Self::Lines | Self::Numbers(_) => "line",
         }
     }
 }
@@ -89,6 +112,22 @@ impl Inputs {
         Ok(Self { source, count, trouble: Trouble::default() })
     }
 
+    /// Some lines of a file, by their numbers from 1 in rising order.
+    pub(crate) fn chosen(path: &Path, lines: Vec<u64>) -> Result<Self, Complaint> {
+        let opened = File::open(path).map_err(|error| file("read", path, &error))?;
+        let (from, name) = (Box::new(BufReader::new(opened)), path.to_owned());
+        let count = Some(lines.len() as u64);
+        let source = Source::Chosen { from, name, lines: lines.into(), next: 0, read: 0 };
+        Ok(Self { source, count, trouble: Trouble::default() })
+    }
+
+    /// Lines that were kept, each in a file of its own.
+    pub(crate) fn kept(files: Vec<PathBuf>, lines: Vec<u64>) -> Self {
+        let count = Some(lines.len() as u64);
+        let source = Source::Kept { files, lines: lines.into(), next: 0 };
+        Self { source, count, trouble: Trouble::default() }
+    }
+
     /// How many there are, if that can be known.
     pub(crate) fn total(&self) -> Option<u64> {
         self.count
@@ -103,6 +142,9 @@ impl Inputs {
         match &self.source {
             Source::Files { files, .. } => Names::Files(files.clone()),
             Source::Lines { .. } => Names::Lines,
+            Source::Chosen { lines, .. } | Source::Kept { lines, .. } => {
+                Names::Numbers(lines.clone())
+            }
         }
     }
 
@@ -122,6 +164,16 @@ impl Iterator for Inputs {
                 (std::fs::read(path).map(Some), path)
             }
             Source::Lines { from, name } => (read_line(from), &*name),
+            Source::Chosen { from, name, lines, next, read } => {
+                let wanted = *lines.get(*next)?;
+                *next += 1;
+                (read_to_line(from, wanted, read), &*name)
+            }
+            Source::Kept { files, next, .. } => {
+                let path = files.get(*next)?;
+                *next += 1;
+                (std::fs::read(path).map(Some), path)
+            }
         };
         match read {
             Ok(input) => input,
@@ -145,6 +197,22 @@ fn read_line(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
         }
     }
     Ok(Some(line))
+}
+
+/// The line of this number, when so many were read before.
+fn read_to_line(
+    from: &mut impl BufRead,
+    wanted: u64,
+    read: &mut u64,
+) -> io::Result<Option<Vec<u8>>> {
+    while let Some(line) = read_line(from)? {
+        *read += 1;
+        if *read == wanted {
+            return Ok(Some(line));
+        }
+    }
+    let what = format!("it has no line {wanted} any more");
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
 }
 
 fn count_lines(path: &Path) -> io::Result<u64> {

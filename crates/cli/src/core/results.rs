@@ -8,9 +8,8 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-use client::{Failure, Output, Why};
+use client::{Failure, Output, TaskName, Why};
 use serde::Serialize;
 use sys::files::{Purpose, open_in};
 
@@ -29,8 +28,7 @@ pub(crate) struct Folder {
     path: PathBuf,
     /// The folder that was meant, whatever its name stands for later.
     folder: File,
-    /// The inputs, unless they are lines.
-    files: Option<Rc<[PathBuf]>>,
+    names: Names,
 }
 
 /// Standard output, in order.
@@ -54,6 +52,7 @@ enum Style {
 /// One task's end, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
+    task: String,
     index: u64,
     input: &'a str,
     node: Option<&'a str>,
@@ -78,11 +77,8 @@ struct Reason {
 impl Results {
     /// A file for each input. Two inputs of one name cannot both have theirs.
     pub(crate) fn in_folder(folder: &Path, inputs: &Inputs) -> Result<Self, Complaint> {
-        let files = match inputs.names() {
-            Names::Files(files) => Some(files),
-            Names::Lines => None,
-        };
-        if let Some(files) = &files {
+        let names = inputs.names();
+        if let Names::Files(files) = &names {
             let mut seen: HashMap<_, &PathBuf> = HashMap::new();
             for path in files.iter() {
                 if let Some(other) = seen.insert(path.file_name(), path) {
@@ -98,7 +94,7 @@ impl Results {
         std::fs::create_dir_all(folder).map_err(|error| file("make folder", folder, &error))?;
         let path = folder.to_owned();
         let folder = File::open(&path).map_err(|error| file("open folder", &path, &error))?;
-        Ok(Self::Folder(Box::new(Folder { path, folder, files })))
+        Ok(Self::Folder(Box::new(Folder { path, folder, names })))
     }
 
     pub(crate) fn on_stdout(json: bool, single: bool) -> Self {
@@ -117,6 +113,7 @@ impl Results {
     pub(crate) fn put(
         &mut self,
         index: u64,
+        task: TaskName,
         name: &str,
         result: Result<Output, Failure>,
         aside: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
@@ -127,7 +124,7 @@ impl Results {
                 folder.write(index, &output)?;
                 Ok(true)
             }
-            Self::Stdout(ordered) => ordered.put(index, name, result, aside),
+            Self::Stdout(ordered) => ordered.put(index, task, name, result, aside),
         }
     }
 
@@ -142,8 +139,11 @@ impl Results {
 impl Folder {
     /// Not through a link that stands in the file's place, wherever that leads.
     fn write(&self, index: u64, output: &[u8]) -> Result<(), Complaint> {
-        let number = (index + 1).to_string();
-        let input = self.files.as_ref().and_then(|files| files[index as usize].file_name());
+        let input = match &self.names {
+            Names::Files(files) => files[index as usize].file_name(),
+            Names::Lines | Names::Numbers(_) => None,
+        };
+        let number = self.names.of(index);
         let name = input.unwrap_or(number.as_ref());
         let path = self.path.join(name);
         let opened = open_in(&self.folder, name, Purpose::Output).map_err(reason);
@@ -156,12 +156,13 @@ impl Ordered {
     fn put(
         &mut self,
         index: u64,
+        task: TaskName,
         name: &str,
         result: Result<Output, Failure>,
         aside: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
     ) -> Result<bool, Complaint> {
         let bytes = match (self.style, &result) {
-            (Style::Json, result) => json(index, name, result),
+            (Style::Json, result) => json(index, task, name, result),
             (_, Err(_)) => Vec::new(),
             (style, Ok(output)) => {
                 let mut bytes = output.to_vec();
@@ -207,7 +208,7 @@ fn judge(written: io::Result<()>) -> Result<bool, Complaint> {
     }
 }
 
-fn json(index: u64, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
+fn json(index: u64, task: TaskName, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
     let ms = |ran: std::time::Duration| (ran.as_secs_f64() * 1e6).round() / 1e3;
     let bytes: Option<&[u8]> = match result {
         Ok(output) => Some(output),
@@ -224,8 +225,8 @@ fn json(index: u64, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
             (failure.node.as_deref(), failure.attempt, failure.ran, Some(reason))
         }
     };
-    let line =
-        Line { index, input, node, attempt, ms: ms(ran), output: text, output_base64, failure };
+    let (task, ms, output) = (task.to_string(), ms(ran), text);
+    let line = Line { task, index, input, node, attempt, ms, output, output_base64, failure };
     let mut text = String::new();
     for letter in serde_json::to_string(&line).unwrap_or_default().chars() {
         // JSON lets stand what steers some terminals.
@@ -259,14 +260,17 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use std::time::Duration;
 
+    use client::{JobId, TaskName};
+
     use super::{Failure, Why, base64, json};
 
     #[test]
     fn a_line_of_json_steers_no_terminal_and_says_the_same() {
         let reason = "\u{1b}[2J \u{9b}2J \u{7f} \u{202e}".to_owned();
         let why = Why::Refused { reason: reason.clone() };
-        let failure = Failure { why, node: None, attempt: 1, ran: Duration::ZERO };
-        let line = String::from_utf8(json(0, "in\u{9b}", &Err(failure))).unwrap();
+        let task = TaskName { job: JobId(7), task: 1 };
+        let failure = Failure { why, node: None, attempt: 1, ran: Duration::ZERO, task };
+        let line = String::from_utf8(json(0, task, "in\u{9b}", &Err(failure))).unwrap();
         assert!(line.trim_end().chars().all(|letter| (' '..='~').contains(&letter)), "{line}");
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["input"], "in\u{9b}");

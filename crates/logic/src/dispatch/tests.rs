@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use wire::blob::{Fetched, Known, Lent, Permit, Stored};
+use wire::name::JobId;
 use wire::task::{Credit, Returned};
 
 use super::*;
@@ -59,13 +60,21 @@ const MS: Span = Span::from_millis(1);
 #[track_caller]
 fn check(script: &[(u64, Step, &str)]) {
     let mut dispatch = Dispatch::new(Time(0));
+    dispatch.open_job(JobId(7), "test".to_owned());
     for name in ["a", "b"] {
         dispatch.program(program(name), 0);
     }
     for (number, &(at, step, want)) in script.iter().enumerate() {
         take(&mut dispatch, Time(0) + Span::from_millis(at), step);
         let effects: Vec<Effect> = std::iter::from_fn(|| dispatch.poll_effect()).collect();
-        let got: Vec<String> = effects.iter().map(describe).collect();
+        // What is told of jobs has tests of its own.
+        let of_jobs = |effect: &&Effect| match effect {
+            Effect::Send { message, .. } => matches!(message, Message::Job(_)),
+            Effect::Retried { .. } => true,
+            Effect::Run { .. } | Effect::Upload { .. } | Effect::Ended { .. } => false,
+        };
+        let others = effects.iter().filter(|effect| !of_jobs(effect));
+        let got: Vec<String> = others.map(describe).collect();
         assert_eq!(got.join(", "), want, "after step {number}, {step:?}, of {script:#?}");
     }
 }
@@ -88,7 +97,8 @@ fn take(dispatch: &mut Dispatch, now: Time, step: Step) {
     };
     let submit = |dispatch: &mut Dispatch, program, retries| {
         let terms = Terms { deadline: Span(0), retries };
-        dispatch.submit(ProgramId(program), Payload::Inline(Bytes::from_static(b"x")), terms);
+        let input = Payload::Inline(Bytes::from_static(b"x"));
+        dispatch.submit(now, JobKey(0), ProgramId(program), input, terms);
     };
     match step {
         Submit(retries) => submit(dispatch, 0, retries),
@@ -130,7 +140,8 @@ fn take(dispatch: &mut Dispatch, now: Time, step: Step) {
                 Cancelled => (Status::Cancelled, MS),
             };
             let (link, channel, output) = (LinkId(link), channel(task), Payload::empty());
-            dispatch.handle(now, Event::Done { link, channel, status, ran, output });
+            let times = Times::default();
+            dispatch.handle(now, Event::Done { link, channel, status, ran, output, times });
         }
         GivesBack(link, tasks) => {
             let channels = tasks.iter().copied().map(channel).collect();
@@ -159,6 +170,7 @@ fn describe(effect: &Effect) -> String {
             format!("run {}:{}#{attempt}", link.0, named(*channel))
         }
         Effect::Upload { link, channel, .. } => format!("upload {}:{channel}", link.0),
+        Effect::Retried { outcome } => format!("again {}", outcome.name.task),
         Effect::Ended { task, outcome } => {
             let how = match &outcome.end {
                 End::NodeLost => "NodeLost".to_owned(),
@@ -448,11 +460,16 @@ fn short_work_is_not_worth_taking_back() {
 #[test]
 fn a_client_with_one_node_sleeps_until_something_happens() {
     let mut dispatch = Dispatch::new(Time(0));
+    dispatch.open_job(JobId(7), "test".to_owned());
     dispatch.program(program("a"), 0);
     for step in [Up(0), Credits(0, 2), Submit(0), Has(0, 0), Submit(0), Done(0, (0, 1), Well(MS))] {
         take(&mut dispatch, Time(0), step);
     }
     assert_eq!(dispatch.len(), 1);
+    // A node is to hear of the job once more; then there is nothing to do.
+    let due = dispatch.poll_timeout();
+    assert_eq!(due, Time(0) + Span::from_millis(200));
+    dispatch.handle(due, Event::Tick);
     assert_eq!(dispatch.poll_timeout(), Time::NEVER);
 }
 
@@ -477,6 +494,7 @@ fn a_node_that_no_task_can_use_stands_aside_until_one_can() {
 #[test]
 fn a_node_that_comes_and_goes_has_one_turn_at_a_time() {
     let mut dispatch = Dispatch::new(Time(0));
+    dispatch.open_job(JobId(7), "test".to_owned());
     dispatch.program(program("a"), 0);
     for _ in 0..1000 {
         for step in [Up(0), Credits(0, 1), Down(0)] {
@@ -552,4 +570,82 @@ fn a_program_that_a_node_has_cleared_away_is_sent_again_and_its_tasks_too() {
         (3, HasNot(0, 0), "upload 0:0"),
         (4, Takes(0, 0), "define 0, run 0:0.2#1"),
     ]);
+}
+
+/// Everything that one node is told of jobs, at which millisecond.
+fn words(dispatch: &mut Dispatch, from: u64, to: u64) -> Vec<(u64, wire::job::Job)> {
+    let mut words = Vec::new();
+    for at in from..to {
+        let now = Time(0) + Span::from_millis(at);
+        if dispatch.poll_timeout() <= now {
+            dispatch.handle(now, Event::Tick);
+        }
+        while let Some(effect) = dispatch.poll_effect() {
+            if let Effect::Send { message: Message::Job(job), .. } = effect {
+                words.push((at, job));
+            }
+        }
+    }
+    words
+}
+
+fn job_with(steps: &[Step]) -> Dispatch {
+    let mut dispatch = Dispatch::new(Time(0));
+    dispatch.open_job(JobId(7), "test".to_owned());
+    dispatch.program(program("a"), 0);
+    for step in steps {
+        take(&mut dispatch, Time(0), *step);
+    }
+    dispatch
+}
+
+#[test]
+fn nodes_are_told_of_a_job_when_it_has_changed_and_once_a_second_at_most() {
+    use wire::job::Wait;
+    let mut steps = vec![Up(0), Credits(0, 2), Submit(0), Has(0, 0)];
+    steps.extend([Submit(0); 4]);
+    let mut dispatch = job_with(&steps);
+    let told = words(&mut dispatch, 0, 5000);
+    assert_eq!(told.len(), 1, "nothing has changed since: {told:?}");
+    let (at, job) = &told[0];
+    assert_eq!((*at, job.queued, job.next, job.running), (200, 3, 3, 2));
+    assert_eq!((job.wait, job.closed), (Wait::Credits, false));
+    for at in 5000..8000 {
+        take(&mut dispatch, Time(0) + Span::from_millis(at), Submit(0));
+    }
+    assert!(words(&mut dispatch, 8000, 12_000).len() <= 2);
+}
+
+#[test]
+fn a_job_that_is_closed_is_told_of_at_once_and_again_when_its_last_task_has_ended() {
+    let mut dispatch = job_with(&[Up(0), Credits(0, 2), Submit(0), Has(0, 0)]);
+    dispatch.close_job(Time(0), JobKey(0));
+    assert!(words(&mut dispatch, 0, 1)[0].1.closed);
+    take(&mut dispatch, Time(0), Done(0, (0, 1), Well(MS)));
+    let last = words(&mut dispatch, 1, 2);
+    assert_eq!((last[0].1.done, last[0].1.running, last[0].1.closed), (1, 0, true));
+    // Its place is free for another.
+    assert_eq!(dispatch.open_job(JobId(8), "next".to_owned()), JobKey(0));
+}
+
+#[test]
+fn an_outcome_says_how_long_the_task_waited_here_and_was_away() {
+    let mut dispatch = job_with(&[Up(0), Submit(1), Has(0, 0)]);
+    let at = |millis| Time(0) + Span::from_millis(millis);
+    take(&mut dispatch, at(30), Credits(0, 1));
+    take(&mut dispatch, at(30), Has(0, 0));
+    take(&mut dispatch, at(50), Done(0, (0, 1), Crash));
+    take(&mut dispatch, at(90), Credits(0, 2));
+    take(&mut dispatch, at(100), Done(0, (0, 2), Well(MS)));
+    let spent = |effect: Effect| match effect {
+        Effect::Retried { outcome } | Effect::Ended { outcome, .. } => {
+            let Spent { queued, away, .. } = outcome.spent;
+            Some((outcome.name.task, outcome.attempt, queued, away))
+        }
+        Effect::Send { .. } | Effect::Run { .. } | Effect::Upload { .. } => None,
+    };
+    let effects = std::iter::from_fn(|| dispatch.poll_effect());
+    let spent: Vec<_> = effects.filter_map(spent).collect();
+    let ms = Span::from_millis;
+    assert_eq!(spent, [(1, 1, ms(30), ms(20)), (1, 2, ms(40), ms(10))]);
 }

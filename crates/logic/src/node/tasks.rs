@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use wire::Message;
 use wire::blob::Put;
 use wire::limits::{CREDITS_MAX, PAYLOAD_MAX, PROGRAM_NAME_MAX};
+use wire::name::TaskName;
 use wire::task::{Define, Done, DoneHead, Input, Output, Run, RunHead};
-use wire::units::Time;
+use wire::units::{Span, Time};
 
 use super::{Effect, Node, streams};
 use crate::slots::{self, Finished};
@@ -21,7 +22,8 @@ pub(super) struct Arrivals {
 
 #[derive(Debug)]
 enum Half {
-    Task(RunHead, u64),
+    /// With the length of its input, and when it came.
+    Task(RunHead, u64, Time),
     Blob(Put),
     Bytes {
         buffer: BufferId,
@@ -60,6 +62,14 @@ impl Arrivals {
             *count -= 1;
         }
         Some(half)
+    }
+
+    /// The tasks of this name that wait for their bytes: whose they are, and since when.
+    pub(super) fn find(&self, name: TaskName) -> impl Iterator<Item = (LinkId, Time)> {
+        self.halves.iter().filter_map(move |((link, _), half)| match half {
+            Half::Task(head, _, came) if head.name == name => Some((*link, *came)),
+            Half::Task(..) | Half::Blob(_) | Half::Bytes { .. } | Half::Unwanted => None,
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -118,7 +128,8 @@ impl Node {
         let taken = match run.head.input {
             Input::Inline => {
                 let input = Payload::Inline(run.inline);
-                self.slots.run(link, channel, run.head, input).map_err(|breach| breach.to_string())
+                let taken = self.slots.run(now, link, channel, run.head, input, Span(0));
+                taken.map_err(|breach| breach.to_string())
             }
             Input::Bulk(length) if length > PAYLOAD_MAX => {
                 Err(format!("an input of {length} bytes; at most {PAYLOAD_MAX} are taken"))
@@ -126,15 +137,16 @@ impl Node {
             Input::Bulk(length) => match self.arrivals.remove(link, channel) {
                 Some(Half::Bytes { buffer, length: got }) if got == length => {
                     let input = Payload::Buffer { buffer, length };
-                    let taken = self.slots.run(link, channel, run.head, input);
+                    let taken = self.slots.run(now, link, channel, run.head, input, Span(0));
                     taken.map_err(|breach| breach.to_string())
                 }
                 Some(other) => Err(self.mismatch(channel, &other)),
-                None => self.arrivals.add(link, channel, Half::Task(run.head, length)),
+                None => self.arrivals.add(link, channel, Half::Task(run.head, length, now)),
             },
             Input::Stream => {
                 self.streams.open(link, channel);
-                let taken = self.slots.run(link, channel, run.head, Payload::Stream);
+                let input = Payload::Stream;
+                let taken = self.slots.run(now, link, channel, run.head, input, Span(0));
                 taken.map_err(|breach| breach.to_string())
             }
         };
@@ -161,8 +173,9 @@ impl Node {
                 let added = self.arrivals.add(link, channel, Half::Bytes { buffer, length });
                 added.inspect_err(|_| self.release(buffer))
             }
-            Some(Half::Task(head, want)) if want == length => {
-                let taken = self.slots.run(link, channel, head, bytes);
+            Some(Half::Task(head, want, came)) if want == length => {
+                let transfer = now.since(came);
+                let taken = self.slots.run(now, link, channel, head, bytes, transfer);
                 taken.map_err(|breach| breach.to_string())
             }
             Some(Half::Blob(put)) if put.length == length => {
@@ -214,12 +227,16 @@ impl Node {
 
     /// Turns what `slots` decided into messages and work for the driver. Returns whether a task
     /// went to a worker.
-    pub(super) fn drain_slots(&mut self) -> bool {
+    pub(super) fn drain_slots(&mut self, now: Time) -> bool {
         let mut executed = false;
         while let Some(effect) = self.slots.poll_effect() {
             match effect {
-                slots::Effect::Done { link, channel, finished } => {
-                    self.finished(link, channel, finished);
+                slots::Effect::Done { link, channel, name, attempt, mut finished } => {
+                    let began = Time(finished.times.began.0);
+                    finished.times.began = began.since(self.since);
+                    let spent = (finished.ran, finished.times);
+                    self.history.ended(now, link, name, attempt, &finished.status, spent);
+                    self.send_done(link, channel, finished);
                 }
                 slots::Effect::Credit { link, limit } => {
                     self.send(link, 0, Message::Credit(wire::task::Credit { limit }));
@@ -262,8 +279,8 @@ impl Node {
         }
     }
 
-    pub(super) fn finished(&mut self, link: LinkId, channel: u64, finished: Finished) {
-        let Finished { status, ran, output } = finished;
+    pub(super) fn send_done(&mut self, link: LinkId, channel: u64, finished: Finished) {
+        let Finished { status, ran, output, times } = finished;
         self.streams.close(link, channel);
         let (output, inline) = match output {
             Payload::Inline(bytes) => (Output::Inline, bytes),
@@ -273,7 +290,7 @@ impl Node {
             }
             Payload::Stream => (Output::Stream, bytes::Bytes::new()),
         };
-        let head = DoneHead { status, ran, output };
+        let head = DoneHead { status, ran, output, times };
         self.send(link, channel, Message::Done(Done { head, inline }));
     }
 }

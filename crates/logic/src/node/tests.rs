@@ -4,7 +4,8 @@ use wire::blob::{Fetch, Lend, Permit};
 use wire::hello::VERSION;
 use wire::limits::{FETCHES_MAX, LENDINGS_MAX, PERMIT_PATIENCE};
 use wire::member::Members as News;
-use wire::task::{Define, Input, Output, Program, Run, RunHead, Status, TakeBack};
+use wire::name::{JobId, TaskName};
+use wire::task::{Define, Input, Output, Program, Run, RunHead, Status, TakeBack, Times};
 
 use super::*;
 
@@ -63,7 +64,8 @@ impl Bench {
     }
 
     fn run(&mut self, channel: u64, input: Input) -> String {
-        let head = RunHead { program: 0, attempt: 1, deadline: Span(0), input };
+        let name = TaskName { job: JobId(7), task: channel };
+        let head = RunHead { program: 0, attempt: 1, deadline: Span(0), input, name };
         self.say(CLIENT, channel, Message::Run(Run { head, inline: Bytes::new() }))
     }
 
@@ -79,7 +81,8 @@ impl Bench {
 
     fn worker_done(&mut self, worker: u32, sequence: u64) -> String {
         let (status, output) = (Status::Finished { code: 0 }, Payload::empty());
-        let finished = Finished { status, ran: Span::from_millis(9), output };
+        let finished =
+            Finished { status, ran: Span::from_millis(9), output, times: Times::default() };
         self.handle(vec![Event::WorkerDone { worker: WorkerId(worker), sequence, finished }])
     }
 
@@ -135,6 +138,10 @@ fn describe(effect: &Effect) -> Option<String> {
             format!("run {}.{sequence}", worker.0)
         }
         Effect::Worker(slots::Effect::Kill { worker }) => format!("kill {}", worker.0),
+        Effect::SendLog { link, log, bytes, .. } => {
+            let skipped = log.skipped;
+            format!("{}: log {} {}+{skipped}", link.0, log.name.task, bytes.len())
+        }
         Effect::Left => "left".to_owned(),
         Effect::Warn { words } => format!("warn {words}"),
         _ => return None,
@@ -314,7 +321,7 @@ fn a_large_result_is_sent_before_its_end_is_told() {
     bench.worker_ready(0);
     let output = Payload::Buffer { buffer: BufferId(8), length: LENGTH };
     let status = Status::Finished { code: 0 };
-    let finished = Finished { status, ran: Span::from_millis(9), output };
+    let finished = Finished { status, ran: Span::from_millis(9), output, times: Times::default() };
     let done = Event::WorkerDone { worker: WorkerId(0), sequence: 0, finished };
     bench.now = bench.now + Span::from_millis(1);
     bench.node.handle(bench.now, done);
@@ -411,7 +418,8 @@ fn a_result_that_lies_where_its_input_lay_is_sent_and_freed_once() {
     bench.run(1, Input::Bulk(LENGTH));
     bench.worker_ready(0);
     let output = Payload::Buffer { buffer: BufferId(1), length: 5 };
-    let finished = Finished { status: Status::Finished { code: 0 }, ran: Span(1), output };
+    let (status, times) = (Status::Finished { code: 0 }, Times::default());
+    let finished = Finished { status, ran: Span(1), output, times };
     let done = || {
         let finished = finished.clone();
         vec![Event::WorkerDone { worker: WorkerId(0), sequence: 0, finished }]
@@ -635,4 +643,100 @@ fn tasks_whose_library_is_gone_are_given_back_with_the_reason() {
     assert_eq!(bench.node.tally().tasks, 0);
     let have = Message::Have(wire::blob::Have { hash });
     assert_eq!(bench.say(CLIENT, 5, have), "0: known false");
+}
+
+fn answer(bench: &mut Bench, link: LinkId, message: Message) -> Option<Message> {
+    bench.node.handle(bench.now, Event::Message { link, channel: 3, message });
+    bench.node.settle(bench.now);
+    let effects = std::iter::from_fn(|| bench.node.poll_effect());
+    let answers = effects.filter_map(|effect| match effect {
+        Effect::Send { link: to, channel: 3, message } if to == link => Some(message),
+        _ => None,
+    });
+    answers.last()
+}
+
+fn why(bench: &mut Bench, link: LinkId, task: u64) -> wire::job::Why {
+    let name = TaskName { job: JobId(7), task };
+    match answer(bench, link, Message::WhyAsk(wire::job::WhyAsk { name })) {
+        Some(Message::Why(why)) => *why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_task_can_be_followed_from_its_input_to_its_end() {
+    use wire::job::{Hold, Now};
+    let mut bench = Bench::with_client("you");
+    bench.run(1, Input::Bulk(LENGTH));
+    assert!(matches!(why(&mut bench, CLIENT, 1).now, Now::Arriving { .. }));
+    bench.payload(1, LENGTH);
+    let hold = Hold::Loading { workers: 1 };
+    let now = why(&mut bench, CLIENT, 1).now;
+    assert!(matches!(now, Now::Waiting { before: 0, hold: held, .. } if held == hold), "{now:?}");
+    bench.worker_ready(0);
+    bench.run(2, Input::Inline);
+    let now = why(&mut bench, CLIENT, 1).now;
+    assert!(matches!(now, Now::Working { before: 0, worker: 0, attempt: 1, .. }), "{now:?}");
+    let now = why(&mut bench, CLIENT, 2).now;
+    let hold = Hold::Busy { slots: 1, own: 1, others: 0 };
+    assert!(matches!(now, Now::Waiting { before: 0, hold: held, .. } if held == hold), "{now:?}");
+    bench.worker_done(0, 0);
+    let ended = why(&mut bench, CLIENT, 1);
+    assert_eq!((ended.now, ended.ended.len()), (Now::Absent, 1));
+    assert_eq!(why(&mut bench, CLIENT, 9).ended, []);
+}
+
+#[test]
+fn another_owner_sees_nothing_and_an_admin_everything() {
+    use wire::job::{Job, Now, Wait};
+    let mut bench = Bench::with_client("you");
+    let id = JobId(7);
+    let (name_, wait) = ("sum".to_owned(), Wait::Credits);
+    let job = Job {
+        id,
+        name: name_,
+        queued: 2,
+        next: 5,
+        running: 1,
+        done: 3,
+        failed: 0,
+        retried: 0,
+        wait,
+        closed: false,
+    };
+    bench.run(1, Input::Inline);
+    bench.handle(vec![Event::Message { link: CLIENT, channel: 0, message: Message::Job(job) }]);
+    bench.worker_ready(0);
+    bench.worker_done(0, 0);
+    bench.run(2, Input::Inline);
+    let admin = LinkId(2);
+    bench.greet(OTHER, Peer::Client(name("other")), Purpose::Client);
+    bench.greet(admin, Peer::Admin(name("boss")), Purpose::Client);
+    for (link, sees) in [(CLIENT, true), (OTHER, false), (admin, true)] {
+        let (first, second) = (why(&mut bench, link, 1), why(&mut bench, link, 2));
+        assert_eq!(first.ended.len(), usize::from(sees), "{link:?}");
+        assert_eq!(second.now != Now::Absent, sees, "{link:?}");
+        assert_eq!(second.job.is_some(), sees, "{link:?}");
+        let told = answer(&mut bench, link, Message::JobsAsk);
+        let Some(Message::Jobs(told)) = told else { panic!("{told:?}") };
+        assert_eq!(told.jobs.len(), usize::from(sees), "{link:?}");
+    }
+}
+
+#[test]
+fn what_a_worker_writes_goes_to_the_task_that_it_is_at_or_was_at_last() {
+    let mut bench = Bench::with_client("you");
+    let wrote = |started, text: &'static [u8]| {
+        let bytes = Bytes::from_static(text);
+        vec![Event::WorkerWrote { worker: WorkerId(0), started, bytes }]
+    };
+    bench.run(1, Input::Inline);
+    bench.worker_ready(0);
+    assert_eq!(bench.handle(wrote(0, b"loading")), "", "no task has begun");
+    assert_eq!(bench.handle(wrote(1, b"oops")), "0: log 1 4+0");
+    bench.worker_done(0, 0);
+    assert_eq!(bench.handle(wrote(1, b"late")), "0: log 1 4+0");
+    assert_eq!(bench.handle(vec![Event::Closed { link: CLIENT }]), "");
+    assert_eq!(bench.handle(wrote(1, b"gone")), "", "nobody is there to read it");
 }

@@ -1,6 +1,7 @@
 //! Scripts of what users and workers do, each step with what must follow from it.
 
 use super::*;
+use wire::name::TaskName;
 
 /// One step of a script. Tasks are named by their channel, workers by their number.
 #[derive(Clone, Debug)]
@@ -75,10 +76,12 @@ fn take(
     };
     let head = |deadline| {
         let input = wire::task::Input::Inline;
-        RunHead { program: 0, attempt: 1, deadline, input }
+        let name = TaskName::default();
+        RunHead { program: 0, attempt: 1, deadline, input, name }
     };
     let run = |slots: &mut Slots, link, channel, deadline, input| {
-        slots.run(LinkId(link), channel, head(deadline), input).expect("no breach");
+        let taken = slots.run(now, LinkId(link), channel, head(deadline), input, Span(0));
+        taken.expect("no breach");
     };
     match step {
         Up(link, owner, name) => {
@@ -114,7 +117,8 @@ fn take(
             let next = results.entry(worker).or_default();
             for sequence in *next..*next + count {
                 let status = Status::Finished { code: 0 };
-                let finished = Finished { status, ran, output: Payload::empty() };
+                let (output, times) = (Payload::empty(), Times::default());
+                let finished = Finished { status, ran, output, times };
                 slots.done(now, WorkerId(worker), sequence, finished);
             }
             *next += count;
@@ -160,7 +164,7 @@ fn describe(effects: &[Effect]) -> String {
         flush(&mut batch, &mut words);
         words.push(match effect {
             Effect::Execute { .. } => unreachable!(),
-            Effect::Done { link, channel, finished } => {
+            Effect::Done { link, channel, finished, .. } => {
                 let status = format!("{:?}", finished.status);
                 let status = status.split(' ').next().unwrap_or_default();
                 format!("done {}:{channel} {status}", link.0)
@@ -666,9 +670,10 @@ fn a_task_without_a_credit_is_a_breach_and_its_buffer_is_freed() {
     // Cancelling what was announced only must not make room for more.
     slots.pass(LinkId(0));
     let input = wire::task::Input::Bulk(1);
-    let head = RunHead { program: 0, attempt: 1, deadline: Span(0), input };
+    let name = TaskName::default();
+    let head = RunHead { program: 0, attempt: 1, deadline: Span(0), input, name };
     let payload = Payload::Buffer { buffer: BufferId(3), length: 1 };
-    assert_eq!(slots.run(LinkId(0), 3, head, payload), Err(Breach::NoCredit));
+    assert_eq!(slots.run(Time(1), LinkId(0), 3, head, payload, Span(0)), Err(Breach::NoCredit));
     assert_eq!(slots.poll_effect(), Some(Effect::Release { buffer: BufferId(3) }));
 }
 
@@ -684,7 +689,12 @@ fn a_result_counts_once_and_in_its_turn() {
     while slots.poll_effect().is_some() {}
     let mut ends = |sequence| {
         let output = Payload::Buffer { buffer: BufferId(sequence as u32), length: 1 };
-        let finished = Finished { status: Status::Finished { code: 0 }, ran: us(20), output };
+        let finished = Finished {
+            status: Status::Finished { code: 0 },
+            ran: us(20),
+            output,
+            times: Times::default(),
+        };
         slots.done(Time(2), WorkerId(0), sequence, finished);
         let effects: Vec<Effect> = std::iter::from_fn(|| slots.poll_effect()).collect();
         describe(&effects)

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use wire::name::TaskName;
 use wire::task::Status;
 use wire::units::{Span, Time};
 
 use super::{PEEK, Task};
+use crate::{LinkId, WorkerId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
@@ -30,6 +32,26 @@ pub(super) struct Worker {
     pub(super) measure: Time,
     /// The task that it is killed for, by its sequence number, and what to say of it.
     pub(super) doom: Option<(u64, Status)>,
+    /// When its last task ended.
+    last_end: Time,
+    /// Its last task, and whose it was.
+    pub(super) last: Option<Writer>,
+}
+
+/// Who writes to a worker's standard error: a task of a user's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Writer {
+    pub(super) user: u64,
+    pub(super) link: LinkId,
+    pub(super) name: TaskName,
+    pub(super) attempt: u32,
+}
+
+impl Writer {
+    pub(super) fn of(task: &Task) -> Self {
+        let Task { user, link, name, attempt, .. } = *task;
+        Self { user, link, name, attempt }
+    }
 }
 
 impl Worker {
@@ -43,11 +65,32 @@ impl Worker {
             front_since: now,
             measure: now,
             doom: None,
+            last_end: Time(0),
+            last: None,
         }
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.life == Life::Ready && self.tasks.is_empty()
+    }
+
+    /// A task of it has ended: when it began, as far as the worker can be believed. It did so after
+    /// it had come and after the one before it.
+    pub(super) fn note_end(
+        &mut self,
+        at: WorkerId,
+        task: &mut Task,
+        now: Time,
+        began: Time,
+        ran: Span,
+    ) {
+        let earliest = task.arrived.max(self.last_end).min(now);
+        let began = began.clamp(earliest, now);
+        self.last_end = (began + ran).min(now);
+        self.last = Some(Writer::of(task));
+        task.times.waited = began.since(task.arrived);
+        task.times.began = Span(began.0);
+        task.times.worker = at.0;
     }
 
     /// The sequence number of the next task.

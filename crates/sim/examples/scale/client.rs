@@ -7,12 +7,12 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use logic::dispatch::{Dispatch, Effect, End, Event, ProgramId, Terms};
+use logic::dispatch::{Dispatch, Effect, End, Event, JobKey, ProgramId, Terms};
 use logic::{LinkId, Payload};
 use wire::Message;
 use wire::blob::{Known, Stored};
-use wire::name::{Hash, Name};
-use wire::task::{Credit, Program, Returned, Status};
+use wire::name::{Hash, JobId, Name};
+use wire::task::{Credit, Program, Returned, Status, Times};
 use wire::units::{Span, Time};
 
 use crate::stopwatch::{Draw, Stopwatch, resident};
@@ -100,7 +100,8 @@ impl Peer {
                 Status::Finished { code: 0 },
                 Span::from_micros(u64::from(1000 * SLOTS / self.pace)),
             );
-            events.push(Event::Done { link, channel, status, ran, output: Payload::empty() });
+            let (output, times) = (Payload::empty(), Times::default());
+            events.push(Event::Done { link, channel, status, ran, output, times });
         }
         let limit = self.accepted - self.tasks.len() as u64 + self.credits;
         if limit >= self.limit + self.credits / 4 {
@@ -178,9 +179,10 @@ pub(crate) fn kept(case: Case) -> (f64, f64) {
     let linked = resident();
     let program = Program::Core { library: Hash::of(b"core"), name: "core".to_owned() };
     let program = dispatch.program(program, 0);
+    let job = dispatch.open_job(JobId(1), "core".to_owned());
     for _ in 0..case.tasks {
         let input = Payload::Inline(Bytes::from_static(b"input"));
-        dispatch.submit(program, input, Terms { deadline: Span(0), retries: 2 });
+        dispatch.submit(Time(1), job, program, input, Terms { deadline: Span(0), retries: 2 });
     }
     let submitted = resident();
     // What is freed would be used again, and the next one who measures would see less.
@@ -217,6 +219,7 @@ struct World<'a> {
     case: Case,
     now: Time,
     dispatch: Dispatch,
+    job: JobKey,
     programs: Vec<ProgramId>,
     peers: Vec<Peer>,
     /// Peers that were sent something in the last turn.
@@ -238,12 +241,14 @@ impl<'a> World<'a> {
             dispatch.program(Program::Core { library, name: "core".to_owned() }, 0)
         };
         let programs = (0..case.programs).map(&mut program).collect();
+        let job = dispatch.open_job(JobId(1), "core".to_owned());
         let mut draw = Draw::new(case.seed);
         let peers = (0..case.nodes).map(|_| Peer::new(&mut draw, case.credits)).collect();
         Self {
             case,
             now: Time(1),
             dispatch,
+            job,
             programs,
             peers,
             busy: Vec::new(),
@@ -274,7 +279,7 @@ impl<'a> World<'a> {
                 for number in first..first + count {
                     let program = self.programs[number as usize % self.programs.len()];
                     let input = Payload::Inline(Bytes::from_static(b"input"));
-                    self.dispatch.submit(program, input, terms);
+                    self.dispatch.submit(self.now, self.job, program, input, terms);
                 }
             });
             self.turn(&mut Vec::new());
@@ -285,7 +290,8 @@ impl<'a> World<'a> {
         let terms = Terms { deadline: Span(0), retries: 100 };
         let input = Payload::Inline(Bytes::from_static(b"input"));
         let program = self.programs[program];
-        self.watch.run(|| self.dispatch.submit(program, input, terms));
+        let (now, job) = (self.now, self.job);
+        self.watch.run(|| self.dispatch.submit(now, job, program, input, terms));
         self.turn(&mut Vec::new());
     }
 
@@ -366,6 +372,7 @@ impl<'a> World<'a> {
                 }
                 self.busy.push(link.0);
             }
+            Effect::Retried { .. } => {}
             Effect::Upload { link, channel, hash } => {
                 let peer = &mut self.peers[link.0 as usize];
                 peer.here = self.case.programs == 1;

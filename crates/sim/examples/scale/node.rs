@@ -12,8 +12,8 @@ use logic::{Exit, LinkId, Payload, WorkerId};
 use wire::Message;
 use wire::hello::{Hello, Purpose, VERSION};
 use wire::member::{Member, State};
-use wire::name::{Hash, Name};
-use wire::task::{Define, Input, Program, Run, RunHead, Status};
+use wire::name::{Hash, JobId, Name, TaskName};
+use wire::task::{Define, Input, Program, Run, RunHead, Status, Times};
 use wire::units::{Span, Time};
 
 use crate::stopwatch::{Stopwatch, resident};
@@ -153,6 +153,7 @@ impl<'a> World<'a> {
                     attempt: 1,
                     deadline: Span(0),
                     input: Input::Inline,
+                    name: TaskName { job: JobId(at as u64), task: client.sent },
                 };
                 let run = Run { head, inline: Bytes::from_static(b"input") };
                 events.push(says(LinkId(at as u32), client.sent, Message::Run(run)));
@@ -188,7 +189,8 @@ impl<'a> World<'a> {
         } else {
             for sequence in known.tasks.drain(..known.tasks.len().min(PACE)) {
                 let (status, ran) = (Status::Finished { code: 0 }, Span::from_micros(250));
-                let finished = Finished { status, ran, output: Payload::empty() };
+                let (output, times) = (Payload::empty(), Times::default());
+                let finished = Finished { status, ran, output, times };
                 events.push(Event::WorkerDone { worker, sequence, finished });
             }
         }

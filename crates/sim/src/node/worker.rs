@@ -30,6 +30,7 @@ pub(super) struct Result {
     pub(super) ran: Span,
     pub(super) output: Bytes,
     pub(super) bulk: bool,
+    pub(super) began: Time,
 }
 
 #[derive(Debug)]
@@ -245,7 +246,8 @@ impl Worker {
     }
 
     fn finish(&mut self, net: &mut Net, given: &Given, code: i32) {
-        let ran = net.now.since(self.since);
+        let began = self.since;
+        let ran = net.now.since(began);
         self.since = Time(0);
         let bulk = task_of(&given.input).and_then(|task| net.judge.spec(task));
         self.held.push(Result {
@@ -254,6 +256,7 @@ impl Worker {
             ran,
             output: output_of(&given.input, given.attempt),
             bulk: bulk.is_some_and(|spec| spec.bulk),
+            began,
         });
         if self.held.len() >= HELD_MAX || net.random.per_mille(200) {
             self.send_held(net);

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::CONTROL_BODY_MAX;
-use crate::name::Hash;
-use crate::task::{Credit, Done, DoneHead, Input, Output, Run, RunHead, Status};
+use crate::name::{Hash, JobId, TaskName};
+use crate::task::{Credit, Done, DoneHead, Input, Output, Run, RunHead, Status, Times};
 use crate::units::Span;
 
 #[track_caller]
@@ -38,6 +38,7 @@ fn messages_come_back_as_they_went() {
             attempt: u32::MAX,
             deadline: Span(u64::MAX),
             input: Input::Bulk(u64::MAX),
+            name: TaskName { job: JobId(u64::MAX), task: u64::MAX },
         },
         inline: Bytes::from_static(b"input"),
     }));
@@ -46,6 +47,12 @@ fn messages_come_back_as_they_went() {
             status: Status::Finished { code: i32::MIN },
             ran: Span(u64::MAX),
             output: Output::Stream,
+            times: Times {
+                transfer: Span(u64::MAX),
+                waited: Span(u64::MAX),
+                began: Span(u64::MAX),
+                worker: u32::MAX,
+            },
         },
         inline: Bytes::from_static(b"output"),
     }));
@@ -54,6 +61,7 @@ fn messages_come_back_as_they_went() {
             status: Status::Crashed { signal: 11, stderr: "x".repeat(4000) },
             ran: Span(1),
             output: Output::Inline,
+            times: Times::default(),
         },
         inline: Bytes::new(),
     }));

@@ -1,0 +1,110 @@
+//! What tasks wrote to their standard error, in a record: of each the first bytes as they come, and
+//! the last ones when it has ended.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::Path;
+
+use client::Wrote;
+
+use super::Batch;
+use super::files::Piece;
+
+/// Bytes of one task that are kept as they come.
+const FIRST_MAX: u64 = 32 * 1024;
+/// Bytes of one task that are kept besides: the last ones.
+const LAST_MAX: usize = 32 * 1024;
+/// Bytes of all tasks of a job.
+const ALL_MAX: u64 = 64 << 20;
+/// Tasks that run, and have written, at once. More than any client has under way at so many nodes.
+const WRITERS_MAX: usize = 16 * 1024;
+
+pub(super) struct Logs {
+    batch: Batch,
+    writers: HashMap<u64, Writer>,
+}
+
+/// A task that has written something and has not ended.
+struct Writer {
+    attempt: u32,
+    node: Option<String>,
+    first: u64,
+    last: VecDeque<u8>,
+    skipped: u64,
+}
+
+impl Logs {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { batch: Batch::open(path, ALL_MAX)?, writers: HashMap::new() })
+    }
+
+    /// `false`: there is no more room.
+    pub(super) fn wrote(&mut self, wrote: &Wrote) -> io::Result<bool> {
+        let task = wrote.task.task;
+        let node = wrote.node.as_ref().map(|node| node.to_string());
+        if self.writers.len() >= WRITERS_MAX && !self.writers.contains_key(&task) {
+            return Ok(false);
+        }
+        let new = || Writer {
+            attempt: wrote.attempt,
+            node: node.clone(),
+            first: 0,
+            last: VecDeque::new(),
+            skipped: 0,
+        };
+        let before = self.writers.get(&task).map(|writer| writer.attempt);
+        if before.is_some_and(|attempt| attempt != wrote.attempt) {
+            self.ended(task)?;
+        }
+        let writer = self.writers.entry(task).or_insert_with(new);
+        writer.skipped += wrote.skipped;
+        let room = usize::try_from(FIRST_MAX - writer.first).unwrap_or(usize::MAX);
+        let (now, later) = wrote.bytes.split_at(wrote.bytes.len().min(room));
+        writer.first += now.len() as u64;
+        writer.last.extend(later);
+        let surplus = writer.last.len().saturating_sub(LAST_MAX);
+        writer.last.drain(..surplus);
+        writer.skipped += surplus as u64;
+        if now.is_empty() {
+            return Ok(true);
+        }
+        let skipped = if later.is_empty() { std::mem::take(&mut writer.skipped) } else { 0 };
+        let attempt = wrote.attempt;
+        let piece = Piece { task, attempt, node, skipped, bytes: now.len() as u64 };
+        self.put(&piece, now)
+    }
+
+    fn put(&mut self, piece: &Piece, bytes: &[u8]) -> io::Result<bool> {
+        let mut text = serde_json::to_vec(piece).map_err(io::Error::other)?;
+        text.push(b'\n');
+        text.extend_from_slice(bytes);
+        text.push(b'\n');
+        self.batch.add(&text)
+    }
+
+    /// A task has ended: its last words are written.
+    pub(super) fn ended(&mut self, task: u64) -> io::Result<()> {
+        if self.writers.is_empty() {
+            return Ok(());
+        }
+        let Some(writer) = self.writers.remove(&task) else { return Ok(()) };
+        let Writer { attempt, node, mut last, skipped, .. } = writer;
+        if last.is_empty() && skipped == 0 {
+            return Ok(());
+        }
+        let bytes = last.make_contiguous();
+        let piece = Piece { task, attempt, node, skipped, bytes: bytes.len() as u64 };
+        self.put(&piece, bytes).map(|_| ())
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.batch.flush()
+    }
+
+    /// The job is over.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let open: Vec<u64> = self.writers.keys().copied().collect();
+        open.into_iter().try_for_each(|task| self.ended(task))?;
+        self.flush()
+    }
+}
