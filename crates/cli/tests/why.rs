@@ -166,7 +166,8 @@ fn a_task_that_floods_its_standard_error_is_cut_and_harms_nobody() {
     let id = latest(&machine);
     let flood = machine.run(&format!("logs {id}.1"));
     assert!(flood.stdout.starts_with("line 1 of 300000\nline 2 of 300000\n"));
-    assert!(flood.stdout.len() <= 70 * 1024, "{} bytes", flood.stdout.len());
+    // The first 32 KiB, the last 32 KiB, and as much again if it was read after the result.
+    assert!(flood.stdout.len() <= 96 * 1024, "{} bytes", flood.stdout.len());
     assert!(flood.stderr.contains("were left out here"), "{}", flood.stderr);
     let all = machine.run(&format!("logs {id}")).stdout;
     assert!(all.contains("3 | ·[2Jhello\n"), "a stranger's words are tamed");

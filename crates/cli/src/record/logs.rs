@@ -18,10 +18,14 @@ const LAST_MAX: usize = 32 * 1024;
 const ALL_MAX: u64 = 64 << 20;
 /// Tasks that run, and have written, at once. More than any client has under way at so many nodes.
 const WRITERS_MAX: usize = 16 * 1024;
+/// Tasks that have ended, of which a last piece may still come: it is read after their result.
+const LATE_MAX: usize = 1024;
 
 pub(super) struct Logs {
     batch: Batch,
     writers: HashMap<u64, Writer>,
+    /// Those of them that have ended, the oldest first.
+    late: VecDeque<u64>,
 }
 
 /// A task that has written something and has not ended.
@@ -35,7 +39,11 @@ struct Writer {
 
 impl Logs {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { batch: Batch::open(path, ALL_MAX)?, writers: HashMap::new() })
+        Ok(Self {
+            batch: Batch::open(path, ALL_MAX)?,
+            writers: HashMap::new(),
+            late: VecDeque::new(),
+        })
     }
 
     /// `false`: there is no more room.
@@ -54,7 +62,7 @@ impl Logs {
         };
         let before = self.writers.get(&task).map(|writer| writer.attempt);
         if before.is_some_and(|attempt| attempt != wrote.attempt) {
-            self.ended(task)?;
+            self.close(task)?;
         }
         let writer = self.writers.entry(task).or_insert_with(new);
         writer.skipped += wrote.skipped;
@@ -87,7 +95,30 @@ impl Logs {
         if self.writers.is_empty() {
             return Ok(());
         }
+        let Some(writer) = self.writers.get_mut(&task) else { return Ok(()) };
+        // What was waiting is written now, and the first bytes are not counted anew.
+        let writer = Writer {
+            last: std::mem::take(&mut writer.last),
+            skipped: std::mem::take(&mut writer.skipped),
+            node: writer.node.clone(),
+            ..*writer
+        };
+        self.late.push_back(task);
+        if self.late.len() > LATE_MAX
+            && let Some(oldest) = self.late.pop_front()
+        {
+            self.close(oldest)?;
+        }
+        self.put_last(task, writer)
+    }
+
+    /// Nothing more can come of this attempt.
+    fn close(&mut self, task: u64) -> io::Result<()> {
         let Some(writer) = self.writers.remove(&task) else { return Ok(()) };
+        self.put_last(task, writer)
+    }
+
+    fn put_last(&mut self, task: u64, writer: Writer) -> io::Result<()> {
         let Writer { attempt, node, mut last, skipped, .. } = writer;
         if last.is_empty() && skipped == 0 {
             return Ok(());
@@ -104,7 +135,7 @@ impl Logs {
     /// The job is over.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         let open: Vec<u64> = self.writers.keys().copied().collect();
-        open.into_iter().try_for_each(|task| self.ended(task))?;
+        open.into_iter().try_for_each(|task| self.close(task))?;
         self.flush()
     }
 }
