@@ -359,7 +359,8 @@ fn a_worker_that_dies_for_its_hosts_want_of_memory_is_lost_by_that_name() {
     let words = ["node", "--listen", "127.0.0.1:0", "--name", "a", "--slots", "1"];
     let mut command = machine.command(words);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let entrances = group.entrances().unwrap();
+    let mut entrances = group.entrances().unwrap();
+    entrances.extend(group.late_entrance().unwrap());
     // A shell enters the group by itself, then becomes the node.
     let script = "for fd in $FARCALL_TEST_GROUPS; do echo $$ > $fd; done; exec \"$0\" \"$@\"";
     let paths: Vec<String> = entrances

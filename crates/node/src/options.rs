@@ -18,7 +18,8 @@ pub enum Jail {
 }
 
 /// The program that becomes a worker when it is started with the node's pipes as descriptors 3 (to
-/// read) and 4 (to write), and a Unix socket that brings descriptors as 5.
+/// read) and 4 (to write), a Unix socket that brings descriptors as 5, and perhaps the entrance of its
+/// control group as 6.
 #[derive(Clone, Debug)]
 pub struct WorkerCommand {
     pub program: PathBuf,

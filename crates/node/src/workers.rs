@@ -279,6 +279,7 @@ impl Workers {
     ) -> Result<(Child, Option<OwnedFd>), sys::Error> {
         let Some(group) = group else { return Ok((spawn.start()?, None)) };
         spawn.groups = group.entrances()?;
+        spawn.descriptors.extend(group.late_entrance()?.map(|entrance| (entrance, 6)));
         let shortage = if memory > 0 { group.shortage()? } else { None };
         Ok((spawn.start()?, shortage))
     }

@@ -52,11 +52,13 @@ pub enum ServeError {
     Protocol { what: &'static str },
 }
 
-/// Serves the node at the other end of the pipes; `descriptors` brings what it shares.
+/// Serves the node at the other end of the pipes; `descriptors` brings what it shares. `group` is the
+/// entrance of a control group that is entered before foreign code is loaded.
 pub fn serve(
     reader: PipeReader,
     writer: PipeWriter,
     descriptors: UnixStream,
+    group: Option<OwnedFd>,
 ) -> Result<(), ServeError> {
     let mut pipe = Pipe::new(reader, writer, descriptors);
     let Some((_, Message::Setup(setup))) = pipe.next()? else {
@@ -68,7 +70,7 @@ pub fn serve(
     }
     let program = File::from(pipe.take_descriptor()?);
 
-    let prepared = prepare(&setup, &program, &progress);
+    let prepared = prepare(&setup, &program, &progress, group);
     pipe.progress = Some(progress);
     let (mut core, gaps) = match prepared {
         Ok(prepared) => prepared,
@@ -116,7 +118,11 @@ fn prepare(
     setup: &Setup,
     program: &File,
     progress: &SharedBuffer,
+    group: Option<OwnedFd>,
 ) -> Result<(Core, Vec<String>), String> {
+    if let Some(entrance) = group {
+        sys::cgroup::enter(entrance).map_err(|error| chain(&error))?;
+    }
     let (level, account, processes_max) = match setup.jail {
         Jail::None => (jail::Level::None, None, None),
         // Without an account they would be counted together with all others of the daemon's user.
