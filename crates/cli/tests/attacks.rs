@@ -608,12 +608,21 @@ fn the_hash_of_anothers_program_opens_nothing() {
     let program = Program::Core { library: hash, name: "x".to_owned() };
     raw.put_message(0, &Message::Define(Define { number: 0, program, memory: 0 }));
     raw.put_message(2, &run(Input::Inline));
-    let status = raw.find(|message| match message {
-        Message::Done(done) => Some(done.head.status.clone()),
+    // She hears what she would hear if nobody had it, and her task was never begun.
+    let back = raw.find(|message| match message {
+        Message::Returned(returned) => Some(returned.channels.clone()),
+        Message::Known(known) => {
+            assert!(!known.here, "it tells eve what others have");
+            None
+        }
+        Message::Done(done) => panic!("{done:?}"),
         _ => None,
     });
-    assert!(matches!(status, Status::Refused { .. }), "{status:?}");
+    assert_eq!(back, [2]);
     target.check_unharmed();
+    // Nor does it cost others what is theirs.
+    let blobs = target.machine.path("state/farcall/target/blobs").join(hash.to_string());
+    assert!(blobs.exists(), "eve has had it cleared away");
 }
 
 /// A client is not to believe what answers with these.

@@ -118,7 +118,11 @@ pub enum Event {
         worker: WorkerId,
         result: Result<(), String>,
     },
-    /// A worker cannot be started: its library is not in the store.
+    /// The file of a blob is not in the store any more.
+    BlobLost {
+        hash: Hash,
+    },
+    /// A worker cannot be started: its owner's library is not here.
     LibraryAbsent {
         worker: WorkerId,
         library: Hash,
@@ -369,6 +373,7 @@ impl Node {
                 }
                 self.send(link, channel, Message::Stored(Stored { hash, refused }));
             }
+            Event::BlobLost { hash } => self.blob_lost(hash),
             Event::LibraryAbsent { worker, library } => self.library_absent(worker, library),
             Event::BlobFound { hash, length, owners } => {
                 for owner in owners {

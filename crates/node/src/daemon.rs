@@ -697,7 +697,10 @@ impl Daemon {
             Err(error) if here && !error.is_gone() => {
                 Err(NotStarted::ForNow(format!("its library cannot be opened: {}", chain(&error))))
             }
-            Ok(_) | Err(_) => {
+            file => {
+                if here && file.is_err() {
+                    self.node.handle(now, Event::BlobLost { hash: library });
+                }
                 self.node.handle(now, Event::LibraryAbsent { worker, library });
                 return self.stillborn(now, worker);
             }

@@ -561,6 +561,7 @@ impl Daemon {
                 return net.judge.fail(format!("node {}: {name} was never stored here", self.at));
             }
             let library = *library;
+            self.node.handle(net.now, Event::BlobLost { hash: library });
             self.node.handle(net.now, Event::LibraryAbsent { worker, library });
             let (exit, stderr) = (Exit::Code(0), String::new());
             let exited = Event::WorkerExited { worker, exit, started: 0, stderr };

@@ -62,12 +62,16 @@ impl Lending {
 }
 
 impl Node {
-    /// What clients believe to be here is not. Whoever has tasks that need it gets them back, and hears
-    /// why first.
-    pub(super) fn library_absent(&mut self, worker: WorkerId, library: Hash) {
-        self.blobs.lost(&library);
+    /// The file of a blob is gone: nobody has it here any more.
+    pub(super) fn blob_lost(&mut self, hash: Hash) {
+        self.blobs.lost(&hash);
         // So that nothing of it is left for the next start either.
-        self.effects.push_back(Effect::DeleteBlob { hash: library });
+        self.effects.push_back(Effect::DeleteBlob { hash });
+    }
+
+    /// A worker's owner has no such library here; others may. Whoever has tasks that need it gets them
+    /// back, and hears why first.
+    pub(super) fn library_absent(&mut self, worker: WorkerId, library: Hash) {
         for (link, channels) in self.slots.absent(worker) {
             channels.iter().for_each(|channel| self.streams.close(link, *channel));
             let known = Known { hash: library, here: false };

@@ -635,10 +635,11 @@ fn tasks_whose_library_is_gone_are_given_back_with_the_reason() {
     let (mut bench, hash) = Bench::with_blob("me");
     assert_eq!(bench.run(1, Input::Inline), "start 0");
     bench.run(2, Input::Inline);
+    let lost = Event::BlobLost { hash };
     let absent = Event::LibraryAbsent { worker: WorkerId(0), library: hash };
     let (exit, stderr) = (Exit::Code(0), String::new());
     let exited = Event::WorkerExited { worker: WorkerId(0), exit, started: 0, stderr };
-    let said = bench.handle(vec![absent, exited]);
+    let said = bench.handle(vec![lost, absent, exited]);
     assert!(said.starts_with("delete, 0: known false, 0: returned [1, 2]"), "{said}");
     assert_eq!(bench.node.tally().tasks, 0);
     let have = Message::Have(wire::blob::Have { hash });
@@ -739,4 +740,27 @@ fn what_a_worker_writes_goes_to_the_task_that_it_is_at_or_was_at_last() {
     assert_eq!(bench.handle(wrote(1, b"late")), "0: log 1 4+0");
     assert_eq!(bench.handle(vec![Event::Closed { link: CLIENT }]), "");
     assert_eq!(bench.handle(wrote(1, b"gone")), "", "nobody is there to read it");
+}
+
+#[test]
+fn a_program_of_somebody_elses_library_takes_nothing_from_him() {
+    let (mut bench, hash) = Bench::with_blob("me");
+    bench.greet(OTHER, Peer::Client(name("eve")), Purpose::Client);
+    let define = Define { number: 0, program: program(), memory: 0 };
+    bench.say(OTHER, 0, Message::Define(define));
+    let head = RunHead {
+        program: 0,
+        attempt: 1,
+        deadline: Span(0),
+        input: Input::Inline,
+        name: TaskName::default(),
+    };
+    let run = Message::Run(Run { head, inline: Bytes::new() });
+    assert_eq!(bench.say(OTHER, 7, run), "start 0");
+    let absent = Event::LibraryAbsent { worker: WorkerId(0), library: hash };
+    let said = bench.handle(vec![absent]);
+    assert!(said.starts_with("1: known false, 1: returned [7]"), "{said}");
+    assert!(!said.contains("delete"), "{said}");
+    let have = Message::Have(wire::blob::Have { hash });
+    assert_eq!(bench.say(CLIENT, 5, have), "0: known true");
 }
