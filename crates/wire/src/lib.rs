@@ -14,6 +14,7 @@ mod message;
 pub mod hello;
 pub mod join;
 pub mod worker;
+pub mod worker_v1;
 pub mod task;
 pub mod blob;
 pub mod status;
