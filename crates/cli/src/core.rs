@@ -9,9 +9,9 @@
 //! Standard output carries results and nothing else. Elsewhere: where inputs come from (`inputs`),
 //! what becomes of outputs (`results`), what is said of failures (`failures`).
 
-mod results;
-mod inputs;
-mod failures;
+pub(crate) mod results;
+pub(crate) mod inputs;
+pub(crate) mod failures;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

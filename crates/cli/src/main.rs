@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod controller_v1;
 mod core;
 mod doctor;
 mod node;
@@ -17,6 +18,7 @@ mod cluster;
 mod config;
 mod interrupt;
 mod progress;
+mod endpoint;
 mod values;
 mod errors;
 mod codes;
@@ -48,6 +50,7 @@ enum Command {
     Demo(demo::Demo),
     #[command(subcommand)]
     Core(core::Core),
+    ControllerV1(controller_v1::ControllerV1),
     Node(Box<node::Node>),
     #[command(subcommand)]
     Auth(auth::Auth),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     {
         Command::Demo(demo) => demo.run(),
         Command::Core(core) => core.run(),
+        Command::ControllerV1(controller) => controller.run(),
         Command::Node(node) => node.run(),
         Command::Auth(auth) => auth.run(),
         Command::Status(status) => status.run(),

@@ -18,6 +18,8 @@
 //! No thread stands between a caller who waits and the socket: whoever waits drives it (`driver`).
 //! One background thread takes over while nobody does.
 //!
+//! A [`Controller`] drives workers of another protocol, of 2019, whoever made them.
+//!
 //! Elsewhere: every decision (`logic`), the daemon (`node`).
 
 #![forbid(unsafe_code)]
@@ -30,6 +32,7 @@ mod map;
 mod stream;
 mod core;
 mod handle;
+mod controller;
 mod driver;
 mod embedded;
 mod nodes;
@@ -41,6 +44,7 @@ mod outcome;
 mod error;
 
 pub use cluster::{Cluster, address};
+pub use controller::{Answer, Controller, Crew, Listener};
 pub use core::Core;
 pub use error::Error;
 pub use handle::Handle;

@@ -8,6 +8,7 @@
 //!   client                                  node
 //!   dispatch: which task to which node      node: the sum of
 //!                                             slots: which task to which worker, credits
+//!                                             controllers: what peers of protocol v1 ask for
 //!                                             blobs: what is here, and for whom
 //!                                             members: who is in the cluster
 //!   link: hello and heartbeat of one connection, on both sides
@@ -19,6 +20,7 @@
 
 pub mod node;
 pub mod dispatch;
+pub mod controllers;
 pub mod slots;
 pub mod blobs;
 pub mod members;

@@ -5,12 +5,15 @@ use std::collections::VecDeque;
 use wire::task::Status;
 use wire::units::{Span, Time};
 
+use super::memory::MEASURE;
 use super::{PEEK, Task};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Starting,
     Ready,
+    /// Told to end in order; its exit is still to come.
+    Dismissed,
     /// Killed; its exit is still to come.
     Doomed,
 }
@@ -41,7 +44,7 @@ impl Worker {
             finished: 0,
             heard: now,
             front_since: now,
-            measure: now,
+            measure: now + MEASURE,
             doom: None,
         }
     }
