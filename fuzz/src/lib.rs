@@ -10,6 +10,7 @@ pub mod node;
 pub mod link;
 pub mod message;
 pub mod payload_head;
+pub mod worker_v1;
 pub mod frame;
 pub mod token;
 pub mod noise;

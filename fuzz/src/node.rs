@@ -12,22 +12,26 @@
 //! 0xe3   bits 0..3: a worker                          what it does, one byte, and details
 //! 0xe4   the node is asked to leave
 //! 0xe5   the current link closes
+//! 0xe6   the current link, if there is none, is a controller's
+//! 0xe7                                                what the controller asks or does, one byte
 //! ```
 //!
 //! It never panics, holds no more than its limits say, lets go of every buffer once, and when all
-//! links are closed and all workers have ended nothing is left.
+//! links are closed and all workers have ended nothing is left. Controllers get one answer to each
+//! request, in their order; a bound worker is one at a time, and its library is there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
+use logic::controllers::{self, Answer, Appetite, Asked, Request};
 use logic::node::{Effect, Event, Node, Options, Peer};
-use logic::slots::{self, Finished};
+use logic::slots::{self, Bound, Finished};
 use logic::{BufferId, Exit, LinkId, Payload, WorkerId};
 use wire::hello::Purpose;
 use wire::join::Joined;
 use wire::limits::{CONTROL_BODY_MAX, CREDITS_MAX, STRANGER_BODY_MAX};
 use wire::member::{Member, State};
-use wire::name::Name;
+use wire::name::{Hash, Name};
 use wire::task::{Status, Times, Window};
 use wire::units::{Span, Time};
 use wire::{Message, frame};
@@ -43,7 +47,7 @@ pub fn serve(bytes: &[u8]) {
     world.open(0, 1);
     while let Ok(Some(frame)) = frame::take(&mut input, CONTROL_BODY_MAX) {
         match frame.kind {
-            0xe0..=0xe5 => world.happen(frame.kind, frame.channel, &frame.body),
+            0xe0..=0xe7 => world.happen(frame.kind, frame.channel, &frame.body),
             _ => world.hear(frame),
         }
         world.settle();
@@ -64,6 +68,8 @@ enum Link {
 struct Worker {
     ready: bool,
     killed: bool,
+    dismissed: bool,
+    bound: Option<Bound>,
     /// The number of `tasks[0]`.
     finished: u64,
     tasks: VecDeque<Payload>,
@@ -79,6 +85,11 @@ struct World {
     clients: [bool; LINKS as usize],
     speaks: usize,
     workers: BTreeMap<WorkerId, Worker>,
+    /// What each controller has asked and was not told yet; `None`: the link is no controller's.
+    asked: [Option<VecDeque<u64>>; LINKS as usize],
+    /// Libraries that are kept, and for which link.
+    libraries: BTreeMap<Bound, usize>,
+    numbers: u64,
     /// Buffers that the node has to let go of.
     buffers: BTreeSet<BufferId>,
     buffers_made: u32,
@@ -93,7 +104,12 @@ impl World {
             slots: 2,
             state: State::Here,
         };
-        let options = Options { agent: "fuzz".to_owned(), me, grace: Span::from_secs(5) };
+        let options = Options {
+            agent: "fuzz".to_owned(),
+            me,
+            grace: Span::from_secs(5),
+            controllers: logic::controllers::Options::default(),
+        };
         let now = Time(1);
         Self {
             node: Node::new(now, options),
@@ -102,6 +118,9 @@ impl World {
             clients: [false; LINKS as usize],
             speaks: 0,
             workers: BTreeMap::new(),
+            asked: [const { None }; LINKS as usize],
+            libraries: BTreeMap::new(),
+            numbers: 0,
             buffers: BTreeSet::new(),
             buffers_made: 0,
         }
@@ -138,6 +157,8 @@ impl World {
     fn close(&mut self, at: usize) {
         if self.links[at] != Link::Closed {
             self.links[at] = Link::Closed;
+            self.asked[at] = None;
+            self.libraries.retain(|_, link| *link != at);
             self.node.handle(self.now, Event::Closed { link: LinkId(at as u32) });
         }
     }
@@ -145,6 +166,9 @@ impl World {
     /// A frame on the current link, decoded as the driver does.
     fn hear(&mut self, frame: frame::Frame) {
         let Link::Open { trusted } = self.links[self.speaks] else { return };
+        if self.asked[self.speaks].is_some() {
+            return;
+        }
         let body_max = if trusted { CONTROL_BODY_MAX } else { STRANGER_BODY_MAX };
         if frame.body.len() as u64 > body_max {
             return self.close(self.speaks);
@@ -179,7 +203,85 @@ impl World {
             }
             0xe3 => self.work(WorkerId((channel % 8) as u32), body),
             0xe4 => self.node.handle(self.now, Event::Leave),
+            0xe6 => self.open_controller(),
+            0xe7 => self.ask(body.first().copied().unwrap_or(0)),
             _ => self.close(self.speaks),
+        }
+    }
+
+    fn open_controller(&mut self) {
+        let at = self.speaks;
+        if self.links[at] == Link::Closed {
+            self.links[at] = Link::Open { trusted: false };
+            self.clients[at] = false;
+            self.asked[at] = Some(VecDeque::new());
+            let (link, owner) = (self.link(), name("v1"));
+            self.node.handle(self.now, Event::ControllerUp { link, owner });
+        }
+    }
+
+    /// What a controller does, as far as a node's driver lets it through.
+    fn ask(&mut self, what: u8) {
+        let link = self.link();
+        if self.asked[self.speaks].is_none() {
+            return;
+        }
+        self.numbers += 1;
+        let id = self.numbers;
+        let request = match what % 11 {
+            8 | 9 => {
+                let event = controllers::Event::Stuffed(what % 11 == 8);
+                return self.node.handle(self.now, Event::Controller { link, event });
+            }
+            _ if self.node.appetite(link) != Appetite::Hungry => return,
+            7 => {
+                let event = controllers::Event::HalfClosed;
+                return self.node.handle(self.now, Event::Controller { link, event });
+            }
+            0 => Request::Version(1),
+            1 => Request::Version(2),
+            2 | 10 => {
+                let bound = Bound(id);
+                self.libraries.insert(bound, self.speaks);
+                Request::Core { name: "core".to_owned(), hash: Hash([0; 32]), bound }
+            }
+            3 => Request::Job { input: Payload::Inline(Bytes::from_static(b"job")) },
+            4 => {
+                let length = 1 << 20;
+                Request::Job { input: Payload::Buffer { buffer: self.buffer(), length } }
+            }
+            5 => Request::Nonsense { reason: "nonsense".to_owned() },
+            _ => Request::TooLong { reason: "too long".to_owned() },
+        };
+        if let Some(asked) = &mut self.asked[self.speaks] {
+            asked.push_back(id);
+        }
+        let event = controllers::Event::Asked(Asked { id, weight: 1 << 20, request });
+        self.node.handle(self.now, Event::Controller { link, event });
+    }
+
+    /// What the node does for controllers.
+    fn carry_out_controller(&mut self, effect: controllers::Effect) {
+        match effect {
+            controllers::Effect::Reply { link, id, answer } => {
+                if let Answer::Result { output: Payload::Buffer { buffer, .. }, .. } = answer {
+                    self.release(buffer);
+                }
+                if let Some(asked) = &mut self.asked[link.0 as usize] {
+                    assert_eq!(asked.pop_front(), Some(id), "an answer out of order");
+                }
+            }
+            controllers::Effect::Forget { bound } => {
+                let is_up = |at: &usize| self.links[*at] != Link::Closed;
+                let gone = self.libraries.remove(&bound);
+                assert!(gone.is_none_or(|at| is_up(&at)), "a library of a link that is closed");
+            }
+            controllers::Effect::Finish { link } => {
+                let asked = self.asked[link.0 as usize].as_ref();
+                assert!(asked.is_none_or(VecDeque::is_empty), "somebody waits for an answer");
+            }
+            controllers::Effect::Listen { .. } => {}
+            other => unreachable!("the machine keeps this to itself: {other:?}"),
         }
     }
 
@@ -377,6 +479,7 @@ impl World {
                 self.node.handle(self.now, Event::Redeemed { link, channel, joined });
             }
             Effect::Worker(effect) => self.carry_out_worker(effect),
+            Effect::Controller(effect) => self.carry_out_controller(effect),
             Effect::ToWorker { worker, sequence, message } => {
                 let known = self.workers.get(&worker).expect("a worker that was started");
                 let has = known.finished + known.tasks.len() as u64;
@@ -388,13 +491,20 @@ impl World {
 
     fn carry_out_worker(&mut self, effect: slots::Effect) {
         match effect {
-            slots::Effect::Start { worker, .. } => {
-                let before = self.workers.insert(worker, Worker::default());
+            slots::Effect::Start { worker, class } => {
+                if let Some(bound) = class.bound {
+                    let same = |other: &Worker| other.bound == Some(bound);
+                    assert!(!self.workers.values().any(same), "two workers of one binding");
+                    assert!(self.libraries.contains_key(&bound), "its library is gone");
+                }
+                let fresh = Worker { bound: class.bound, ..Worker::default() };
+                let before = self.workers.insert(worker, fresh);
                 assert!(before.is_none(), "{worker:?} is alive");
             }
             slots::Effect::Execute { worker, sequence, input, .. } => {
                 let known = self.workers.get_mut(&worker).expect("a worker that was started");
-                assert!(known.ready && !known.killed, "a task for {known:?}");
+                let is_there = known.ready && !known.killed && !known.dismissed;
+                assert!(is_there, "a task for {known:?}");
                 assert_eq!(sequence, known.finished + known.tasks.len() as u64);
                 if let Payload::Buffer { buffer, .. } = input {
                     assert!(self.buffers.contains(&buffer), "{buffer:?} was let go of");
@@ -405,6 +515,11 @@ impl World {
                 let known = self.workers.get_mut(&worker).expect("a worker that was started");
                 assert!(!known.killed, "killed twice");
                 known.killed = true;
+            }
+            slots::Effect::Dismiss { worker } => {
+                let known = self.workers.get_mut(&worker).expect("a worker that was started");
+                assert!(known.ready && known.tasks.is_empty(), "{known:?} has something to do");
+                known.dismissed = true;
             }
             slots::Effect::Release { buffer } => self.release(buffer),
             _ => {}
@@ -418,7 +533,8 @@ impl World {
         }
         self.settle();
         for _ in 0..64 {
-            let killed = self.workers.iter().filter(|(_, worker)| worker.killed || !worker.ready);
+            let ends = |worker: &Worker| worker.killed || worker.dismissed || !worker.ready;
+            let killed = self.workers.iter().filter(|(_, worker)| ends(worker));
             let killed: Vec<WorkerId> = killed.map(|(worker, _)| *worker).collect();
             for worker in killed {
                 self.exit(worker, 1);
@@ -453,5 +569,9 @@ pub fn happenings() -> Vec<Vec<u8>> {
     }
     all.push(happening(0xe4, 0, &[]));
     all.push(happening(0xe5, 0, &[]));
+    all.push(happening(0xe6, 0, &[]));
+    for what in [0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10] {
+        all.push(happening(0xe7, 0, &[what]));
+    }
     all
 }

@@ -21,7 +21,17 @@ pub struct Vector {
 
 /// Reads all vectors of a text. The error says which one is no vector.
 pub fn vectors(text: &str) -> Result<Vec<Vector>, String> {
-    let blocks = text.split("\n```vector\n").skip(1);
+    vectors_of("vector", text)
+}
+
+/// The same of the worker socket protocol v1, whose frames mean other things.
+pub fn vectors_v1(text: &str) -> Result<Vec<Vector>, String> {
+    vectors_of("vector-v1", text)
+}
+
+fn vectors_of(kind: &str, text: &str) -> Result<Vec<Vector>, String> {
+    let fence = format!("\n```{kind}\n");
+    let blocks = text.split(fence.as_str()).skip(1);
     blocks.map(|block| vector(block.split("\n```").next().unwrap_or(block))).collect()
 }
 
@@ -75,6 +85,8 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
             all.extend(lives(&greeting, named));
             all
         }
+        // Given the vectors of v1.
+        "worker_v1" => each(&|message| message.to_vec()),
         "payload_head" => vec![(0..16).collect()],
         "token" => vec![TOKEN.into()],
         _ => Vec::new(),
@@ -98,7 +110,22 @@ fn lives(greeting: &[u8], named: impl Fn(&str) -> Vec<u8>) -> Vec<Vec<u8>> {
     let bytes = happening(0xe2, 6, &(1_u64 << 20).to_le_bytes());
     let wait = happening(0xe0, 1_000_000_000, &[]);
     let bulk = [begun.clone(), worker(2, 0), named("run-bulk"), bytes.clone()].concat();
+    let asks = |what: u8| happening(0xe7, 0, &[what]);
+    let loaded = [
+        happening(0xe1, 1, &[]),
+        happening(0xe5, 0, &[]),
+        happening(0xe6, 0, &[]),
+        asks(0),
+        asks(2),
+    ]
+    .concat();
+    let loaded = [loaded, worker(0, 0)].concat();
     let lives = [
+        // A controller: jobs of both sizes, a crash, another core, the end.
+        vec![loaded.clone(), asks(3), asks(4), worker(2, 0), worker(5, 1), worker(0, 0), asks(3)],
+        vec![loaded.clone(), asks(3), asks(2), asks(3), worker(2, 0), worker(5, 4), worker(0, 0)],
+        vec![loaded.clone(), asks(4), worker(2, 1), asks(7), worker(5, 4)],
+        vec![loaded, asks(3), asks(8), asks(3), happening(0xe4, 0, &[]), worker(2, 0)],
         // A small task; one with a buffer whose result lies in the same; its result a second time.
         vec![bulk.clone(), worker(2, 1), worker(4, 0)],
         // A payload before its task, a crash at it, and what was left over.

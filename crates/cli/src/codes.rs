@@ -73,6 +73,7 @@ pub(crate) fn of_failure(why: &Why) -> Code {
         Why::Cancelled => &T0109,
         Why::Refused { .. } => &T0110,
         Why::Broken { .. } => &T0111,
+        Why::Reported { .. } => &T0112,
         // The library may learn of new ones before this catalogue does.
         _ => &T0100,
     }

@@ -11,8 +11,8 @@
 //! failures (`failures`).
 
 mod errand;
-mod results;
-mod inputs;
+pub(crate) mod results;
+pub(crate) mod inputs;
 pub(crate) mod failures;
 
 use std::path::PathBuf;

@@ -168,6 +168,7 @@ fn of_client(error: &client::Error) -> Option<Code> {
         Error::LocalNode { .. } => &codes::E0202,
         Error::NoBinary => &codes::E0203,
         Error::Kernel { .. } => &codes::E0204,
+        Error::Worker { .. } => &codes::E0206,
         Error::Join { .. } => &codes::E0301,
         Error::NoCredentials { .. } => &codes::E0302,
         // What the transport says is more to the point.
@@ -179,7 +180,7 @@ fn of_client(error: &client::Error) -> Option<Code> {
 fn of_node(error: &node::Error) -> Option<Code> {
     use node::Error;
     Some(match error {
-        Error::Listen { .. } | Error::Http { .. } => &codes::E0211,
+        Error::Listen { .. } | Error::Http { .. } | Error::ListenV1 { .. } => &codes::E0211,
         Error::Data { .. } => &codes::E0212,
         Error::Kernel { .. } | Error::Sys { .. } => &codes::E0213,
         Error::Transport { .. } => return None,
@@ -223,7 +224,8 @@ fn help(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         Error::LocalNode { .. } => "start one by hand with `farcall node` to see more",
         Error::File { .. } => "check the path",
         Error::Address { .. } => "write an address that `getent hosts` can find",
-        Error::Unreachable { .. }
+        Error::Worker { .. }
+        | Error::Unreachable { .. }
         | Error::NoBinary
         | Error::Kernel { .. }
         | Error::Credentials { .. } => return None,

@@ -8,6 +8,7 @@ mod retry;
 mod why;
 mod logs;
 mod jobs;
+mod controller_v1;
 mod core;
 mod doctor;
 mod node;
@@ -22,6 +23,7 @@ mod record;
 mod config;
 mod interrupt;
 mod progress;
+mod endpoint;
 mod values;
 mod errors;
 mod codes;
@@ -55,6 +57,7 @@ enum Command {
     Demo(demo::Demo),
     #[command(subcommand)]
     Core(core::Core),
+    ControllerV1(controller_v1::ControllerV1),
     Node(Box<node::Node>),
     #[command(subcommand)]
     Auth(auth::Auth),
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
     {
         Command::Demo(demo) => demo.run(),
         Command::Core(core) => core.run(),
+        Command::ControllerV1(controller) => controller.run(),
         Command::Node(node) => node.run(),
         Command::Auth(auth) => auth.run(),
         Command::Status(status) => status.run(),

@@ -4,6 +4,7 @@
 //! daemon itself (`node`), the newcomer's half of joining (`client`).
 
 mod settings;
+mod v1;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -66,6 +67,7 @@ impl Node {
             notice: |gap| eprintln!("note: the jail is not complete: {gap}"),
             warn: |words| eprint!("{}", errors::warning(&codes::E0221, words)),
             grace: settings.grace.into(),
+            worker_v1: settings.worker_v1,
             stop,
         };
         node::run(options, |started| {
@@ -94,6 +96,9 @@ fn greeting(name: &str, slots: u32, started: &Started, socket: Option<&Path>) ->
     }
     if let Some(socket) = socket {
         text += &format!("listening at {}\n", socket.display());
+    }
+    for place in &started.worker_v1 {
+        text += &format!("worker protocol v1 at {place}\n");
     }
     if let Some(address) = started.addresses.first() {
         text += &format!("see it with: farcall status --nodes {address}\n");

@@ -48,6 +48,14 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A worker of the worker socket protocol v1.
+    #[error("the worker at {worker} {what}")]
+    Worker {
+        /// Its address.
+        worker: String,
+        /// What it did.
+        what: String,
+    },
     /// The kernel refused something that every client needs.
     #[error("cannot {action}")]
     Kernel {

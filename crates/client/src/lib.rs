@@ -18,6 +18,8 @@
 //! No thread stands between a caller who waits and the socket: whoever waits drives it (`driver`).
 //! One background thread takes over while nobody does.
 //!
+//! A [`Controller`] drives workers of another protocol, of 2019, whoever made them.
+//!
 //! Elsewhere: every decision (`logic`), the daemon (`node`).
 
 #![forbid(unsafe_code)]
@@ -33,6 +35,7 @@ mod handle;
 mod job;
 mod trace;
 mod journal;
+mod controller;
 mod driver;
 mod embedded;
 mod nodes;
@@ -47,6 +50,7 @@ mod error;
 
 pub use asked::{AttemptReport, JobReport, Place, TaskReport};
 pub use cluster::{Cluster, address};
+pub use controller::{Answer, Controller, Crew, Listener};
 pub use core::Core;
 pub use entries::{Ended, Entry, Times, Wrote};
 pub use error::Error;

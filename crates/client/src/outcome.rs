@@ -16,11 +16,18 @@ use wire::task::Status;
 pub struct Output {
     bytes: Bytes,
     node: Option<Arc<Name>>,
+    /// Where it ran, if that was no node of a cluster.
+    worker: Option<Arc<str>>,
     attempt: u32,
     ran: Duration,
 }
 
 impl Output {
+    /// Of a worker of protocol v1; `ran` is what passed between question and answer.
+    pub(crate) fn of_worker(bytes: Bytes, worker: Arc<str>, attempt: u32, ran: Duration) -> Self {
+        Self { bytes, node: None, worker: Some(worker), attempt, ran }
+    }
+
     /// The bytes, without a copy.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
@@ -28,7 +35,8 @@ impl Output {
 
     /// The node that it ran on.
     pub fn node(&self) -> &str {
-        self.node.as_ref().map_or("", |name| name.as_str())
+        let worker = || self.worker.as_deref().unwrap_or_default();
+        self.node.as_ref().map_or_else(worker, |name| name.as_str())
     }
 
     /// Which attempt succeeded; 1 is the first.
@@ -66,8 +74,9 @@ pub struct Failure {
     pub attempt: u32,
     /// Time in the worker.
     pub ran: Duration,
-    /// The task's name, as `JOB.TASK`: what `farcall why` asks for.
-    pub task: TaskName,
+    /// The task's name, as `JOB.TASK`: what `farcall why` asks for. Jobs of a [`Crew`](crate::Crew) have
+    /// none.
+    pub task: Option<TaskName>,
 }
 
 /// Why a task failed.
@@ -123,6 +132,11 @@ pub enum Why {
         /// Why not.
         reason: String,
     },
+    /// A worker of protocol v1 could not run it.
+    Reported {
+        /// In its own words.
+        reason: String,
+    },
     /// The program broke the contract of a compute core.
     Broken {
         /// How.
@@ -144,6 +158,7 @@ impl Why {
             Self::NoNode => "no node",
             Self::Cancelled => "cancelled",
             Self::Refused { .. } => "refused",
+            Self::Reported { .. } => "worker's error",
             Self::Broken { .. } => "broken contract",
         }
     }
@@ -168,6 +183,7 @@ impl fmt::Display for Why {
             Self::NoNode => f.write_str("no node was there for 30 seconds"),
             Self::Cancelled => f.write_str("it was cancelled"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
+            Self::Reported { reason } => f.write_str(reason),
             Self::Broken { reason } => write!(f, "it broke its contract: {reason}"),
         }
     }
@@ -206,13 +222,19 @@ pub(crate) fn settle(outcome: Outcome) -> Result<Output, Box<Failure>> {
     let ran = Duration::from(ran);
     let why = match end {
         End::Status { status: Status::Finished { code: 0 }, output: Payload::Inline(bytes) } => {
-            return Ok(Output { bytes, node, attempt, ran });
+            return Ok(Output { bytes, node, worker: None, attempt, ran });
         }
         End::Status { status, output } => why(status, output),
         End::NodeLost => Why::NodeLost,
         End::NoNode => Why::NoNode,
     };
-    Err(Box::new(Failure { why, node: node.map(|name| name.to_string()), attempt, ran, task }))
+    Err(Box::new(Failure {
+        why,
+        node: node.map(|name| name.to_string()),
+        attempt,
+        ran,
+        task: Some(task),
+    }))
 }
 
 /// Why an attempt failed, if it did.

@@ -8,6 +8,7 @@
 //!   client                                  node
 //!   dispatch: which task to which node      node: the sum of
 //!                                             slots: which task to which worker, credits
+//!                                             controllers: what peers of protocol v1 ask for
 //!                                             blobs: what is here, and for whom
 //!                                             members: who is in the cluster
 //!                                             history, heard, logs: what it can say of tasks
@@ -20,6 +21,7 @@
 
 pub mod node;
 pub mod dispatch;
+pub mod controllers;
 pub mod slots;
 pub mod history;
 pub mod heard;

@@ -9,6 +9,7 @@ mod figures;
 mod tasks;
 mod lending;
 mod asked;
+mod v1;
 mod streams;
 mod gossip;
 
@@ -29,6 +30,7 @@ use wire::units::{Span, Time};
 
 use crate::alarms::Alarms;
 use crate::blobs::Blobs;
+use crate::controllers::{self, Controllers};
 use crate::heard::Hearsay;
 use crate::history::History;
 use crate::link::{self, Link, Pass};
@@ -169,6 +171,16 @@ pub enum Event {
         sequence: u64,
         message: Message,
     },
+    /// A peer of the worker socket protocol v1 connected, or was dialled; it runs programs under
+    /// this name.
+    ControllerUp {
+        link: LinkId,
+        owner: Name,
+    },
+    Controller {
+        link: LinkId,
+        event: controllers::Event,
+    },
     /// The node is asked to stop: it finishes what it has begun.
     Leave,
     Tick,
@@ -237,6 +249,8 @@ pub enum Effect {
         join: Join,
     },
     Worker(slots::Effect),
+    /// What the machine keeps for itself or gives to `slots` is not among them.
+    Controller(controllers::Effect),
     /// A piece of a stream for a worker, after its task.
     ToWorker {
         worker: WorkerId,
@@ -284,6 +298,7 @@ pub struct Options {
     pub me: Member,
     /// How long `Leave` waits for running tasks.
     pub grace: Span,
+    pub controllers: controllers::Options,
 }
 
 /// A node. After each batch of `handle`, call `settle` and drain `poll_effect`, then sleep until
@@ -306,6 +321,8 @@ pub struct Node {
     arrivals: Arrivals,
     streams: Streams,
     lending: Lending,
+    controllers: Controllers,
+    controller_owners: HashMap<LinkId, Name>,
     near: Near,
     history: History,
     heard: Hearsay,
@@ -330,6 +347,8 @@ impl Node {
             arrivals: Arrivals::default(),
             streams: Streams::default(),
             lending: Lending::default(),
+            controllers: Controllers::default(),
+            controller_owners: HashMap::new(),
             near: Near::default(),
             history: History::default(),
             heard: Hearsay::default(),
@@ -363,7 +382,7 @@ impl Node {
                 self.open(link, Link::dial(now, hello), Peer::Node(name), 0);
                 self.manners(now, link);
             }
-            Event::Closed { link } => self.closed(link),
+            Event::Closed { link } => self.closed(now, link),
             Event::Payload { link, channel, buffer, length } => {
                 self.payload(now, link, channel, buffer, length);
             }
@@ -388,8 +407,10 @@ impl Node {
                 // A stranger has no more to say.
                 self.send(link, channel, Message::Joined(joined));
                 self.effects.push_back(Effect::Close { link });
-                self.closed(link);
+                self.closed(now, link);
             }
+            Event::ControllerUp { link, owner } => self.controller_up(link, owner),
+            Event::Controller { link, event } => self.controllers.handle(link, event),
             Event::WorkerStream { worker, sequence, message } => {
                 self.worker_stream(worker, sequence, message);
             }
@@ -416,9 +437,17 @@ impl Node {
 
     /// Ends a batch: feeds workers, renews credits.
     pub fn settle(&mut self, now: Time) {
-        self.slots.settle(now);
         self.gossip(now);
-        let executed = self.drain_slots(now);
+        let mut executed = false;
+        loop {
+            self.drain_controllers(now);
+            self.slots.settle(now);
+            executed |= self.drain_slots(now);
+            // An answer makes room for the next job.
+            if self.controllers.is_settled() {
+                break;
+            }
+        }
         self.place(now, executed);
         if let Some(until) = self.leaving
             && !self.left
@@ -435,7 +464,7 @@ impl Node {
     /// Nobody has a task here, and nobody will send one.
     fn is_done(&self) -> bool {
         let mut clients = self.links.iter().flatten().filter(|link| link.kind == Kind::Client);
-        self.slots.is_empty() && clients.all(|client| client.settled)
+        self.slots.is_empty() && self.controllers.is_idle() && clients.all(|client| client.settled)
     }
 
     /// Lets `near` know how much there is to do.
@@ -546,7 +575,7 @@ impl Node {
                         self.effects.push_back(Effect::Warn { words });
                     }
                     self.effects.push_back(Effect::Close { link });
-                    self.closed(link);
+                    self.closed(now, link);
                 }
             }
         }
@@ -676,7 +705,10 @@ impl Node {
         self.refuse(now, link, Goodbye::Protocol { reason });
     }
 
-    fn closed(&mut self, link: LinkId) {
+    fn closed(&mut self, now: Time, link: LinkId) {
+        if self.controller_down(now, link) {
+            return;
+        }
         let Some(connection) = self.links.get_mut(link.0 as usize).and_then(Option::take) else {
             return;
         };
@@ -686,7 +718,7 @@ impl Node {
                 if let Peer::Client(owner) | Peer::Admin(owner) = connection.peer {
                     self.owner_left(owner);
                 }
-                self.slots.link_down(link);
+                self.slots.link_down(now, link);
                 self.lending.forget(link);
                 self.heard.link_down(link);
                 self.streams.forget(link);
@@ -857,6 +889,7 @@ impl Node {
         }
         self.leaving = Some(now + self.options.grace);
         self.slots.close();
+        self.controllers.leave();
         let news = self.members.become_state(State::Leaving);
         self.tell(news, None);
         self.tell_all();

@@ -12,12 +12,16 @@
 //! - *Late binding*: users get credits for what the node does in `PREFETCH`, not more.
 //! - *Known culprit*: of a dead worker's tasks only the one that it was at is blamed; those it never
 //!   started go to another worker, as if nothing had been.
+//! - *Bound workers*: where a program's state matters from task to task, one worker is bound to one
+//!   user's program, and stays for its sake (`bound`).
 //!
 //! Elsewhere: who gets a slot, and what (`feed`), workers as processes (`node` the crate), who may connect (`node` the module).
 
 mod absent;
 mod counters;
 mod report;
+mod watch;
+mod bound;
 mod feed;
 mod find;
 mod hunger;
@@ -35,6 +39,7 @@ use wire::task::{Program, RunHead, Status, Times};
 use wire::units::{Span, Time};
 
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
+pub use bound::TooManyBound;
 pub use counters::{Counters, Ending};
 use user::User;
 use worker::{Life, Worker};
@@ -65,7 +70,13 @@ pub struct Class {
     pub memory: u64,
     /// Its tasks are streams: how long one takes says nothing of the next, so none is sent ahead.
     pub stream: bool,
+    /// One worker and no more, for one user's one program: all its tasks meet the same one.
+    pub bound: Option<Bound>,
 }
+
+/// Names the binding of a worker; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bound(pub u64);
 
 /// How a task ended at its worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +123,21 @@ pub enum Effect {
     /// End the process; `exited` follows.
     Kill {
         worker: WorkerId,
+    },
+    /// Let the process end in order, its program unloaded; `exited` follows.
+    Dismiss {
+        worker: WorkerId,
+    },
+    /// A bound worker has its program loaded, or why it cannot be.
+    Bound {
+        link: LinkId,
+        bound: Bound,
+        result: Result<(), String>,
+    },
+    /// A bound worker is gone, as was asked for.
+    Unbound {
+        link: LinkId,
+        bound: Bound,
     },
     /// Read the progress page; results found there come as `done`, then `peeked`.
     Peek {
@@ -217,6 +243,20 @@ struct Known {
     /// Workers in a row that could not even be started, and when to try again.
     unstarted: u32,
     start_after: Time,
+    /// How long it may take to load.
+    loading: Span,
+    /// Who waits for what becomes of its bound worker.
+    wait: Wait,
+}
+
+/// What the user of a bound worker waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Nothing,
+    /// That it is loaded for the first time.
+    Loaded(LinkId),
+    /// That it is gone.
+    Gone(LinkId),
 }
 
 impl Known {
@@ -234,6 +274,8 @@ impl Known {
             stillborn: 0,
             unstarted: 0,
             start_after: Time(0),
+            loading: LOADING,
+            wait: Wait::Nothing,
         }
     }
 
@@ -254,7 +296,7 @@ pub struct Slots {
     classes: Slab<Known>,
     class_index: HashMap<Class, usize>,
     workers: Slab<Worker>,
-    /// Workers that are not doomed.
+    /// Workers that have a slot: not the doomed, nor those that are bound and idle.
     alive: usize,
     /// Those that were idle when `feed` began.
     idle: Vec<usize>,
@@ -335,7 +377,7 @@ impl Slots {
         self.touched.push(link);
     }
 
-    pub fn link_down(&mut self, link: LinkId) {
+    pub fn link_down(&mut self, now: Time, link: LinkId) {
         let Some(user) = self.users.get_mut(link.0 as usize).and_then(Option::take) else { return };
         self.active -= u32::from(user.active > 0);
         self.tasks -= user.active;
@@ -355,6 +397,8 @@ impl Slots {
                 self.unwant(worker, of_lane);
             }
             self.classes[class].lanes -= 1;
+            self.classes[class].wait = Wait::Nothing;
+            self.dismiss_bound(now, class);
             self.retire_class(class);
         }
     }
@@ -371,7 +415,8 @@ impl Slots {
         if user.lanes.len() >= PROGRAMS_MAX as usize {
             return Err(Breach::TooManyPrograms);
         }
-        let class = Class { owner: user.owner.clone(), program, memory, stream: false };
+        let owner = user.owner.clone();
+        let class = Class { owner, program, memory, stream: false, bound: None };
         let lane = self.open_lane(link, class);
         if let Some(Some(user)) = self.users.get_mut(link.0 as usize) {
             user.lanes.push(lane);
@@ -528,6 +573,8 @@ impl Slots {
                 known.heard = now;
                 self.classes[class].stillborn = 0;
                 self.classes[class].unstarted = 0;
+                self.alive -= usize::from(self.classes[class].class.bound.is_some());
+                self.loaded(class, Ok(()));
             }
             Err(reason) => {
                 self.kill(worker.0 as usize, None);
@@ -554,6 +601,9 @@ impl Slots {
         }
         let Some(mut task) = known.tasks.pop_front() else { return };
         known.note_end(worker, &mut task, now, Time(finished.times.began.0), finished.ran);
+        // Idle, a bound worker has no slot.
+        let gives_up = known.is_idle() && self.classes[known.class].class.bound.is_some();
+        self.alive -= usize::from(gives_up);
         known.finished += 1;
         known.heard = now;
         known.front_since = now;
@@ -583,11 +633,11 @@ impl Slots {
         if !self.workers.contains(at) {
             return;
         }
+        self.alive -= usize::from(self.takes_slot(&self.workers[at]));
         let mut ended = self.workers.remove(at);
         let tasks = std::mem::take(&mut ended.tasks);
         let Worker { life, class, finished, front_since, .. } = ended;
         let doom = ended.doom.take();
-        self.alive -= usize::from(life != Life::Doomed);
         self.classes[class].workers.retain(|&other| other != at);
         self.house(class);
         let ran = now.since(front_since);
@@ -637,7 +687,10 @@ impl Slots {
             self.give_up(class, &Status::OutOfMemory { peak, limit });
         } else if life == Life::Starting {
             self.classes[class].stillborn += 1;
-            if self.classes[class].stillborn >= POISON_KILLS {
+            if self.classes[class].class.bound.is_some() {
+                // Who waits for a bound worker wants to know at once.
+                self.refuse(class, &bound::died_loading(exit, stderr));
+            } else if self.classes[class].stillborn >= POISON_KILLS {
                 let reason = format!("{POISON_KILLS} workers died while loading it ({exit:?})");
                 self.refuse(class, &reason);
             }
@@ -665,56 +718,6 @@ impl Slots {
         if self.workers.contains(worker.0 as usize) {
             let reason = "its worker broke the protocol".to_owned();
             self.kill(worker.0 as usize, Some(Status::Broken { reason }));
-        }
-    }
-
-    // What time does.
-
-    pub fn tick(&mut self, now: Time) {
-        self.end_pauses(now);
-        let due: Vec<usize> =
-            self.workers.iter().filter(|(_, w)| self.due(w) <= now).map(|(at, _)| at).collect();
-        for at in due {
-            let worker = WorkerId(at as u32);
-            let known = &mut self.workers[at];
-            let class = known.class;
-            if known.life == Life::Starting {
-                self.kill(at, None);
-                self.refuse(class, &format!("it did not load within {LOADING}"));
-                continue;
-            }
-            if known.tasks.is_empty() {
-                // Earlier than that it is only looked at because others wait for its slot.
-                if now >= known.heard + IDLE {
-                    self.kill(at, None);
-                }
-                continue;
-            }
-            if known.measure <= now && self.is_measured(class) {
-                self.workers[at].measure = now + memory::MEASURE;
-                self.effects.push_back(Effect::Measure { worker });
-            }
-            let known = &mut self.workers[at];
-            if known.watch() <= now {
-                known.heard = now;
-                self.effects.push_back(Effect::Peek { worker });
-            }
-        }
-    }
-
-    pub fn poll_timeout(&self) -> Time {
-        let workers = self.workers.iter().map(|(_, worker)| self.due(worker));
-        workers.min().unwrap_or(Time::NEVER).min(self.start_due())
-    }
-
-    fn due(&self, worker: &Worker) -> Time {
-        match worker.life {
-            Life::Doomed => Time::NEVER,
-            Life::Starting => worker.heard + LOADING,
-            Life::Ready if worker.tasks.is_empty() && self.crowded => worker.heard + feed::LINGER,
-            Life::Ready if worker.tasks.is_empty() => worker.heard + IDLE,
-            Life::Ready if self.is_measured(worker.class) => worker.watch().min(worker.measure),
-            Life::Ready => worker.watch(),
         }
     }
 
@@ -746,7 +749,9 @@ impl Slots {
 
     fn credit_target(&self, link: LinkId) -> u32 {
         let Some(Some(user)) = self.users.get(link.0 as usize) else { return 0 };
-        let share = self.size.div_ceil(self.active.max(1));
+        let everyone = self.size.div_ceil(self.active.max(1));
+        // A bound worker's user has no use for another slot.
+        let share = if self.is_bound(user) { 1 } else { everyone };
         let fill = user.recent.map(|class| self.classes[class].fill(PREFETCH, CREDITS_MAX));
         share.saturating_mul(1 + fill.unwrap_or(1)).min(CREDITS_MAX)
     }
@@ -765,10 +770,11 @@ impl Slots {
     }
 
     fn kill(&mut self, at: usize, doom: Option<Status>) {
+        let had_slot = self.takes_slot(&self.workers[at]);
         let worker = &mut self.workers[at];
         if worker.life != Life::Doomed {
             worker.life = Life::Doomed;
-            self.alive -= 1;
+            self.alive -= usize::from(had_slot);
             worker.doom = doom.map(|status| (worker.finished, status));
             self.effects.push_back(Effect::Kill { worker: WorkerId(at as u32) });
         }
@@ -815,12 +821,16 @@ impl Slots {
             self.resume(class);
             let known = self.classes.remove(class);
             self.class_index.remove(&known.class);
+            if let (Wait::Gone(link), Some(bound)) = (known.wait, known.class.bound) {
+                self.effects.push_back(Effect::Unbound { link, bound });
+            }
         }
     }
 
-    /// Whether a node that leaves may go: no task is left.
+    /// Whether a node that leaves may go: no task is left, and no program is being unloaded.
     pub fn is_empty(&self) -> bool {
-        self.tasks == 0
+        let unloading = |(_, worker): (usize, &Worker)| worker.life == Life::Dismissed;
+        self.tasks == 0 && !self.workers.iter().any(unloading)
     }
 
     pub fn load(&self) -> Load {

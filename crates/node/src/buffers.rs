@@ -101,6 +101,7 @@ impl Buffers {
         let Some(buffer) = state.used.remove(&id) else { return };
         let Some(account) = state.owners.get_mut(&buffer.owner) else { return };
         let size = buffer.shared.len() as u64;
+        let owner = buffer.owner.clone();
         account.held -= size;
         if account.present && account.kept + size <= KEPT_FREE {
             account.kept += size;
@@ -108,6 +109,7 @@ impl Buffers {
         } else {
             state.gone.push(id);
         }
+        state.close_account(&owner);
     }
 
     /// The owner has a bulk connection: its free buffers are kept for it.
@@ -124,6 +126,7 @@ impl Buffers {
             account.kept = 0;
             let gone: Vec<BufferId> = account.free.drain(..).map(|buffer| buffer.id).collect();
             state.gone.extend(gone);
+            state.close_account(owner);
         }
     }
 }
@@ -135,6 +138,13 @@ impl State {
             && let Some(account) = self.owners.get_mut(&buffer.owner)
         {
             account.arriving -= buffer.shared.len() as u64;
+        }
+    }
+
+    /// Owners come and go: of one that is gone and holds nothing no account is kept.
+    fn close_account(&mut self, owner: &Name) {
+        if self.owners.get(owner).is_some_and(|account| !account.present && account.held == 0) {
+            self.owners.remove(owner);
         }
     }
 

@@ -28,11 +28,13 @@ use wire::name::{Hash, Name};
 use wire::units::{Span, Time};
 
 use crate::Error;
+use crate::controllers::Controllers;
+use crate::dials::{Dials, Knock};
 use crate::groups::Groups;
 use crate::http::Http;
 use crate::join::{self, Neighbours};
 use crate::links::{Link, Links};
-use crate::options::{Jail, Options};
+use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
 use crate::source::Source;
 use crate::store::Store;
@@ -57,13 +59,16 @@ pub struct Started {
     pub addresses: Vec<SocketAddr>,
     /// Of its metrics.
     pub http: Option<SocketAddr>,
+    /// Where it serves the worker socket protocol v1.
+    pub worker_v1: Vec<Endpoint>,
 }
 
 /// Runs a node until it is told to stop. `started` is called once it listens.
 pub fn run(options: Options, started: impl FnOnce(&Started)) -> Result<(), Error> {
     let mut daemon = Daemon::new(options)?;
     let http = daemon.http.as_ref().map(|http| http.address);
-    started(&Started { addresses: daemon.addresses.clone(), http });
+    let worker_v1 = std::mem::take(&mut daemon.worker_v1);
+    started(&Started { addresses: daemon.addresses.clone(), http, worker_v1 });
     daemon.run()
 }
 
@@ -73,6 +78,9 @@ struct Daemon {
     node: Node,
     links: Links,
     neighbours: Neighbours,
+    controllers: Controllers,
+    dials: Dials,
+    worker_v1: Vec<Endpoint>,
     workers: Workers,
     store: Arc<Store>,
     payloads: Payloads,
@@ -181,7 +189,15 @@ impl Daemon {
             state: State::Here,
         };
         let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
-        let mut node = Node::new(now(), logic::node::Options { agent, me, grace: options.grace });
+        let (dials, worker_v1) = {
+            let v1 = &options.worker_v1;
+            Dials::open(now(), &v1.listen, &v1.connect, poll.registry())?
+        };
+        let (memory, time) = (options.worker_v1.memory, options.worker_v1.time);
+        let payload_max = options.worker_v1.payload_max;
+        let controllers = logic::controllers::Options { memory, time };
+        let grace = options.grace;
+        let mut node = Node::new(now(), logic::node::Options { agent, me, grace, controllers });
         let groups = Groups::open(options.jail, options.notice);
         if groups.limit_memory() {
             node.memory_is_limited();
@@ -195,6 +211,9 @@ impl Daemon {
             node,
             links: Links::default(),
             neighbours,
+            controllers: Controllers::new(payload_max),
+            dials,
+            worker_v1,
             workers,
             store,
             payloads,
@@ -231,7 +250,9 @@ impl Daemon {
             let mut knocking = self.turned_away.take_if(|until| *until <= now).is_some();
             for event in &events {
                 match Source::of(event.token()) {
-                    Source::Listener(_) | Source::UnixListener => knocking = true,
+                    Source::Listener(_) | Source::UnixListener | Source::ControllerListener(_) => {
+                        knocking = true
+                    }
                     source => self.ready(now, source, event),
                 }
             }
@@ -247,7 +268,10 @@ impl Daemon {
             if self.node.poll_timeout() <= now {
                 self.node.handle(now, Event::Tick);
             }
-            for link in self.links.overdue(now) {
+            for (link, event) in self.controllers.take_said() {
+                self.node.handle(now, Event::Controller { link, event });
+            }
+            for link in self.links.overdue(now).into_iter().chain(self.controllers.overdue(now)) {
                 self.drop_link(now, link);
             }
             self.settle(now);
@@ -255,6 +279,10 @@ impl Daemon {
             // nothing that was meant for the old one may be under way any more.
             if self.neighbours.poll_timeout() <= now {
                 self.join_others(now);
+            }
+            if self.dials.poll_timeout() <= now {
+                self.dial_controllers(now);
+                self.settle(now);
             }
             if knocking {
                 self.accept_all(now);
@@ -272,7 +300,9 @@ impl Daemon {
     /// After the last task: what is queued goes out, as far as the peers read it.
     fn see_off(&mut self, now: Time) {
         let Some(since) = self.left_since else { return };
-        if now.since(since) >= FAREWELL || (self.payloads.is_idle() && self.links.unsent() == 0) {
+        let is_idle =
+            self.payloads.is_idle() && self.links.unsent() == 0 && self.controllers.is_idle();
+        if now.since(since) >= FAREWELL || is_idle {
             self.links.close_all();
             self.left = true;
         }
@@ -282,12 +312,16 @@ impl Daemon {
         if self.left_since.is_some() {
             return Some(Duration::from_millis(5));
         }
+        if self.controllers.has_work() {
+            return Some(Duration::ZERO);
+        }
         if self.links.has_unread() || !self.unread.is_empty() || !self.noisy.is_empty() {
             return Some(Duration::ZERO);
         }
         let due = self.node.poll_timeout().min(self.links.poll_timeout());
         let due = due.min(self.neighbours.poll_timeout());
         let due = due.min(self.http.as_ref().map_or(Time::NEVER, Http::poll_timeout));
+        let due = due.min(self.controllers.poll_timeout()).min(self.dials.poll_timeout());
         let due = due.min(self.turned_away.unwrap_or(Time::NEVER));
         (due != Time::NEVER).then(|| due.since(now()).into())
     }
@@ -322,6 +356,10 @@ impl Daemon {
         for link in self.links.flush(self.poll.registry()) {
             self.drop_link(now, link);
         }
+        let (registry, buffers) = (self.poll.registry(), &self.payloads.buffers);
+        for link in self.controllers.flush(now, &mut self.links, registry, buffers) {
+            self.drop_link(now, link);
+        }
     }
 
     // From readiness to events.
@@ -335,6 +373,11 @@ impl Daemon {
                 }
                 if event.is_writable() {
                     self.links.writable(link);
+                    self.controllers.writable(link);
+                }
+                // A controller that is gone altogether waits for nothing, whatever it said before.
+                if self.controllers.has(link) && (event.is_error() || event.is_write_closed()) {
+                    return self.drop_link(now, link);
                 }
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
                     self.read_link(now, link);
@@ -356,7 +399,7 @@ impl Daemon {
                 let peak = known.shortage();
                 self.node.handle(now, Event::WorkerOutOfMemory { worker, peak });
             }
-            Source::Listener(_) | Source::UnixListener => {}
+            Source::Listener(_) | Source::UnixListener | Source::ControllerListener(_) => {}
             Source::HttpListener | Source::Http(_) => {
                 if let Some(http) = &mut self.http {
                     http.ready(source);
@@ -369,6 +412,13 @@ impl Daemon {
 
     fn read_link(&mut self, now: Time, link: LinkId) {
         let node = &mut self.node;
+        if self.controllers.has(link) {
+            let (links, buffers) = (&mut self.links, &self.payloads.buffers);
+            if !self.controllers.read(now, link, links, node, buffers) {
+                self.drop_link(now, link);
+            }
+            return;
+        }
         if !self.links.read(link, random, |event| node.handle(now, event)) {
             self.drop_link(now, link);
         }
@@ -402,6 +452,8 @@ impl Daemon {
         self.payloads.forget(link);
         if self.links.remove(self.poll.registry(), link).is_some() {
             self.neighbours.closed(now, link);
+            let greeted = self.controllers.forget(&self.payloads.buffers, link);
+            self.dials.closed(now, link, greeted);
             self.node.handle(now, Event::Closed { link });
         }
     }
@@ -507,6 +559,59 @@ impl Daemon {
         while let Some((stream, _)) = self.knock(now, accept) {
             self.accept_unix(now, stream);
         }
+        for at in 0..self.dials.listeners() {
+            while let Some(knock) = self.knock(now, |this| this.dials.accept(at)) {
+                self.accept_controller(now, knock);
+            }
+        }
+    }
+
+    /// A controller may be anybody who gets here: loopback is this host's users', a Unix socket this
+    /// user's. What a worker has started is let in nowhere where that can be seen.
+    fn accept_controller(&mut self, now: Time, knock: Knock) {
+        match self.controllers.make_room() {
+            Ok(None) => {}
+            Ok(Some(silent)) => self.drop_link(now, silent),
+            Err(()) => return,
+        }
+        let (connection, peer) = match knock {
+            Knock::Tcp(stream, address) => {
+                (Connection::bare(stream, address).ok(), address.to_string())
+            }
+            Knock::Unix(stream) => {
+                let Ok(peer) = sys::socket::peer_credentials(&stream) else { return };
+                let is_own = peer.uid == sys::limits::own_user();
+                if self.workers.has_started(peer.pid) || !is_own && !self.options.worker_v1.anyone {
+                    return;
+                }
+                (Some(Connection::plain(stream)), format!("uid-{}", peer.uid))
+            }
+        };
+        if let Some(connection) = connection {
+            self.open_controller(now, connection, &peer);
+        }
+    }
+
+    fn open_controller(&mut self, now: Time, connection: Connection, peer: &str) -> Option<LinkId> {
+        let link = self.links.insert_controller(self.poll.registry(), now, connection)?;
+        let owner = self.controllers.open(now, link, peer, &self.payloads.buffers);
+        self.node.handle(now, Event::ControllerUp { link, owner });
+        self.read_link(now, link);
+        Some(link)
+    }
+
+    /// Dials the controllers that it is time to dial.
+    fn dial_controllers(&mut self, now: Time) {
+        let mut dials = std::mem::take(&mut self.dials);
+        dials.dial(now, |connection, to| {
+            if !matches!(self.controllers.make_room(), Ok(None)) {
+                return None;
+            }
+            let link = self.open_controller(now, connection, &to.to_string())?;
+            // It may be gone already.
+            self.controllers.has(link).then_some(link)
+        });
+        self.dials = dials;
     }
 
     /// The next one at a listener, which tells of its readiness only once.
@@ -553,6 +658,7 @@ impl Daemon {
             Ok(_) if self.stopping => self.left = true,
             Ok(_) => {
                 self.stopping = true;
+                self.dials.stop();
                 self.node.handle(now, Event::Leave);
             }
             Err(_) => {}
@@ -585,6 +691,9 @@ impl Daemon {
                     known.pass_on(sequence, &message);
                     self.dirty.insert(worker);
                 }
+            }
+            Effect::Controller(effect) => {
+                self.controllers.carry_out(&mut self.links, &self.payloads.buffers, effect);
             }
             Effect::Place(effect) => self.place(effect),
             Effect::Close { link } => {
@@ -641,6 +750,11 @@ impl Daemon {
                     known.kill();
                 }
             }
+            slots::Effect::Dismiss { worker } => {
+                if let Some(known) = self.workers.get_mut(worker) {
+                    known.dismiss();
+                }
+            }
             slots::Effect::Peek { worker } => {
                 let Some(known) = self.workers.get_mut(worker) else { return };
                 let (started, since) = known.peek(&mut self.said);
@@ -654,7 +768,10 @@ impl Daemon {
                 }
             }
             slots::Effect::Release { buffer } => self.payloads.buffers.release(buffer),
-            slots::Effect::Done { .. } | slots::Effect::Credit { .. } => {
+            slots::Effect::Done { .. }
+            | slots::Effect::Credit { .. }
+            | slots::Effect::Bound { .. }
+            | slots::Effect::Unbound { .. } => {
                 unreachable!("the machine turns these into messages")
             }
         }
@@ -688,16 +805,20 @@ impl Daemon {
     fn start_worker(&mut self, now: Time, worker: WorkerId, class: slots::Class) {
         let wire::task::Program::Core { library, .. } = &class.program;
         let library = *library;
+        let registry = self.poll.registry();
         let here = self.node.has_library(now, &class);
-        let started = match self.store.file(&library) {
-            Ok(file) if here => {
-                self.workers.start(self.poll.registry(), worker, class, file.as_fd())
+        let kept = class.bound.map(|bound| self.controllers.library(bound));
+        let started = match (kept, self.store.file(&library)) {
+            (Some(Some(file)), _) => self.workers.start(registry, worker, class, file),
+            (Some(None), _) => {
+                Err(NotStarted::ForGood("its library is not kept any more".to_owned()))
             }
+            (None, Ok(file)) if here => self.workers.start(registry, worker, class, file.as_fd()),
             // Want of descriptors, say, is no reason to have it sent again.
-            Err(error) if here && !error.is_gone() => {
+            (None, Err(error)) if here && !error.is_gone() => {
                 Err(NotStarted::ForNow(format!("its library cannot be opened: {}", chain(&error))))
             }
-            file => {
+            (None, file) => {
                 if here && file.is_err() {
                     self.node.handle(now, Event::BlobLost { hash: library });
                 }
@@ -787,6 +908,7 @@ impl Daemon {
             }
             std::thread::yield_now();
         }
+        self.dials.close();
         if let Some(path) = &self.options.socket {
             let _ = fs::remove_file(path);
         }

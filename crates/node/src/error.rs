@@ -9,6 +9,8 @@ pub enum Error {
     Listen { address: String, source: io::Error },
     #[error("cannot listen on {address} for metrics; choose another with --http")]
     Http { address: String, source: io::Error },
+    #[error("cannot serve workers' protocol v1 at {address}; choose another with --worker-v1")]
+    ListenV1 { address: String, source: io::Error },
     #[error("cannot use the data folder {}", path.display())]
     Data { path: PathBuf, source: io::Error },
     #[error("cannot {action}")]

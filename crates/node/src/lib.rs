@@ -16,6 +16,8 @@
 
 mod daemon;
 mod http;
+mod controllers;
+mod dials;
 mod links;
 mod join;
 mod workers;
@@ -31,4 +33,4 @@ mod error;
 
 pub use daemon::{Started, run};
 pub use error::Error;
-pub use options::{Http, Jail, Options, WorkerCommand};
+pub use options::{Endpoint, Http, Jail, Options, WorkerCommand, WorkerV1};

@@ -43,6 +43,8 @@ enum Stage {
     Known,
     /// Its messages may be long.
     Trusted,
+    /// It speaks the worker socket protocol v1 (`controllers`).
+    Controller,
 }
 
 impl Stage {
@@ -120,6 +122,39 @@ impl Links {
         let (queued, unread, held, stuffed) = (false, false, false, false);
         entry.insert(Link { connection, born: now, stage, queued, unread, held, stuffed });
         Some(link)
+    }
+
+    /// A connection that is read and written by `controllers`.
+    pub(crate) fn insert_controller(
+        &mut self,
+        registry: &Registry,
+        now: Time,
+        connection: Connection,
+    ) -> Option<LinkId> {
+        let entry = self.table.vacant_entry();
+        let link = LinkId(entry.key() as u32);
+        let connection = Watched::new(connection, registry, Source::Link(link.0).token()).ok()?;
+        let (queued, unread, held, stuffed) = (false, false, false, false);
+        let stage = Stage::Controller;
+        entry.insert(Link { connection, born: now, stage, queued, unread, held, stuffed });
+        Some(link)
+    }
+
+    /// Where to write what is to be sent at the end of the turn.
+    pub(crate) fn output(&mut self, link: LinkId) -> Option<&mut bytes::BytesMut> {
+        self.writable(link);
+        Some(self.get_mut(link)?.connection.output())
+    }
+
+    /// Reads from a link in the next turn, without waiting for anything.
+    pub(crate) fn read_again(&mut self, link: LinkId) {
+        let at = link.0 as usize;
+        if let Some(link) = self.table.get_mut(at)
+            && !link.unread
+        {
+            link.unread = true;
+            self.unread.push(at);
+        }
     }
 
     pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {

@@ -37,6 +37,40 @@ pub struct Http {
     pub names: Vec<String>,
 }
 
+/// Where a peer of the worker socket protocol v1 is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The worker socket protocol v1. It knows no certificates: whoever is at the other end runs what it
+/// likes, in a jail.
+#[derive(Clone, Debug)]
+pub struct WorkerV1 {
+    /// Where to serve it.
+    pub listen: Vec<Endpoint>,
+    /// Controllers to dial, again and again.
+    pub connect: Vec<Endpoint>,
+    /// Bytes of one message.
+    pub payload_max: u64,
+    /// Memory of a core; 0 is no limit.
+    pub memory: u64,
+    /// How long a job may run, and a core may load; 0 is no limit.
+    pub time: Span,
+    /// Unix sockets let in other users, too.
+    pub anyone: bool,
+}
+
 #[derive(Debug)]
 pub struct Options {
     pub name: Name,
@@ -62,6 +96,7 @@ pub struct Options {
     pub warn: fn(&str),
     /// How long a stop waits for running tasks.
     pub grace: Span,
+    pub worker_v1: WorkerV1,
     /// A byte here asks the node to stop; a second one, not to wait. Its end does as well.
     pub stop: UnixStream,
 }

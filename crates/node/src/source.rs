@@ -17,6 +17,8 @@ pub(crate) enum Source {
     Http(u32),
     /// The worker's group was short of memory.
     WorkerShort(u32),
+    /// A listener of the worker socket protocol v1.
+    ControllerListener(u32),
 }
 
 const KINDS: u32 = 32;
@@ -35,6 +37,7 @@ impl Source {
             Self::HttpListener => (8, 0),
             Self::Http(index) => (9, index),
             Self::WorkerShort(index) => (10, index),
+            Self::ControllerListener(index) => (11, index),
         };
         Token(kind << KINDS | index as usize)
     }
@@ -53,6 +56,7 @@ impl Source {
             8 => Self::HttpListener,
             9 => Self::Http(index),
             10 => Self::WorkerShort(index),
+            11 => Self::ControllerListener(index),
             kind => unreachable!("no token of kind {kind} was ever given out"),
         }
     }

@@ -120,6 +120,8 @@ pub(crate) struct Worker {
     finished: u64,
     /// Lent for results that have not come yet.
     lent: HashSet<BufferId>,
+    /// It was told to end: that it hangs up is no breach.
+    dismissed: bool,
 }
 
 /// The worker processes of a node, by the numbers that `slots` gives them.
@@ -248,6 +250,7 @@ impl Workers {
             asked: false,
             finished: 0,
             lent: HashSet::new(),
+            dismissed: false,
         };
         let setup = Setup {
             program: class.program,
@@ -410,6 +413,12 @@ impl Worker {
         };
     }
 
+    /// Hangs up: the worker unloads its program and ends. Its exit is reported by its pidfd.
+    pub(crate) fn dismiss(&mut self) {
+        self.dismissed = true;
+        self.connection.close();
+    }
+
     fn send(&mut self, channel: u64, message: &Message) {
         message.encode(channel, self.connection.output());
     }
@@ -468,7 +477,7 @@ impl Worker {
 
     /// A buffer exists no more. Returns whether the worker has to be told.
     pub(crate) fn forget(&mut self, id: BufferId) -> bool {
-        let known = self.knows.remove(&id).is_some();
+        let known = self.knows.remove(&id).is_some() && !self.dismissed;
         if known {
             self.send(0, &Message::Buffer(Buffer::Forget { number: id.0 }));
         }
@@ -484,7 +493,7 @@ impl Worker {
         match self.connection.read() {
             Ok(outcome) => {
                 self.listen(said);
-                if outcome == ReadOutcome::Closed {
+                if outcome == ReadOutcome::Closed && !self.dismissed {
                     said.push(Said::Nonsense);
                 }
                 outcome == ReadOutcome::More

@@ -81,7 +81,8 @@ impl Daemon {
             state: State::Here,
         };
         let grace = Span::from_secs(1 + net.random.below(20));
-        let options = Options { agent: "sim".to_owned(), me, grace };
+        let controllers = logic::controllers::Options::default();
+        let options = Options { agent: "sim".to_owned(), me, grace, controllers };
         net.addresses.insert(name.clone(), at);
         let disk_is_full = {
             let chance = net.plan.disk_full;
@@ -464,6 +465,7 @@ impl Daemon {
             // Nor does anything outlast a start.
             Effect::Place(_) | Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
             Effect::Warn { .. } => {}
+            Effect::Controller(_) => net.judge.fail("nobody speaks version 1".to_owned()),
             Effect::Left => {
                 if !self.workers.values().all(|worker| !worker.is_running()) {
                     // Its patience ended before its tasks did.
@@ -541,7 +543,11 @@ impl Daemon {
                     net.judge.fail(format!("node {}: {buffer:?} was released twice", self.at));
                 }
             }
-            slots::Effect::Done { .. } | slots::Effect::Credit { .. } => {
+            slots::Effect::Dismiss { .. } => net.judge.fail("no worker is bound".to_owned()),
+            slots::Effect::Done { .. }
+            | slots::Effect::Credit { .. }
+            | slots::Effect::Bound { .. }
+            | slots::Effect::Unbound { .. } => {
                 net.judge.fail("the machine turns these into messages".to_owned());
             }
         }

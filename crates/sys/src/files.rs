@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, umask};
 
@@ -104,6 +104,14 @@ pub fn in_memory(name: &str) -> Result<File, Error> {
         .or_else(|_| memfd_create(label.as_c_str(), basic))
         .map(File::from)
         .map_err(Error::kernel("make a file in memory"))
+}
+
+/// Makes a file of [`in_memory`] final: whoever has it can read it, and nobody can change it.
+pub fn seal(file: &File) -> Result<(), Error> {
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    fcntl(file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))
+        .map(|_| ())
+        .map_err(Error::kernel("seal a file in memory"))
 }
 
 /// Opens a file that only we may read or write: keys, tokens, sockets' cookies.

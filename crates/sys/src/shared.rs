@@ -11,8 +11,9 @@
 //! out, and a copy is looked at only after it was made. Who may write when is agreed in `wire`.
 
 use std::fs::File;
+use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -136,6 +137,25 @@ impl SharedBuffer {
         Ok(())
     }
 
+    /// Reads from a socket to `offset`, at most `len` bytes; returns how many. 0 is the stream's end.
+    /// Bytes of a long payload are copied once this way, by the kernel.
+    pub fn read_from(&self, from: &impl AsFd, offset: usize, len: usize) -> io::Result<usize> {
+        let target = self.at(offset, len).map_err(io::Error::other)?;
+        let from = from.as_fd().as_raw_fd();
+        // SAFETY: `at` checked that the kernel writes inside our mapping, which lives as long as
+        // `self`; no reference to that memory exists.
+        again(|| unsafe { libc::read(from, target.cast(), len) })
+    }
+
+    /// Writes to a socket from `offset`, at most `len` bytes; returns how many.
+    pub fn write_to(&self, to: &impl AsFd, offset: usize, len: usize) -> io::Result<usize> {
+        let source = self.at(offset, len).map_err(io::Error::other)?;
+        let to = to.as_fd().as_raw_fd();
+        // SAFETY: as in `read_from`; the kernel only reads. A peer that hung up is an error and no
+        // signal.
+        again(|| unsafe { libc::send(to, source.cast(), len, libc::MSG_NOSIGNAL) })
+    }
+
     /// Reads a word; what the peer wrote before it stored the word is then visible.
     pub fn load_u64(&self, offset: usize) -> u64 {
         self.word(offset).load(Ordering::Acquire)
@@ -176,6 +196,18 @@ impl Drop for SharedBuffer {
         // SAFETY: the mapping was made with this address and length; no reference to it outlives
         // `self`. Whoever kept the raw pointer was told how long it is valid.
         let _ = unsafe { munmap(self.start.cast(), self.len()) };
+    }
+}
+
+fn again(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
     }
 }
 

@@ -134,6 +134,16 @@ impl Connection {
         Self::new(Socket::Unix(stream), None, None, Stage::Ready)
     }
 
+    /// Takes a TCP stream without TLS, for protocols that know none. It may still be connecting:
+    /// reads and writes that come too early find nothing and take nothing.
+    pub fn bare(stream: mio::net::TcpStream, address: SocketAddr) -> Result<Self, Error> {
+        let broken =
+            |action| move |source| Error::Broken { peer: address.to_string(), action, source };
+        stream.set_nodelay(true).map_err(broken("setting TCP_NODELAY"))?;
+        socket::notice_absence(&stream).map_err(broken("setting keep-alives"))?;
+        Ok(Self::new(Socket::Tcp(stream), None, Some(address), Stage::Ready))
+    }
+
     /// Takes a pair of pipes to a process of our own, the fastest way there is.
     pub fn pipes(reader: mio::unix::pipe::Receiver, writer: mio::unix::pipe::Sender) -> Self {
         let writer = Some(writer);

@@ -115,6 +115,13 @@ pub(crate) fn notice_death(stream: &mio::net::TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(UNHEARD))
 }
 
+/// The same for a peer that may leave what it is sent unread for as long as it likes: only one that
+/// does not answer the kernel's own questions is gone.
+pub(crate) fn notice_absence(stream: &mio::net::TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(ASK).with_retries(3);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
 /// The call may succeed after the next event. A socket that is still connecting answers ENOTCONN
 /// in some states.
 pub(crate) fn is_later(error: &io::Error) -> bool {

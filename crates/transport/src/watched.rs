@@ -43,7 +43,8 @@ impl Watched {
         Ok(taken)
     }
 
-    fn watch_for(&mut self, outcome: FlushOutcome, registry: &Registry) {
+    /// Asks to be woken for what follows from an outcome. For bytes that a caller sends by itself.
+    pub fn watch_for(&mut self, outcome: FlushOutcome, registry: &Registry) {
         let for_writing = outcome == FlushOutcome::Blocked;
         if for_writing != self.for_writing {
             let interest = match outcome {

@@ -16,6 +16,7 @@ pub mod join;
 pub mod worker;
 pub mod job;
 pub mod record;
+pub mod worker_v1;
 pub mod task;
 pub mod blob;
 pub mod status;

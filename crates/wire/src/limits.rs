@@ -139,3 +139,29 @@ pub const FETCH_SILENCE: Span = Span::from_secs(5);
 
 /// Bytes of a blob between nodes in a second; one that takes longer is sent by the client instead.
 pub const FETCH_RATE_MIN: u64 = 1 << 20;
+
+/// Connections of the worker socket protocol v1 that one node serves. Its peers show no
+/// certificate, so one that has not exchanged versions yet gives way to a newcomer.
+pub const CONTROLLERS_MAX: usize = 64;
+
+/// Workers that are bound to one user's program and stay for its sake, whether they run or not.
+pub const BOUND_MAX: usize = 256;
+
+/// Bytes of requests that a node reads ahead of the job that runs, of one v1 connection; what is
+/// begun is read to its end.
+pub const READ_AHEAD: u64 = 64 << 20;
+
+/// Bytes that a v1 message takes of `READ_AHEAD` beside its payload: empty ones are not free.
+pub const READ_AHEAD_EACH: u64 = 128;
+
+/// Bytes of libraries that a node holds for v1 connections, of all of them together.
+pub const LIBRARIES_HELD_MAX: u64 = 2 << 30;
+
+/// How long a v1 peer may leave its answers unread before it is given up.
+pub const UNREAD_PATIENCE: Span = Span::from_secs(120);
+
+/// How long a v1 peer that was sent away may take to close its end.
+pub const FAREWELL_PATIENCE: Span = Span::from_secs(5);
+
+/// How long a program may take to end in order before it is killed.
+pub const UNLOADING: Span = Span::from_secs(2);

@@ -1,4 +1,5 @@
-//! The bodies of the fuzz targets `frame`, `message` and `payload_head`, where there is no fuzzer.
+//! The bodies of the fuzz targets `frame`, `message`, `payload_head` and `worker_v1`,
+//! where there is no fuzzer.
 
 #[path = "../../../fuzz/src/frame.rs"]
 pub mod frame;
@@ -10,6 +11,8 @@ pub mod noise;
 pub mod payload_head;
 #[path = "../../../fuzz/src/seeds.rs"]
 pub mod seeds;
+#[path = "../../../fuzz/src/worker_v1.rs"]
+pub mod worker_v1;
 
 extern crate farcall_wire as wire;
 
@@ -28,8 +31,15 @@ fn heads_of_payloads_are_read_or_too_short() {
     check("payload_head", 2_000, payload_head::peek);
 }
 
+#[test]
+fn the_front_of_a_v1_message_is_never_misread() {
+    check("worker_v1", 50_000, worker_v1::read);
+}
+
 fn check(target: &str, count: u64, body: fn(&[u8])) {
-    let vectors = seeds::vectors(include_str!("../../../docs/protocol.md"));
+    let paper = include_str!("../../../docs/protocol.md");
+    let v1 = target == "worker_v1";
+    let vectors = if v1 { seeds::vectors_v1(paper) } else { seeds::vectors(paper) };
     let seeds = seeds::seeds(target, &vectors.expect("every vector is one"));
     noise::feed(count, &seeds, body);
 }

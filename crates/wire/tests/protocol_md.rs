@@ -21,7 +21,7 @@ use farcall_wire::task::{
 };
 use farcall_wire::units::Span;
 use farcall_wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
-use farcall_wire::{Message, decode, limits};
+use farcall_wire::{Message, decode, limits, worker_v1};
 
 const PAPER: &str = include_str!("../../../docs/protocol.md");
 
@@ -52,6 +52,67 @@ fn vectors_are_what_the_code_reads_and_writes() {
             None => assert_eq!(frame.kind, Kind::PAYLOAD, "{} is not built here", vector.name),
         }
     }
+}
+
+#[test]
+fn vectors_of_version_1_are_what_the_code_reads_and_writes() {
+    let vectors = seeds::vectors_v1(PAPER).expect("every vector is one");
+    let names: Vec<&str> = vectors.iter().map(|vector| vector.name.as_str()).collect();
+    let built = messages_v1();
+    let known: Vec<&str> = built.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(names, known, "the vectors of docs/protocol.md and those that are built here");
+    for (vector, (name, bytes, says)) in vectors.iter().zip(&built) {
+        assert_eq!(vector.bytes, bytes[..], "vector {name}");
+        assert_eq!(vector.says, *says, "vector {name}");
+    }
+}
+
+/// The vectors of the worker socket protocol v1, as they are built in Rust, and what is read there.
+fn messages_v1() -> Vec<(&'static str, BytesMut, String)> {
+    let build = |put: &dyn Fn(&mut BytesMut), rest: &[u8]| {
+        let mut bytes = BytesMut::new();
+        put(&mut bytes);
+        bytes.extend_from_slice(rest);
+        bytes
+    };
+    let request = |put: &dyn Fn(&mut BytesMut), rest: &[u8]| {
+        let bytes = build(put, rest);
+        let header = frame::Header::peek(&bytes).expect("a header");
+        let says = worker_v1::open(&header, &bytes[HEADER..]).expect("sense").expect("a front");
+        (bytes, format!("id {}, {says:?}", header.channel))
+    };
+    let answer = |put: &dyn Fn(&mut BytesMut), rest: &[u8], read: fn(&[u8]) -> String| {
+        let bytes = build(put, rest);
+        let header = frame::Header::peek(&bytes).expect("a header");
+        let kind = worker_v1::answer(&header).expect("an answer");
+        let says = format!("id {}, {kind:?}, {}", header.channel, read(&bytes[HEADER..]));
+        (bytes, says)
+    };
+    let version = |payload: &[u8]| match worker_v1::accepted(payload).expect("yes or no") {
+        true => "accepted".to_owned(),
+        false => "refused".to_owned(),
+    };
+    let loaded = |payload: &[u8]| format!("{:?}", worker_v1::loaded(payload).expect("nothing"));
+    let result = |payload: &[u8]| {
+        let code = worker_v1::result(payload).expect("a result");
+        let output = String::from_utf8_lossy(&payload[worker_v1::RESULT_FRONT..]).into_owned();
+        format!("code {code}, output {output:?}")
+    };
+    let text = |payload: &[u8]| format!("{:?}", String::from_utf8_lossy(payload));
+    let none = "no compute core loaded";
+    use worker_v1 as v1;
+    let named = |name, (bytes, says)| (name, bytes, says);
+    vec![
+        named("v1-version", request(&|o| v1::put_version(o, 1, 1), b"")),
+        named("v1-accepted", answer(&|o| v1::put_version_answer(o, 1, true), b"", version)),
+        named("v1-refused", answer(&|o| v1::put_version_answer(o, 1, false), b"", version)),
+        named("v1-core", request(&|o| v1::put_core(o, 2, "sum", 4), b"\x7fELF")),
+        named("v1-loaded", answer(&|o| v1::put_loaded(o, 2), b"", loaded)),
+        named("v1-job", request(&|o| v1::put_job(o, 3, 0x2a, 3), b"abc")),
+        named("v1-result", answer(&|o| v1::put_result(o, 3, 0, 3), b"xyz", result)),
+        named("v1-result-code", answer(&|o| v1::put_result(o, 3, -7, 0), b"", result)),
+        named("v1-error", answer(&|o| v1::put_error(o, 3, none), b"", text)),
+    ]
 }
 
 #[test]
@@ -113,7 +174,8 @@ fn values() -> BTreeMap<&'static str, u64> {
         PROGRAM_NAME_MAX POISON_KILLS ATTEMPTS_MAX MEMBERS_MAX LINKS_MAX HEARTBEATS_MISSED_MAX STDERR_TAIL TEXT_MAX
         UNSENT_MAX BLOBS_KEPT PASS_ON_MIN PASS_ON_TO_MAX PERMITS_MAX FETCHES_MAX LENDINGS_MAX FETCH_RATE_MIN
         LOG_BURST LOG_RATE ENDED_KEPT FAILURES_KEPT FAILURE_TEXT_MAX
-        JOBS_OF_LINK_MAX JOBS_KEPT JOBS_TOLD_MAX JOB_NODES_MAX HTTP_HEAD_MAX HTTP_CONNECTIONS_MAX
+        JOBS_OF_LINK_MAX JOBS_KEPT JOBS_TOLD_MAX JOB_NODES_MAX CONTROLLERS_MAX BOUND_MAX READ_AHEAD READ_AHEAD_EACH
+        LIBRARIES_HELD_MAX HTTP_HEAD_MAX HTTP_CONNECTIONS_MAX
     ]
     .into();
     all.extend([
@@ -122,6 +184,9 @@ fn values() -> BTreeMap<&'static str, u64> {
         ("PERMIT_PATIENCE", limits::PERMIT_PATIENCE.0),
         ("FETCH_SILENCE", limits::FETCH_SILENCE.0),
         ("JOB_PERIOD", limits::JOB_PERIOD.0),
+        ("UNREAD_PATIENCE", limits::UNREAD_PATIENCE.0),
+        ("FAREWELL_PATIENCE", limits::FAREWELL_PATIENCE.0),
+        ("UNLOADING", limits::UNLOADING.0),
         ("HOLD_BACK", HOLD_BACK.0),
         ("VERSION", VERSION.into()),
         ("HEADER", HEADER as u64),

@@ -118,7 +118,7 @@ impl Errand {
                 }
             }
             // A reader that is gone wants no more results: what runs is cancelled, not complained of.
-            if !results.put(index, task, &name, result, |print| progress.aside(print))? {
+            if !results.put(index, Some(task), &name, result, |print| progress.aside(print))? {
                 return Ok(ExitCode::FAILURE);
             }
             progress.one_more();

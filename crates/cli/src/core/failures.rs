@@ -140,7 +140,7 @@ mod tests {
                 node: None,
                 attempt: 1,
                 ran: std::time::Duration::ZERO,
-                task: client::TaskName::default(),
+                task: None,
             };
             failures.add(line, &(line + 1).to_string(), &failure);
         }
@@ -157,8 +157,7 @@ mod tests {
         for line in (0..1000_u64).rev() {
             let why = Why::ExitCode { code: 7, output: Default::default() };
             let ran = std::time::Duration::ZERO;
-            let task = client::TaskName::default();
-            let failure = Failure { why, node: None, attempt: 1, ran, task };
+            let failure = Failure { why, node: None, attempt: 1, ran, task: None };
             failures.add(line, &(line + 1).to_string(), &failure);
         }
         let (reason, group) = failures.by_reason.first_key_value().unwrap();

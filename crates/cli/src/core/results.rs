@@ -52,7 +52,9 @@ enum Style {
 /// One task's end, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
-    task: String,
+    /// Jobs of protocol v1 have no names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<String>,
     index: u64,
     input: &'a str,
     node: Option<&'a str>,
@@ -113,7 +115,7 @@ impl Results {
     pub(crate) fn put(
         &mut self,
         index: u64,
-        task: TaskName,
+        task: Option<TaskName>,
         name: &str,
         result: Result<Output, Failure>,
         aside: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
@@ -156,7 +158,7 @@ impl Ordered {
     fn put(
         &mut self,
         index: u64,
-        task: TaskName,
+        task: Option<TaskName>,
         name: &str,
         result: Result<Output, Failure>,
         aside: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
@@ -208,7 +210,12 @@ fn judge(written: io::Result<()>) -> Result<bool, Complaint> {
     }
 }
 
-fn json(index: u64, task: TaskName, input: &str, result: &Result<Output, Failure>) -> Vec<u8> {
+fn json(
+    index: u64,
+    task: Option<TaskName>,
+    input: &str,
+    result: &Result<Output, Failure>,
+) -> Vec<u8> {
     let ms = |ran: std::time::Duration| (ran.as_secs_f64() * 1e6).round() / 1e3;
     let bytes: Option<&[u8]> = match result {
         Ok(output) => Some(output),
@@ -225,7 +232,7 @@ fn json(index: u64, task: TaskName, input: &str, result: &Result<Output, Failure
             (failure.node.as_deref(), failure.attempt, failure.ran, Some(reason))
         }
     };
-    let (task, ms, output) = (task.to_string(), ms(ran), text);
+    let (task, ms, output) = (task.map(|task| task.to_string()), ms(ran), text);
     let line = Line { task, index, input, node, attempt, ms, output, output_base64, failure };
     let mut text = String::new();
     for letter in serde_json::to_string(&line).unwrap_or_default().chars() {
@@ -268,7 +275,7 @@ mod tests {
     fn a_line_of_json_steers_no_terminal_and_says_the_same() {
         let reason = "\u{1b}[2J \u{9b}2J \u{7f} \u{202e}".to_owned();
         let why = Why::Refused { reason: reason.clone() };
-        let task = TaskName { job: JobId(7), task: 1 };
+        let task = Some(TaskName { job: JobId(7), task: 1 });
         let failure = Failure { why, node: None, attempt: 1, ran: Duration::ZERO, task };
         let line = String::from_utf8(json(0, task, "in\u{9b}", &Err(failure))).unwrap();
         assert!(line.trim_end().chars().all(|letter| (' '..='~').contains(&letter)), "{line}");

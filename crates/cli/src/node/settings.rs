@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use node::Jail;
+use node::{Jail, WorkerV1};
 use serde::Deserialize;
 use transport::Name;
 
+use super::v1::{self, either};
 use crate::codes;
 use crate::config;
 use crate::errors::complaint;
@@ -30,6 +31,7 @@ Examples:
                                                           as part of host-a's cluster
   farcall node --http 127.0.0.1:9114                      with metrics
   farcall node --jail strict                              for programs of people you do not know
+  farcall node --worker-v1 127.0.0.1:4115                 for controllers of protocol v1, too
   farcall node --config /etc/farcall/node.toml
 
 A configuration file has the same names:
@@ -84,6 +86,8 @@ pub(crate) struct Node {
     /// Folder of the credentials [default: FARCALL_HOME, or ~/.config/farcall]
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
+    #[command(flatten)]
+    v1: v1::Flags,
     /// End when standard input ends
     #[arg(long, hide = true)]
     pub(super) embedded: bool,
@@ -118,6 +122,13 @@ struct Written {
     socket: Option<PathBuf>,
     grace: Option<String>,
     home: Option<PathBuf>,
+    // In one with the rest: in a table of their own errors would not name their line.
+    worker_v1: Vec<String>,
+    worker_v1_connect: Vec<String>,
+    worker_v1_anyone: bool,
+    worker_v1_payload_max: Option<String>,
+    worker_v1_time_limit: Option<String>,
+    worker_v1_memory: Option<String>,
 }
 
 /// Everything decided.
@@ -135,6 +146,7 @@ pub(crate) struct Settings {
     pub(crate) socket_is_default: bool,
     pub(crate) grace: Duration,
     pub(crate) home: PathBuf,
+    pub(crate) worker_v1: WorkerV1,
 }
 
 impl Node {
@@ -195,6 +207,14 @@ impl Settings {
                 .help("add --join HOST")
                 .into());
         }
+        let worker_v1 = flags.v1.gather(v1::Written {
+            listen: written.worker_v1,
+            connect: written.worker_v1_connect,
+            anyone: written.worker_v1_anyone,
+            payload_max: written.worker_v1_payload_max,
+            time_limit: written.worker_v1_time_limit,
+            memory: written.worker_v1_memory,
+        })?;
         Ok(Self {
             listen,
             join,
@@ -213,6 +233,7 @@ impl Settings {
             socket_is_default,
             grace,
             home: flags.home.or(written.home).unwrap_or_else(client::Cluster::home),
+            worker_v1,
         })
     }
 }
@@ -231,8 +252,4 @@ impl Written {
         }
         Ok(written)
     }
-}
-
-fn either<T>(flags: Vec<T>, written: Vec<T>) -> Vec<T> {
-    if flags.is_empty() { written } else { flags }
 }

@@ -231,6 +231,18 @@ impl Node {
         let mut executed = false;
         while let Some(effect) = self.slots.poll_effect() {
             match effect {
+                slots::Effect::Done { link, channel, finished, .. }
+                    if self.controllers.has(link) =>
+                {
+                    self.controllers.done(link, channel, finished);
+                }
+                slots::Effect::Credit { link, limit } if self.controllers.has(link) => {
+                    self.controllers.credit(link, limit);
+                }
+                slots::Effect::Bound { link, bound, result } => {
+                    self.controllers.bound(link, bound, result);
+                }
+                slots::Effect::Unbound { link, bound } => self.controllers.unbound(link, bound),
                 slots::Effect::Done { link, channel, name, attempt, mut finished } => {
                     let began = Time(finished.times.began.0);
                     finished.times.began = began.since(self.since);

@@ -33,8 +33,12 @@ fn program() -> Program {
 
 impl Bench {
     fn new() -> Self {
-        let options =
-            Options { agent: "test".to_owned(), me: member("me"), grace: Span::from_secs(10) };
+        let options = Options {
+            agent: "test".to_owned(),
+            me: member("me"),
+            grace: Span::from_secs(10),
+            controllers: controllers::Options::default(),
+        };
         Self { node: Node::new(Time(1), options), now: Time(1) }
     }
 

@@ -8,7 +8,8 @@
 //! - a user who has had less worker time by `QUANTUM` takes from one who has had more;
 //! - a worker that has been idle for `LINGER` is anyone's.
 //!
-//! A busy worker is never killed for it: it gets no more tasks ahead, falls idle, and goes then.
+//! A busy worker is never killed for it: it gets no more tasks ahead, falls idle, and goes then. One
+//! that is bound does not go: it has no slot while it is idle, and needs a free one to go on.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -144,7 +145,7 @@ impl Slots {
         for &at in &known.workers {
             match self.workers[at].life {
                 Life::Starting => starting += 1,
-                Life::Doomed => {}
+                Life::Dismissed | Life::Doomed => {}
                 Life::Ready => {
                     let load = self.workers[at].tasks.len();
                     busy += load;
@@ -154,14 +155,20 @@ impl Slots {
                 }
             }
         }
+        let is_bound = known.class.bound.is_some();
         if let Some((0, at)) = best {
+            // Idle, a bound worker has no slot.
+            if is_bound && !self.slot_free(now, lane) {
+                return Step::Crowded;
+            }
             let even = self.lanes[lane].queue.len().div_ceil(fleet.max(1));
             self.assign(now, lane, at, even.clamp(1, depth));
             return Step::Helped;
         }
 
         // 2. A new worker, in a free slot or in one that somebody gives up.
-        let wants_slot = starting < waiting && self.classes[class].may_start();
+        let wants_worker = if is_bound { fleet == 0 } else { starting < waiting };
+        let wants_slot = wants_worker && self.classes[class].may_start();
         if wants_slot && self.slot_free(now, lane) {
             let at = self.workers.insert(Worker::new(class, now));
             self.alive += 1;
@@ -199,6 +206,7 @@ impl Slots {
         let gives_way = |(_, worker): &(usize, &Worker)| {
             let unused = mine == 0 && self.classes[worker.class].tasks == 0;
             worker.is_idle()
+                && self.takes_slot(worker)
                 && worker.class != class
                 && (unused || now >= worker.heard + LINGER || self.entitled(lane, worker.class))
         };
@@ -227,8 +235,8 @@ impl Slots {
 
     /// Slots that a class has.
     fn held(&self, class: usize) -> usize {
-        let alive = |&&at: &&usize| self.workers[at].life != Life::Doomed;
-        self.classes[class].workers.iter().filter(alive).count()
+        let takes = |&&at: &&usize| self.takes_slot(&self.workers[at]);
+        self.classes[class].workers.iter().filter(takes).count()
     }
 
     fn assign(&mut self, now: Time, lane: usize, at: usize, count: usize) {
@@ -238,6 +246,8 @@ impl Slots {
             worker.front_since = now;
             worker.heard = now;
             worker.measure = now + super::memory::MEASURE;
+            let is_bound = self.classes[queue.class].class.bound.is_some();
+            self.alive += usize::from(is_bound && !queue.queue.is_empty());
         }
         let known = &mut self.classes[queue.class];
         let estimate = known.run.unwrap_or(Span(1)).0;

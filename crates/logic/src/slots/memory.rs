@@ -27,7 +27,7 @@ impl Slots {
         known.measure = now + MEASURE;
         let limit = self.classes[known.class].class.memory;
         if limit > 0 && peak > limit {
-            self.kill(at, Some(Status::OutOfMemory { peak, limit }));
+            self.out_of_memory(worker, peak);
         }
     }
 
@@ -47,6 +47,7 @@ impl Slots {
                 self.give_up(class, &status);
             }
             Life::Ready => self.kill(at, Some(status)),
+            Life::Dismissed => self.kill(at, None),
             Life::Doomed => {}
         }
     }

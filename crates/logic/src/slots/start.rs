@@ -6,8 +6,7 @@
 use wire::task::Status;
 use wire::units::{Span, Time};
 
-use super::worker::Life;
-use super::{Known, Slots};
+use super::{Known, Slots, Wait, bound};
 use crate::{Payload, WorkerId};
 
 /// Starts in a row that may fail, before the waiting tasks are refused.
@@ -22,12 +21,17 @@ impl Slots {
         if !self.workers.contains(at) {
             return;
         }
+        self.alive -= usize::from(self.takes_slot(&self.workers[at]));
         let removed = self.workers.remove(at);
-        self.alive -= usize::from(removed.life != Life::Doomed);
         let class = removed.class;
         self.resume(class);
         let known = &mut self.classes[class];
         known.workers.retain(|&other| other != at);
+        if let Wait::Loaded(_) = known.wait {
+            // No task waits for it that could try again, but somebody who wants to know.
+            self.refuse(class, &format!("no worker could be started: {reason}"));
+            return self.retire_class(class);
+        }
         known.unstarted += 1;
         let tries = known.unstarted;
         known.start_after = now + Span(PAUSE.0 << (tries - 1).min(STARTS_MAX));
@@ -71,6 +75,7 @@ impl Slots {
 
     pub(super) fn give_up(&mut self, class: usize, status: &Status) {
         self.classes[class].stillborn = 0;
+        self.loaded(class, Err(bound::why_not_loaded(status)));
         for (_, lane) in self.classes[class].hungry.clone() {
             let queue = std::mem::take(&mut self.lanes[lane].queue);
             self.took(lane, queue.len());

@@ -10,6 +10,11 @@ enum Step {
     Up(u32, &'static str, &'static str),
     /// As `Up`, with a limit of memory.
     Limited(u32, u64),
+    /// A user appears and binds a worker: `Bind(link, binding)`.
+    Bind(u32, u64),
+    /// As `Bind`, of a user who is there.
+    BindAgain(u32, u64),
+    Unbind(u32),
     Down(u32),
     Run(u32, u64),
     /// As `Run`, with a large input: its buffer has the channel's number.
@@ -92,7 +97,16 @@ fn take(
             slots.link_up(LinkId(link), "me".parse().expect("a name"));
             slots.define(LinkId(link), program("limited"), memory).expect("no breach");
         }
-        Down(link) => slots.link_down(LinkId(link)),
+        Bind(link, bound) | BindAgain(link, bound) => {
+            if matches!(step, Bind(..)) {
+                slots.link_up(LinkId(link), format!("v1.{link}").parse().expect("a name"));
+            }
+            let bound = super::Bound(bound);
+            let bind = slots.bind(now, LinkId(link), bound, program("bound"), 0, us(500));
+            bind.expect("there is room");
+        }
+        Unbind(link) => slots.unbind(now, LinkId(link)),
+        Down(link) => slots.link_down(now, LinkId(link)),
         Run(link, channel) => run(slots, link, channel, Span(0), Payload::empty()),
         RunBulk(link, channel) => {
             let input = Payload::Buffer { buffer: BufferId(channel as u32), length: 1 };
@@ -172,6 +186,12 @@ fn describe(effects: &[Effect]) -> String {
             Effect::Credit { link, limit } => format!("credit {}={limit}", link.0),
             Effect::Start { worker, .. } => format!("start {}", worker.0),
             Effect::Kill { worker } => format!("kill {}", worker.0),
+            Effect::Dismiss { worker } => format!("dismiss {}", worker.0),
+            Effect::Bound { link, bound, result } => {
+                let why = result.as_ref().err().map_or(String::new(), |why| format!(" {why}"));
+                format!("bound {}:{}{why}", link.0, bound.0)
+            }
+            Effect::Unbound { link, bound } => format!("unbound {}:{}", link.0, bound.0),
             Effect::Peek { worker } => format!("peek {}", worker.0),
             Effect::Measure { worker } => format!("measure {}", worker.0),
             Effect::Release { buffer } => format!("free {}", buffer.0),
@@ -758,6 +778,115 @@ fn more_programs_than_slots_each_have_their_turn() {
         }
     }
     assert_eq!((slots.hungry, slots.homeless.len(), slots.wanting), (0, 0, 0));
-    (0..OWNERS).for_each(|at| slots.link_down(LinkId(at)));
+    (0..OWNERS).for_each(|at| slots.link_down(now, LinkId(at)));
     assert_eq!(slots.tally().lanes, 0);
+}
+
+/// A bound worker that is loaded.
+const BOUND: [(u64, Step, &str); 2] =
+    [(0, Bind(0, 7), "start 0, credit 0=2"), (1, Ready(0), "bound 0:7")];
+
+#[track_caller]
+fn check_bound(size: u32, script: &[(u64, Step, &str)]) {
+    check(size, &[&BOUND, script].concat());
+}
+
+#[test]
+fn a_bound_worker_is_started_at_once_and_all_tasks_go_to_it() {
+    check_bound(
+        4,
+        &[
+            (2, Burst(0, 1..3), "run 0.0"),
+            (3, Done(0, 1, us(9000)), "done 0:1 Finished, run 0.1, credit 0=3"),
+            (4, Done(0, 1, us(9000)), "done 0:2 Finished, credit 0=4"),
+        ],
+    );
+}
+
+#[test]
+fn an_idle_bound_worker_stays_and_has_no_slot() {
+    check_bound(
+        1,
+        &[
+            // Somebody else uses the one slot.
+            (2, Up(1, "you", "b"), "credit 1=2"),
+            (3, Run(1, 1), "start 1"),
+            (4, Ready(1), "run 1.0"),
+            (5, Run(0, 1), ""),
+            (9000, Done(1, 1, us(9000)), "done 1:1 Finished, kill 1, run 0.0, credit 1=3"),
+            (9001, Run(1, 2), ""),
+            (9002, Done(0, 1, us(9000)), "done 0:1 Finished, start 2, credit 0=3"),
+            (90_000_000, Tick, "kill 2, done 1:2 Refused, credit 1=4"),
+            (900_000_000, Tick, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_bound_worker_that_dies_is_started_anew_for_the_next_task_and_is_never_two() {
+    check_bound(
+        4,
+        &[
+            (2, Burst(0, 1..3), "run 0.0"),
+            (3, Died(0, 11, 1), "done 0:1 Crashed, start 0, credit 0=3"),
+            (4, Ready(0), "run 0.0"),
+            (5, Done(0, 1, us(9000)), "done 0:2 Finished, credit 0=4"),
+            (6, Died(0, 9, 1), ""),
+            (7, Run(0, 3), "start 0"),
+        ],
+    );
+}
+
+#[test]
+fn who_waits_for_a_bound_worker_hears_at_once_why_there_is_none() {
+    let bind = (0, Bind(0, 7), "start 0, credit 0=2");
+    check(1, &[bind.clone(), (1, Unusable(0), "kill 0, bound 0:7 no such symbol")]);
+    let crashed = "bound 0:7 it crashed while it was loaded: signal 11";
+    check(1, &[bind.clone(), (1, Died(0, 11, 0), crashed)]);
+    let late = (501, Tick, "kill 0, bound 0:7 it did not load within 500 µs");
+    check(1, &[bind, (499, Tick, ""), late, (502, Died(0, 9, 0), "")]);
+}
+
+#[test]
+fn a_bound_worker_is_dismissed_and_killed_only_if_it_does_not_go() {
+    check_bound(
+        1,
+        &[
+            (2, Unbind(0), "dismiss 0"),
+            (3, Died(0, 0, 0), "unbound 0:7"),
+            (4, BindAgain(0, 8), "start 0"),
+            (5, Ready(0), "bound 0:8"),
+            (6, Unbind(0), "dismiss 0"),
+            (2_000_005, Tick, ""),
+            (2_000_006, Tick, "kill 0"),
+            (2_000_007, Died(0, 9, 0), "unbound 0:8"),
+            (2_000_008, Unbind(0), ""),
+        ],
+    );
+}
+
+#[test]
+fn a_user_that_goes_lets_its_idle_bound_worker_end_in_order() {
+    check_bound(1, &[(2, Down(0), "dismiss 0"), (3, Died(0, 0, 0), "")]);
+    check_bound(1, &[(2, Run(0, 1), "run 0.0"), (3, Down(0), "kill 0")]);
+}
+
+#[test]
+fn nothing_is_left_of_bound_workers_and_their_number_is_bounded() {
+    let mut slots = Slots::new(1);
+    let program = || Program::Core { library: wire::name::Hash::of(b""), name: "bound".into() };
+    let bind = |slots: &mut Slots, at: u32| {
+        slots.link_up(LinkId(at), "v1".parse().expect("a name"));
+        slots.bind(Time(1), LinkId(at), Bound(at.into()), program(), 0, Span(0))
+    };
+    let most = wire::limits::BOUND_MAX as u32;
+    assert!((0..most).all(|at| bind(&mut slots, at).is_ok()));
+    assert_eq!(bind(&mut slots, most), Err(TooManyBound));
+    for at in 0..=most {
+        slots.link_down(Time(2), LinkId(at));
+        slots.exited(Time(3), WorkerId(at), Exit::Signal(9), 0, "");
+    }
+    slots.settle(Time(4));
+    assert_eq!(slots.tally(), Tally::default());
+    assert_eq!(slots.poll_timeout(), Time::NEVER);
 }

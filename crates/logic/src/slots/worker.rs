@@ -6,6 +6,7 @@ use wire::name::TaskName;
 use wire::task::Status;
 use wire::units::{Span, Time};
 
+use super::memory::MEASURE;
 use super::{PEEK, Task};
 use crate::{LinkId, WorkerId};
 
@@ -13,6 +14,8 @@ use crate::{LinkId, WorkerId};
 pub(super) enum Life {
     Starting,
     Ready,
+    /// Told to end in order; its exit is still to come.
+    Dismissed,
     /// Killed; its exit is still to come.
     Doomed,
 }
@@ -63,7 +66,7 @@ impl Worker {
             finished: 0,
             heard: now,
             front_since: now,
-            measure: now,
+            measure: now + MEASURE,
             doom: None,
             last_end: Time(0),
             last: None,

@@ -88,7 +88,8 @@ impl World {
             vec![format!("10.{}.{}.{}:4114", number >> 16, (number >> 8) & 255, number & 255)];
         let (name, life, state) = (name_of(number), 1_700_000_000, State::Here);
         let me = Member { name, life, addresses, slots: 16, state };
-        let options = Options { agent: "farcall".to_owned(), me, grace: Span(0) };
+        let controllers = logic::controllers::Options::default();
+        let options = Options { agent: "farcall".to_owned(), me, grace: Span(0), controllers };
         self.nodes.push(Node::new(self.now, options));
         self.links.push(0);
         self.sent.push(0);

@@ -99,7 +99,8 @@ impl<'a> World<'a> {
     fn new(case: Case, watch: &'a mut Stopwatch) -> Self {
         let (addresses, state) = (Vec::new(), State::Here);
         let me = Member { name: name("node"), life: 1, addresses, slots: case.slots, state };
-        let options = Options { agent: String::new(), me, grace: Span(0) };
+        let controllers = logic::controllers::Options::default();
+        let options = Options { agent: String::new(), me, grace: Span(0), controllers };
         let client = |at: u32| {
             // The first ones have what does not divide.
             let left = case.tasks / case.links + u32::from(at < case.tasks % case.links);

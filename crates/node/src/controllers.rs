@@ -1,0 +1,759 @@
+//! Connections of the worker socket protocol v1: from bytes to requests, from answers to bytes.
+//!
+//! ```text
+//!  socket --> input --> front of a message --> small job -------------------> machine
+//!                             |               \-> library, into a sealed file ->  ..
+//!                             \--> large job: the rest goes from the socket into a shared buffer
+//!  socket <-- output <-- pieces (answers, shared buffers) <-------------------- machine
+//! ```
+//!
+//! Such a connection has its place among the links (`links`), and manners of its own: the peer shows
+//! no certificate, its messages have no bound but the one that was set, and it reads when it likes.
+//! Of a large payload a bounded amount is moved in each turn, so that nobody else waits for it.
+//!
+//! Elsewhere: what is asked and answered (`logic::controllers`), listening and dialling (`dials`).
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use logic::controllers::{Answer, Appetite, Asked, Effect, Event, Request};
+use logic::node::{self, Node};
+use logic::slots::Bound;
+use logic::{LinkId, Payload};
+use mio::Registry;
+use transport::{FlushOutcome, ReadOutcome};
+use wire::frame::{HEADER, Header};
+use wire::limits::{
+    CONTROLLERS_MAX, FAREWELL_PATIENCE, INLINE_MAX, LIBRARIES_HELD_MAX, READ_AHEAD,
+    READ_AHEAD_EACH, UNREAD_PATIENCE,
+};
+use wire::name::{Hash, Name};
+use wire::units::Time;
+use wire::worker_v1 as protocol;
+
+use crate::buffers::{Buffer, Buffers};
+use crate::links::Links;
+
+/// Bytes of one large payload that move in one turn.
+const TURN: usize = 256 * 1024;
+
+/// All connections of the protocol, by their places among the links.
+pub(crate) struct Controllers {
+    payload_max: u64,
+    table: HashMap<LinkId, Controller>,
+    libraries: HashMap<Bound, Library>,
+    /// Bytes of libraries, those that are arriving included.
+    held: u64,
+    /// Bindings named, and connections opened, so far.
+    named: u64,
+    opened: u64,
+    /// Those with something to send or to end.
+    busy: Vec<LinkId>,
+    /// They were not finished in their turn.
+    again: bool,
+    /// For the machine, at the next turn.
+    said: Vec<(LinkId, Event)>,
+}
+
+struct Library {
+    link: LinkId,
+    file: File,
+    length: u64,
+}
+
+struct Controller {
+    phase: Phase,
+    owner: Name,
+    born: Time,
+    /// Versions were exchanged.
+    greeted: bool,
+    /// What lies in the connection's input comes before anything else is read.
+    held: bool,
+    /// It has no more to say.
+    ended: bool,
+    /// The machine knows that.
+    half_closed: bool,
+    /// What goes out after the connection's own output.
+    pieces: VecDeque<Piece>,
+    is_busy: bool,
+    stuffed: bool,
+    /// Unsent bytes, and since when they are as many.
+    unread: Option<(u64, Time)>,
+    finish: Finish,
+}
+
+/// How far a goodbye is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Finish {
+    No,
+    /// Once everything is sent.
+    Wanted,
+    /// Our side is ended; the peer has so long to end its own.
+    Waiting {
+        until: Time,
+    },
+}
+
+/// Where in a message the connection is.
+enum Phase {
+    /// At its beginning, or in its front.
+    Front,
+    /// In one that is of no use; this is what becomes of it.
+    Skip {
+        id: u64,
+        left: u64,
+        request: Request,
+    },
+    Input {
+        id: u64,
+        buffer: Arc<Buffer>,
+        filled: u64,
+        length: u64,
+    },
+    Library {
+        id: u64,
+        name: String,
+        upload: Upload,
+    },
+}
+
+/// A library that is arriving.
+struct Upload {
+    file: File,
+    hasher: Box<blake3::Hasher>,
+    length: u64,
+    left: u64,
+}
+
+enum Piece {
+    Bytes(BytesMut),
+    Buffer { buffer: Arc<Buffer>, sent: u64, length: u64 },
+}
+
+impl Controllers {
+    pub(crate) fn new(payload_max: u64) -> Self {
+        Self {
+            payload_max,
+            table: HashMap::new(),
+            libraries: HashMap::new(),
+            held: 0,
+            named: 0,
+            opened: 0,
+            busy: Vec::new(),
+            again: false,
+            said: Vec::new(),
+        }
+    }
+
+    pub(crate) fn has(&self, link: LinkId) -> bool {
+        self.table.contains_key(&link)
+    }
+
+    /// Whether one more may come: the connection that has to go for it is the oldest one that has
+    /// not even exchanged versions. `Err`: there is none.
+    pub(crate) fn make_room(&self) -> Result<Option<LinkId>, ()> {
+        if self.table.len() < CONTROLLERS_MAX {
+            return Ok(None);
+        }
+        let silent = self.table.iter().filter(|(_, controller)| !controller.greeted);
+        let oldest = silent.min_by_key(|(_, controller)| controller.born);
+        oldest.map(|(link, _)| Some(*link)).ok_or(())
+    }
+
+    /// A connection is there; `peer` is for people. Returns the name that its programs run under:
+    /// nobody else's, so that what one peer has sent is in no buffer of another's.
+    pub(crate) fn open(&mut self, now: Time, link: LinkId, peer: &str, buffers: &Buffers) -> Name {
+        self.opened += 1;
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+        let peer: String = peer.chars().map(plain).take(32).collect();
+        let name = format!("v1-{}-{peer}", self.opened);
+        let owner: Name = name.parse().unwrap_or_else(|error| unreachable!("{error}"));
+        buffers.expect(&owner);
+        self.table.insert(
+            link,
+            Controller {
+                phase: Phase::Front,
+                owner: owner.clone(),
+                born: now,
+                greeted: false,
+                held: false,
+                ended: false,
+                half_closed: false,
+                pieces: VecDeque::new(),
+                is_busy: false,
+                stuffed: false,
+                unread: None,
+                finish: Finish::No,
+            },
+        );
+        owner
+    }
+
+    /// The connection is gone. Returns whether versions had been exchanged over it.
+    pub(crate) fn forget(&mut self, buffers: &Buffers, link: LinkId) -> bool {
+        let Some(gone) = self.table.remove(&link) else { return false };
+        self.busy.retain(|other| *other != link);
+        self.said.retain(|(of, _)| *of != link);
+        match gone.phase {
+            Phase::Input { buffer, .. } => buffers.release(buffer.id),
+            Phase::Library { upload, .. } => self.held -= upload.length,
+            Phase::Front | Phase::Skip { .. } => {}
+        }
+        for piece in gone.pieces {
+            if let Piece::Buffer { buffer, .. } = piece {
+                buffers.release(buffer.id);
+            }
+        }
+        for (_, library) in self.libraries.extract_if(|_, library| library.link == link) {
+            self.held -= library.length;
+        }
+        gone.greeted
+    }
+
+    /// The library that a bound worker is to load.
+    pub(crate) fn library(&self, bound: Bound) -> Option<BorrowedFd<'_>> {
+        self.libraries.get(&bound).map(|library| library.file.as_fd())
+    }
+
+    // From bytes to requests.
+
+    /// Reads once from a connection. Returns whether it lives.
+    pub(crate) fn read(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        links: &mut Links,
+        node: &mut Node,
+        buffers: &Buffers,
+    ) -> bool {
+        let Some(controller) = self.table.get_mut(&link) else { return true };
+        let Some(entry) = links.get_mut(link) else { return true };
+        if node.appetite(link) == Appetite::Done {
+            entry.connection.input().clear();
+        }
+        let at_front = matches!(controller.phase, Phase::Front);
+        if at_front && node.appetite(link) == Appetite::Full {
+            return true;
+        }
+        let mut more = true;
+        if !std::mem::take(&mut controller.held) {
+            more = match &mut controller.phase {
+                Phase::Input { buffer, filled, length, .. }
+                    if entry.connection.input().is_empty() =>
+                {
+                    match fill(&*entry.connection, buffer, filled, *length) {
+                        Some(more) => more,
+                        None => return false,
+                    }
+                }
+                _ => match entry.connection.read() {
+                    Ok(ReadOutcome::Drained) => false,
+                    Ok(ReadOutcome::More) => true,
+                    Ok(ReadOutcome::Closed) => {
+                        controller.ended = true;
+                        false
+                    }
+                    Err(_) => return false,
+                },
+            };
+        }
+        let asked = |node: &mut Node, asked| {
+            let event = Event::Asked(asked);
+            node.handle(now, node::Event::Controller { link, event });
+        };
+        let mut appetite = node.appetite(link);
+        loop {
+            let Some(controller) = self.table.get_mut(&link) else { return true };
+            let Some(entry) = links.get_mut(link) else { return true };
+            let input = entry.connection.input();
+            let at_front = matches!(controller.phase, Phase::Front);
+            if appetite == Appetite::Done || at_front && appetite == Appetite::Full {
+                break;
+            }
+            match self.take(link, input, buffers) {
+                Took::Nothing => break,
+                Took::Front => {}
+                Took::Asked(one) => {
+                    asked(node, one);
+                    appetite = node.appetite(link);
+                }
+            }
+        }
+        let Some(controller) = self.table.get_mut(&link) else { return true };
+        let Some(entry) = links.get_mut(link) else { return true };
+        if appetite == Appetite::Done {
+            entry.connection.input().clear();
+            controller.phase = match std::mem::replace(&mut controller.phase, Phase::Front) {
+                Phase::Input { buffer, .. } => {
+                    buffers.release(buffer.id);
+                    Phase::Front
+                }
+                Phase::Library { upload, .. } => {
+                    self.held -= upload.length;
+                    Phase::Front
+                }
+                Phase::Front | Phase::Skip { .. } => Phase::Front,
+            };
+        }
+        if controller.ended {
+            match appetite {
+                Appetite::Full => {}
+                Appetite::Done => return !matches!(controller.finish, Finish::Waiting { .. }),
+                Appetite::Hungry => {
+                    let is_whole = matches!(controller.phase, Phase::Front)
+                        && entry.connection.input().is_empty();
+                    if !is_whole {
+                        // It ended within a message: nothing of it was meant.
+                        return false;
+                    }
+                    if !std::mem::replace(&mut controller.half_closed, true) {
+                        let event = Event::HalfClosed;
+                        node.handle(now, node::Event::Controller { link, event });
+                    }
+                }
+            }
+        } else if more && appetite != Appetite::Full {
+            links.read_again(link);
+        }
+        true
+    }
+
+    /// Takes the next piece of a message out of the input.
+    fn take(&mut self, link: LinkId, input: &mut BytesMut, buffers: &Buffers) -> Took {
+        let Some(controller) = self.table.get_mut(&link) else { return Took::Nothing };
+        let phase = std::mem::replace(&mut controller.phase, Phase::Front);
+        let (phase, took) = match phase {
+            Phase::Front => return self.take_front(link, input, buffers),
+            Phase::Skip { id, left, request } => {
+                let count = left.min(input.len() as u64);
+                input.advance(count as usize);
+                if left > count {
+                    (Phase::Skip { id, left: left - count, request }, Took::Nothing)
+                } else {
+                    (Phase::Front, Took::Asked(Asked { id, weight: READ_AHEAD_EACH, request }))
+                }
+            }
+            Phase::Input { id, buffer, mut filled, length } => {
+                let count = (length - filled).min(input.len() as u64) as usize;
+                // It fits: the buffer is at least `length` bytes long.
+                let _ = buffer.shared.copy_in(filled as usize, &input[..count]);
+                input.advance(count);
+                filled += count as u64;
+                if filled < length {
+                    (Phase::Input { id, buffer, filled, length }, Took::Nothing)
+                } else {
+                    let input = Payload::Buffer { buffer: buffer.id, length };
+                    let weight = READ_AHEAD_EACH + length;
+                    let request = Request::Job { input };
+                    (Phase::Front, Took::Asked(Asked { id, weight, request }))
+                }
+            }
+            Phase::Library { id, name, mut upload } => {
+                let count = upload.left.min(input.len() as u64) as usize;
+                let written = upload.write(&input[..count]);
+                input.advance(count);
+                match written {
+                    Err(error) => {
+                        self.held -= upload.length;
+                        let reason = format!("the node cannot keep the library: {error}");
+                        let left = upload.left - count as u64;
+                        (
+                            Phase::Skip { id, left, request: Request::Nonsense { reason } },
+                            Took::Front,
+                        )
+                    }
+                    Ok(()) if upload.left > 0 => {
+                        (Phase::Library { id, name, upload }, Took::Nothing)
+                    }
+                    Ok(()) => (Phase::Front, Took::Asked(self.keep(link, id, name, upload))),
+                }
+            }
+        };
+        if let Some(controller) = self.table.get_mut(&link) {
+            controller.phase = phase;
+        }
+        took
+    }
+
+    /// Takes the front of a message, or all of a small one.
+    fn take_front(&mut self, link: LinkId, input: &mut BytesMut, buffers: &Buffers) -> Took {
+        let Some(header) = Header::peek(input) else { return Took::Nothing };
+        let id = header.channel;
+        let asked = |request| Took::Asked(Asked { id, weight: READ_AHEAD_EACH, request });
+        if header.length > self.payload_max {
+            let reason = format!(
+                "payload too large: {} bytes; this node takes at most {}",
+                header.length, self.payload_max
+            );
+            return asked(Request::TooLong { reason });
+        }
+        let arrived = ((input.len() - HEADER) as u64).min(header.length) as usize;
+        let front = &input[HEADER..HEADER + arrived];
+        let (phase, took) = match protocol::open(&header, front) {
+            Ok(None) => return Took::Nothing,
+            Err(nonsense) => {
+                input.advance(HEADER);
+                let reason = nonsense.to_string();
+                let request = match nonsense {
+                    protocol::Nonsense::VersionLength { .. } => Request::NoVersion { reason },
+                    _ => Request::Nonsense { reason },
+                };
+                (Phase::Skip { id, left: header.length, request }, Took::Front)
+            }
+            Ok(Some(protocol::Request::Version(version))) => {
+                input.advance(HEADER + header.length as usize);
+                return asked(Request::Version(version));
+            }
+            Ok(Some(protocol::Request::Job { input: blob, .. }))
+                if blob.length <= INLINE_MAX as u64 =>
+            {
+                if (arrived as u64) < header.length {
+                    return Took::Nothing;
+                }
+                let mut message = input.split_to(HEADER + arrived);
+                message.advance(HEADER + blob.start as usize);
+                let weight = READ_AHEAD_EACH + blob.length;
+                let input = Payload::Inline(message.freeze());
+                return Took::Asked(Asked { id, weight, request: Request::Job { input } });
+            }
+            Ok(Some(protocol::Request::Job { input: blob, .. })) => {
+                input.advance(HEADER + blob.start as usize);
+                (self.begin_input(link, id, blob.length, buffers), Took::Front)
+            }
+            Ok(Some(protocol::Request::Core { name, library })) => {
+                input.advance(HEADER + library.start as usize);
+                (self.begin_library(id, name, library.length), Took::Front)
+            }
+        };
+        if let Some(controller) = self.table.get_mut(&link) {
+            controller.phase = phase;
+        }
+        took
+    }
+
+    fn begin_input(&self, link: LinkId, id: u64, length: u64, buffers: &Buffers) -> Phase {
+        let owner = self.table.get(&link).map(|controller| &controller.owner);
+        match owner.and_then(|owner| buffers.take(owner, length)) {
+            Some(buffer) => Phase::Input { id, buffer, filled: 0, length },
+            None => {
+                let reason = format!("the node has no memory for an input of {length} bytes");
+                Phase::Skip { id, left: length, request: Request::Nonsense { reason } }
+            }
+        }
+    }
+
+    fn begin_library(&mut self, id: u64, name: String, length: u64) -> Phase {
+        let refuse =
+            |reason| Phase::Skip { id, left: length, request: Request::Nonsense { reason } };
+        if self.held.saturating_add(length) > LIBRARIES_HELD_MAX {
+            return refuse(format!(
+                "the node holds {} bytes of libraries already, and {length} are too many more",
+                self.held
+            ));
+        }
+        match sys::files::in_memory("farcall-library") {
+            Ok(file) => {
+                self.held += length;
+                let hasher = Box::new(blake3::Hasher::new());
+                Phase::Library { id, name, upload: Upload { file, hasher, length, left: length } }
+            }
+            Err(error) => refuse(format!("the node cannot keep the library: {error}")),
+        }
+    }
+
+    /// A library is whole.
+    fn keep(&mut self, link: LinkId, id: u64, name: String, upload: Upload) -> Asked {
+        let Upload { file, hasher, length, .. } = upload;
+        let hash = Hash(*hasher.finalize().as_bytes());
+        if let Err(error) = sys::files::seal(&file) {
+            self.held -= length;
+            let reason = format!("the node cannot keep the library: {error}");
+            return Asked { id, weight: READ_AHEAD_EACH, request: Request::Nonsense { reason } };
+        }
+        self.named += 1;
+        let bound = Bound(self.named);
+        self.libraries.insert(bound, Library { link, file, length });
+        let request = Request::Core { name, hash, bound };
+        Asked { id, weight: READ_AHEAD_EACH + length, request }
+    }
+
+    // From answers to bytes.
+
+    pub(crate) fn carry_out(&mut self, links: &mut Links, buffers: &Buffers, effect: Effect) {
+        match effect {
+            Effect::Reply { link, id, answer } => self.reply(links, buffers, link, id, answer),
+            Effect::Listen { link } => {
+                if let Some(controller) = self.table.get_mut(&link) {
+                    controller.held = true;
+                    links.read_again(link);
+                }
+            }
+            Effect::Finish { link } => {
+                if let Some(controller) = self.table.get_mut(&link) {
+                    controller.finish = Finish::Wanted;
+                    self.set_busy(link);
+                }
+            }
+            Effect::Forget { bound } => {
+                if let Some(library) = self.libraries.remove(&bound) {
+                    self.held -= library.length;
+                }
+            }
+            Effect::Bind { .. }
+            | Effect::Unbind { .. }
+            | Effect::Run { .. }
+            | Effect::Release { .. } => unreachable!("the machine gives these to `slots`"),
+        }
+    }
+
+    fn reply(
+        &mut self,
+        links: &mut Links,
+        buffers: &Buffers,
+        link: LinkId,
+        id: u64,
+        answer: Answer,
+    ) {
+        let payload = match &answer {
+            Answer::Result { output: Payload::Buffer { buffer, length }, .. } => {
+                buffers.get(*buffer).map(|buffer| (buffer, *length))
+            }
+            _ => None,
+        };
+        let (Some(controller), Some(output)) = (self.table.get_mut(&link), links.output(link))
+        else {
+            // It went in the same breath.
+            if let Some((buffer, _)) = payload {
+                buffers.release(buffer.id);
+            }
+            return;
+        };
+        if let Some(Piece::Buffer { .. }) = controller.pieces.back() {
+            controller.pieces.push_back(Piece::Bytes(BytesMut::new()));
+        }
+        let output = match controller.pieces.back_mut() {
+            Some(Piece::Bytes(bytes)) => bytes,
+            Some(Piece::Buffer { .. }) | None => output,
+        };
+        match answer {
+            Answer::Version { accepted } => {
+                controller.greeted |= accepted;
+                protocol::put_version_answer(output, id, accepted);
+            }
+            Answer::Loaded => protocol::put_loaded(output, id),
+            Answer::Error(text) => protocol::put_error(output, id, &text),
+            Answer::Result { code, output: Payload::Inline(bytes) } => {
+                protocol::put_result(output, id, code, bytes.len() as u64);
+                output.extend_from_slice(&bytes);
+            }
+            Answer::Result { code, .. } => match payload {
+                Some((buffer, length)) => {
+                    protocol::put_result(output, id, code, length);
+                    controller.pieces.push_back(Piece::Buffer { buffer, sent: 0, length });
+                }
+                None => protocol::put_error(output, id, "the output was lost"),
+            },
+        }
+        self.set_busy(link);
+    }
+
+    fn set_busy(&mut self, link: LinkId) {
+        if let Some(controller) = self.table.get_mut(&link)
+            && !std::mem::replace(&mut controller.is_busy, true)
+        {
+            self.busy.push(link);
+        }
+    }
+
+    /// Sends what the links' own flush has left. Returns the connections that are over.
+    pub(crate) fn flush(
+        &mut self,
+        now: Time,
+        links: &mut Links,
+        registry: &Registry,
+        buffers: &Buffers,
+    ) -> Vec<LinkId> {
+        self.again = false;
+        let mut over = Vec::new();
+        for link in std::mem::take(&mut self.busy) {
+            let Some(controller) = self.table.get_mut(&link) else { continue };
+            controller.is_busy = false;
+            let Some(entry) = links.get_mut(link) else { continue };
+            let Ok(sent) = controller.send(&mut entry.connection, registry, buffers) else {
+                over.push(link);
+                continue;
+            };
+            let unsent = controller.unsent(entry.connection.unsent());
+            let stuffed =
+                if controller.stuffed { unsent > READ_AHEAD / 2 } else { unsent > READ_AHEAD };
+            if std::mem::replace(&mut controller.stuffed, stuffed) != stuffed {
+                self.said.push((link, Event::Stuffed(stuffed)));
+            }
+            if unsent > 0 {
+                let since = controller.unread.filter(|(was, _)| *was == unsent);
+                controller.unread = Some((unsent, since.map_or(now, |(_, since)| since)));
+                // The rest goes out when the socket takes more, or in the next turn.
+                if sent == Sent::SoFar {
+                    self.again = true;
+                    self.set_busy(link);
+                }
+                continue;
+            }
+            controller.unread = None;
+            if controller.finish == Finish::Wanted {
+                entry.connection.close();
+                controller.finish = Finish::Waiting { until: now + FAREWELL_PATIENCE };
+                // What it says now is dropped, until it has no more to say.
+                links.read_again(link);
+            }
+            if controller.ended && matches!(controller.finish, Finish::Waiting { .. }) {
+                over.push(link);
+            }
+        }
+        over
+    }
+
+    /// A connection may be written to again.
+    pub(crate) fn writable(&mut self, link: LinkId) {
+        self.set_busy(link);
+    }
+
+    /// What the machine is to know since the last turn.
+    pub(crate) fn take_said(&mut self) -> Vec<(LinkId, Event)> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// There is work that no readiness will tell of.
+    pub(crate) fn has_work(&self) -> bool {
+        self.again || !self.said.is_empty()
+    }
+
+    /// Nothing is on its way to a peer.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.busy.is_empty() && self.table.values().all(|controller| controller.unread.is_none())
+    }
+
+    /// Those whose patience is over.
+    pub(crate) fn overdue(&self, now: Time) -> Vec<LinkId> {
+        let overdue = self.table.iter().filter(|(_, controller)| controller.due() <= now);
+        overdue.map(|(link, _)| *link).collect()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Time {
+        self.table.values().map(Controller::due).min().unwrap_or(Time::NEVER)
+    }
+}
+
+/// What came out of the input.
+enum Took {
+    /// More must arrive.
+    Nothing,
+    /// The front of a message.
+    Front,
+    Asked(Asked),
+}
+
+/// How far sending came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// The socket takes no more, or there is no more.
+    All,
+    /// As much as goes in one turn.
+    SoFar,
+}
+
+/// Reads the rest of an input straight into its buffer. Returns whether there may be more to read;
+/// `None`: the connection is over, within a message.
+fn fill(from: &impl AsFd, buffer: &Buffer, filled: &mut u64, length: u64) -> Option<bool> {
+    let mut room = TURN as u64;
+    while room > 0 && *filled < length {
+        let count = (length - *filled).min(room);
+        match buffer.shared.read_from(from, *filled as usize, count as usize) {
+            Ok(0) => return None,
+            Ok(count) => {
+                *filled += count as u64;
+                room -= count as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(false),
+            Err(_) => return None,
+        }
+    }
+    Some(true)
+}
+
+impl Upload {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.hasher.update(bytes);
+        self.file.write_all(bytes)?;
+        self.left -= bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Controller {
+    fn due(&self) -> Time {
+        let unread = self.unread.map_or(Time::NEVER, |(_, since)| since + UNREAD_PATIENCE);
+        match self.finish {
+            Finish::Waiting { until } => until.min(unread),
+            Finish::No | Finish::Wanted => unread,
+        }
+    }
+
+    fn unsent(&self, of_connection: usize) -> u64 {
+        let piece = |piece: &Piece| match piece {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Buffer { sent, length, .. } => length - sent,
+        };
+        of_connection as u64 + self.pieces.iter().map(piece).sum::<u64>()
+    }
+
+    /// Sends what can be sent without waiting. An error: the connection is over.
+    fn send(
+        &mut self,
+        connection: &mut transport::Watched,
+        registry: &Registry,
+        buffers: &Buffers,
+    ) -> Result<Sent, ()> {
+        let mut room = TURN as u64;
+        while let Some(piece) = self.pieces.front_mut() {
+            if connection.unsent() > 0
+                && connection.flush(registry).map_err(|_| ())? == FlushOutcome::Blocked
+            {
+                return Ok(Sent::All);
+            }
+            match piece {
+                Piece::Bytes(bytes) => {
+                    connection.output().extend_from_slice(bytes);
+                    self.pieces.pop_front();
+                }
+                Piece::Buffer { sent, length, .. } if sent == length => {
+                    if let Some(Piece::Buffer { buffer, .. }) = self.pieces.pop_front() {
+                        buffers.release(buffer.id);
+                    }
+                }
+                Piece::Buffer { .. } if room == 0 => return Ok(Sent::SoFar),
+                Piece::Buffer { buffer, sent, length } => {
+                    let count = (*length - *sent).min(room);
+                    let to = &**connection;
+                    match buffer.shared.write_to(to, *sent as usize, count as usize) {
+                        Ok(count) => {
+                            *sent += count as u64;
+                            room -= count as u64;
+                        }
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                            connection.watch_for(FlushOutcome::Blocked, registry);
+                            return Ok(Sent::All);
+                        }
+                        Err(_) => return Err(()),
+                    }
+                }
+            }
+        }
+        connection.flush(registry).map_err(|_| ())?;
+        Ok(Sent::All)
+    }
+}
