@@ -72,17 +72,29 @@ fn check(script: &[(Step, &str)]) {
             Unbound(bound) => controllers.unbound(LINK, Bound(bound)),
             Done(channel) => {
                 let (status, output) = (Status::Finished { code: 0 }, Payload::empty());
-                controllers.done(LINK, channel, Finished { status, ran: Span(1), output });
+                controllers.done(
+                    LINK,
+                    channel,
+                    Finished { status, ran: Span(1), output, times: Default::default() },
+                );
             }
             DoneLarge(channel) => {
                 let output = Payload::Buffer { buffer: BufferId(99), length: 1 << 20 };
                 let status = Status::Finished { code: 0 };
-                controllers.done(LINK, channel, Finished { status, ran: Span(1), output });
+                controllers.done(
+                    LINK,
+                    channel,
+                    Finished { status, ran: Span(1), output, times: Default::default() },
+                );
             }
             Crashed(channel) => {
                 let status = Status::Crashed { signal: 11, stderr: String::new() };
                 let output = Payload::empty();
-                controllers.done(LINK, channel, Finished { status, ran: Span(1), output });
+                controllers.done(
+                    LINK,
+                    channel,
+                    Finished { status, ran: Span(1), output, times: Default::default() },
+                );
             }
             Credit(limit) => controllers.credit(LINK, limit),
             Stuffed(stuffed) => controllers.handle(LINK, Event::Stuffed(stuffed)),
