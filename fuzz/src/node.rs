@@ -424,6 +424,8 @@ impl World {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Send { link, channel, message } => {
+                let speaks_v1 = self.asked[link.0 as usize].is_some();
+                assert!(!speaks_v1, "a controller was told {message:?}");
                 let state = &mut self.links[link.0 as usize];
                 if matches!(message, Message::Welcome(_)) && *state != Link::Closed {
                     *state = Link::Open { trusted: true };

@@ -746,7 +746,10 @@ impl Node {
     }
 
     fn send(&mut self, link: LinkId, channel: u64, message: Message) {
-        self.effects.push_back(Effect::Send { link, channel, message });
+        // A controller speaks another protocol: what is told to users has no word there.
+        if !self.controllers.has(link) {
+            self.effects.push_back(Effect::Send { link, channel, message });
+        }
     }
 
     // Clients.

@@ -21,11 +21,11 @@ mod absent;
 mod counters;
 mod report;
 mod watch;
+mod start;
 mod bound;
 mod feed;
 mod find;
 mod hunger;
-mod start;
 mod memory;
 mod user;
 mod worker;
@@ -50,6 +50,8 @@ const AHEAD: Span = Span::from_micros(200);
 const PREFETCH: Span = Span::from_millis(4);
 /// After this silence a worker with results held back is looked at.
 const PEEK: Span = Span::from_millis(5);
+/// How often the memory of a limited worker is measured, where the kernel keeps no limits.
+const MEASURE: Span = Span::from_millis(20);
 /// How long an idle worker is kept for its next task.
 const IDLE: Span = Span::from_secs(30);
 /// How long a program may take to load.

@@ -75,7 +75,7 @@ fn check(script: &[(Step, &str)]) {
                 controllers.done(
                     LINK,
                     channel,
-                    Finished { status, ran: Span(1), times: wire::task::Times::default(), output },
+                    Finished { status, ran: Span(1), output, times: Default::default() },
                 );
             }
             DoneLarge(channel) => {
@@ -84,7 +84,7 @@ fn check(script: &[(Step, &str)]) {
                 controllers.done(
                     LINK,
                     channel,
-                    Finished { status, ran: Span(1), times: wire::task::Times::default(), output },
+                    Finished { status, ran: Span(1), output, times: Default::default() },
                 );
             }
             Crashed(channel) => {
@@ -93,7 +93,7 @@ fn check(script: &[(Step, &str)]) {
                 controllers.done(
                     LINK,
                     channel,
-                    Finished { status, ran: Span(1), times: wire::task::Times::default(), output },
+                    Finished { status, ran: Span(1), output, times: Default::default() },
                 );
             }
             Credit(limit) => controllers.credit(LINK, limit),

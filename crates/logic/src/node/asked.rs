@@ -75,6 +75,10 @@ impl Node {
         mut bytes: Bytes,
     ) {
         let Some((link, name, attempt)) = self.slots.writer(worker, started) else { return };
+        // A controller's protocol has no word for it.
+        if self.controllers.has(link) {
+            return;
+        }
         let (passed, skipped) = self.logs.wrote(now, worker, bytes.len() as u64);
         if passed > 0 {
             bytes.truncate(usize::try_from(passed).unwrap_or(usize::MAX));

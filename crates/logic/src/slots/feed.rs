@@ -245,7 +245,7 @@ impl Slots {
         if worker.tasks.is_empty() {
             worker.front_since = now;
             worker.heard = now;
-            worker.measure = now + super::memory::MEASURE;
+            worker.measure = now + super::MEASURE;
             let is_bound = self.classes[queue.class].class.bound.is_some();
             self.alive += usize::from(is_bound && !queue.queue.is_empty());
         }

@@ -1,14 +1,11 @@
 //! Limits of memory: kept by the driver's kernel where it can, else by measuring now and then.
 
 use wire::task::Status;
-use wire::units::{Span, Time};
+use wire::units::Time;
 
-use super::Slots;
 use super::worker::Life;
+use super::{MEASURE, Slots};
 use crate::WorkerId;
-
-/// How often the memory of a limited worker is measured, where the kernel keeps no limits.
-pub(super) const MEASURE: Span = Span::from_millis(20);
 
 impl Slots {
     /// The kernel keeps the limits: nothing is measured.

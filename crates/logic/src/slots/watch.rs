@@ -4,9 +4,8 @@ use wire::limits::UNLOADING;
 use wire::units::Time;
 
 use super::feed::LINGER;
-use super::memory::MEASURE;
 use super::worker::{Life, Worker};
-use super::{Effect, IDLE, Slots};
+use super::{Effect, IDLE, MEASURE, Slots};
 use crate::WorkerId;
 
 impl Slots {

@@ -6,8 +6,7 @@ use wire::name::TaskName;
 use wire::task::Status;
 use wire::units::{Span, Time};
 
-use super::memory::MEASURE;
-use super::{PEEK, Task};
+use super::{MEASURE, PEEK, Task};
 use crate::{LinkId, WorkerId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
