@@ -1,5 +1,7 @@
 //! The client's links: dialling nodes, reading into the dispatcher, dialling again.
 
+mod asking;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,10 +16,10 @@ use transport::{Connection, DialTls, ReadOutcome, Watched};
 use wire::Message;
 use wire::blob::Put;
 use wire::hello::{Goodbye, Hello, Purpose};
-use wire::job::{Jobs, Log, Why, WhyAsk};
+use wire::job::{Jobs, Log, Why};
 use wire::limits::{CONTROL_BODY_MAX, INLINE_MAX, STRANGER_PATIENCE};
 use wire::member::{Member, State as MemberState};
-use wire::name::{Hash, Name, TaskName};
+use wire::name::{Hash, Name};
 use wire::status::Report;
 use wire::task::{Input, Output, Run, RunHead, Status, Times};
 use wire::units::{Span, Time};
@@ -277,54 +279,6 @@ impl Nodes {
             Life::Linked(_, link) => node.report.is_some() || !link.is_up(),
             Life::Away { .. } | Life::Dialling(..) | Life::Gone => true,
         })
-    }
-
-    /// Asks those that are up about a task, and about jobs.
-    pub(crate) fn ask_why(&mut self, name: TaskName) {
-        self.nodes.iter_mut().for_each(|node| node.why = None);
-        self.ask(&Message::WhyAsk(WhyAsk { name }));
-    }
-
-    pub(crate) fn ask_jobs(&mut self) {
-        self.nodes.iter_mut().for_each(|node| node.jobs = None);
-        self.ask(&Message::JobsAsk);
-    }
-
-    fn ask(&mut self, question: &Message) {
-        for at in 0..self.nodes.len() {
-            if self.is_up(at) {
-                self.send(LinkId(at as u32), 0, question);
-            }
-        }
-    }
-
-    fn is_up(&self, at: usize) -> bool {
-        matches!(&self.nodes[at].life, Life::Linked(_, link) if link.is_up())
-    }
-
-    /// Everybody who is up has said what he knows of the task.
-    pub(crate) fn know_why(&self) -> bool {
-        (0..self.nodes.len()).all(|at| self.nodes[at].why.is_some() || !self.is_up(at))
-    }
-
-    pub(crate) fn know_jobs(&self) -> bool {
-        (0..self.nodes.len()).all(|at| self.nodes[at].jobs.is_some() || !self.is_up(at))
-    }
-
-    /// What was answered, with the nodes' names.
-    pub(crate) fn whys(&mut self) -> Vec<(String, Why)> {
-        let answer = |node: &mut Node| Some((node.name.as_ref()?.to_string(), node.why.take()?));
-        self.nodes.iter_mut().filter_map(answer).collect()
-    }
-
-    pub(crate) fn jobs(&mut self) -> Vec<Jobs> {
-        self.nodes.iter_mut().filter_map(|node| node.jobs.take()).collect()
-    }
-
-    /// Where nodes are reached.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        let there = self.nodes.iter().filter(|node| !matches!(node.life, Life::Gone));
-        there.map(|node| node.target.to_string()).collect()
     }
 
     pub(crate) fn statuses(&self) -> Vec<NodeStatus> {

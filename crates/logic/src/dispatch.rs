@@ -27,7 +27,7 @@ use std::sync::Arc;
 use slab::Slab;
 use wire::Message;
 use wire::blob::Have;
-use wire::limits::{ATTEMPTS_MAX, PASS_ON_MIN, POISON_KILLS, PROGRAMS_MAX};
+use wire::limits::{PASS_ON_MIN, POISON_KILLS, PROGRAMS_MAX};
 use wire::name::{Hash, Name, TaskName};
 use wire::task::{Define, Program, Status, TakeBack, Times};
 use wire::units::{Span, Time};
@@ -691,22 +691,6 @@ impl Dispatch {
             return self.retry(id, end, name, ran, times);
         }
         self.end(id, end, Some(name), ran, times);
-    }
-
-    fn may_retry(&self, id: TaskId) -> bool {
-        let task = &self.tasks[id.0 as usize];
-        !task.cancelled && task.attempt <= task.terms.retries && task.attempt < ATTEMPTS_MAX
-    }
-
-    /// Queues another attempt, first in line.
-    fn retry(&mut self, id: TaskId, end: End, node: Arc<Name>, ran: Span, times: Times) {
-        let outcome = self.outcome(id, end, Some(node), ran, times);
-        self.effects.push_back(Effect::Retried { outcome });
-        let task = &mut self.tasks[id.0 as usize];
-        task.attempt += 1;
-        self.jobs.step(self.now, task.job, Passage::Retried);
-        self.requeue(id);
-        self.tasks[id.0 as usize].queued = Span(0);
     }
 
     /// Time at a node where it did not begin is time in the queue.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use slab::Slab;
 use wire::Message;
 use wire::job::{Job, Wait};
-use wire::limits::{JOB_NODES_MAX, JOB_PERIOD};
+use wire::limits::{ATTEMPTS_MAX, JOB_NODES_MAX, JOB_PERIOD};
 use wire::name::{JobId, Name, TaskName};
 use wire::task::Times;
 use wire::units::{Span, Time};
@@ -182,6 +182,22 @@ impl Dispatch {
             self.tell(job);
             self.jobs.table.remove(job.0 as usize);
         }
+    }
+
+    pub(super) fn may_retry(&self, id: TaskId) -> bool {
+        let task = &self.tasks[id.0 as usize];
+        !task.cancelled && task.attempt <= task.terms.retries && task.attempt < ATTEMPTS_MAX
+    }
+
+    /// Queues another attempt, first in line.
+    pub(super) fn retry(&mut self, id: TaskId, end: End, node: Arc<Name>, ran: Span, times: Times) {
+        let outcome = self.outcome(id, end, Some(node), ran, times);
+        self.effects.push_back(Effect::Retried { outcome });
+        let task = &mut self.tasks[id.0 as usize];
+        task.attempt += 1;
+        self.jobs.step(self.now, task.job, Passage::Retried);
+        self.requeue(id);
+        self.tasks[id.0 as usize].queued = Span(0);
     }
 
     /// How an attempt ended, and where its time went.
