@@ -507,4 +507,7 @@ fn who_may_open_too_few_files_is_told_so() {
         "Too many open files",
     ]);
     assert!(is_alive(node.child.id()));
+    let scratch = machine.path("state/farcall/few/scratch");
+    let left = std::fs::read_dir(scratch).unwrap().count();
+    assert_eq!(left, 0, "workers that never were have left their folders");
 }

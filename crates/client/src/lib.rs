@@ -39,6 +39,7 @@ mod controller;
 mod driver;
 mod embedded;
 mod nodes;
+mod room;
 mod bulk;
 mod streams;
 mod tickets;

@@ -29,9 +29,6 @@ use crate::status::{Loss, NodeReport, NodeStatus};
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
 const PAUSE: Span = Span::from_millis(50);
 const PAUSE_MAX: Span = Span::from_secs(5);
-/// Descriptors that are left to the rest of the process, before links and their bulk connections
-/// share what remains.
-const DESCRIPTORS_LEFT: u64 = 32;
 /// Nodes that are asked to tell of the others. Each of them knows everybody: with one that falls
 /// silent there are others, and ten thousand that tell of each other would say the same.
 const TELLERS: usize = 3;
@@ -44,6 +41,7 @@ const BULK: usize = 1 << 32;
 
 use crate::bulk::Bulk;
 use crate::error::chain;
+use crate::room::Room;
 use crate::streams::Streams;
 
 /// Where a node listens.
@@ -94,27 +92,6 @@ impl Node {
         if let Some(other) = &mut self.other {
             std::mem::swap(&mut self.target, other);
         }
-    }
-}
-
-/// How many nodes a process can be linked with.
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    links: usize,
-    /// What it may have open in all.
-    descriptors: u64,
-}
-
-impl Room {
-    fn of_process() -> Self {
-        let limit = sys::limits::limit(sys::Pid::own(), sys::limits::Resource::OpenFiles);
-        Self::of(limit.map_or(1024, |limit| limit.soft))
-    }
-
-    /// Half of what is left is for bulk connections. A few are always tried: the kernel knows.
-    fn of(descriptors: u64) -> Self {
-        let links = descriptors.saturating_sub(DESCRIPTORS_LEFT) / 2;
-        Self { links: usize::try_from(links).unwrap_or(usize::MAX).max(4), descriptors }
     }
 }
 
@@ -853,18 +830,5 @@ impl Nodes {
                 self.lost(now, at, dispatch, chain(&error));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_leave_descriptors_for_payloads_and_for_the_caller() {
-        assert_eq!(Room::of(1024).links, 496);
-        assert_eq!(Room::of(64).links, 16);
-        assert_eq!(Room::of(0).links, 4);
-        assert!(Room::of(u64::MAX).links >= 10_000);
     }
 }

@@ -15,13 +15,14 @@
 //!
 //! Elsewhere: connections and payloads (`client`), the node's half (`slots`).
 
+mod balance;
 mod passing;
 mod jobs;
 mod nodes;
 mod seats;
 mod spread;
 
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -57,8 +58,6 @@ pub struct Terms {
 
 /// How long tasks wait for a node to appear when there is none at all.
 const LONELY_MAX: Span = Span::from_secs(30);
-/// Work that is worth taking back from a busy node for an idle one.
-const WORTH_TAKING: Span = Span::from_millis(2);
 /// How often an idle node looks for tasks to take over.
 const TAKE_BACK_PERIOD: Span = Span::from_millis(10);
 
@@ -808,35 +807,6 @@ impl Dispatch {
         if now >= self.next_take_back {
             self.next_take_back = Time::NEVER;
             self.balance(now);
-        }
-    }
-
-    /// The queue is empty: idle nodes get half of what the fullest have not begun. From as many of
-    /// them at once as there are idle slots to fill, so that a large cluster is even soon as well.
-    fn balance(&mut self, now: Time) {
-        if self.queued > 0 || self.tasks.is_empty() || self.up < 2 {
-            return;
-        }
-        self.next_take_back = now + TAKE_BACK_PERIOD;
-        let mut idle = 0;
-        let mut fullest = BinaryHeap::new();
-        for (at, node) in self.nodes.iter().enumerate() {
-            let Some(node) = node else { continue };
-            if node.has_credit() {
-                idle += node.slots.saturating_sub(node.busy());
-            }
-            let backlog = node.backlog();
-            if backlog >= WORTH_TAKING && !node.asked_back && !node.dry {
-                fullest.push((backlog, at));
-            }
-        }
-        while idle > 0
-            && let Some((_, at)) = fullest.pop()
-        {
-            let Some(node) = &self.nodes[at] else { continue };
-            let half = node.busy().saturating_sub(node.slots).div_ceil(2);
-            self.ask_back(LinkId(at as u32), half);
-            idle = idle.saturating_sub(half);
         }
     }
 

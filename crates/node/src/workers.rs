@@ -188,9 +188,25 @@ impl Workers {
     ) -> Result<(), NotStarted> {
         self.started += 1;
         let scratch = self.scratch.join(self.started.to_string());
+        let started = self.start_in(&scratch, registry, worker, class, program);
+        if started.is_err() {
+            // It may be tried again and again.
+            let _ = fs::remove_dir_all(&scratch);
+        }
+        started
+    }
+
+    fn start_in(
+        &mut self,
+        scratch: &PathBuf,
+        registry: &Registry,
+        worker: WorkerId,
+        class: Class,
+        program: BorrowedFd<'_>,
+    ) -> Result<(), NotStarted> {
         let account = self.account(worker);
         let failed = NotStarted::of;
-        make_scratch(&scratch, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
+        make_scratch(scratch, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
 
         let socket_error = |error: std::io::Error| failed("cannot make a worker's sockets", &error);
         let (to_worker, from_node) = pipe::new().map_err(socket_error)?;
@@ -225,7 +241,6 @@ impl Workers {
             Ok(begun) => begun,
             Err(error) => {
                 group.into_iter().for_each(|group| self.groups.let_go(group));
-                let _ = fs::remove_dir(&scratch);
                 return Err(failed("cannot start a worker", &error));
             }
         };
