@@ -60,9 +60,15 @@ pub(crate) fn host_name() -> Result<Name, Complaint> {
     })
 }
 
-/// Where a node keeps its files.
+/// Where a node keeps its files. Root's is not below its home: workers have accounts of their own,
+/// which may not pass there.
 pub(crate) fn data_folder(node: &Name) -> PathBuf {
-    state_folder().join(node.as_str())
+    let is_named = std::env::var_os("XDG_STATE_HOME").is_some_and(|value| !value.is_empty());
+    let folder = match sys::limits::is_root() && !is_named {
+        true => PathBuf::from("/var/lib/farcall"),
+        false => state_folder(),
+    };
+    folder.join(node.as_str())
 }
 
 /// Where everything is that this user's commands keep.

@@ -181,7 +181,7 @@ fn of_node(error: &node::Error) -> Option<Code> {
     use node::Error;
     Some(match error {
         Error::Listen { .. } | Error::Http { .. } | Error::ListenV1 { .. } => &codes::E0211,
-        Error::Data { .. } => &codes::E0212,
+        Error::Data { .. } | Error::Closed { .. } => &codes::E0212,
         Error::Kernel { .. } | Error::Sys { .. } => &codes::E0213,
         Error::Transport { .. } => return None,
         Error::Strict { .. } => &codes::E0218,

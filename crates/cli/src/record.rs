@@ -250,6 +250,8 @@ impl Inner {
 impl Record {
     fn begin(beginning: Beginning, order: &Order) -> io::Result<Self> {
         let Beginning { id, name, total, reach } = beginning;
+        // Nodes keep their files beside it, where their workers have to pass.
+        fs::create_dir_all(crate::config::state_folder())?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(files::folder())?;
         kept::make_room();
         let folder = files::of(id);

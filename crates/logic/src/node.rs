@@ -10,6 +10,7 @@ mod names;
 mod tasks;
 mod lending;
 mod asked;
+mod keeping;
 mod v1;
 mod streams;
 mod gossip;
@@ -18,15 +19,15 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use wire::Message;
-use wire::blob::{Known, Put, Stored};
+use wire::blob::{Known, Stored};
 use wire::hello::{Goodbye, Hello, Purpose, Welcome};
 use wire::job::Log;
 use wire::join::{Join, Joined};
-use wire::limits::{BLOBS_KEPT, LINKS_MAX, PAYLOAD_MAX};
+use wire::limits::{BLOBS_KEPT, LINKS_MAX};
 use wire::member::{Member, State};
 use wire::name::{Hash, Name};
 use wire::status::Report;
-use wire::task::{Program, Returned};
+use wire::task::Returned;
 use wire::units::{Span, Time};
 
 use crate::alarms::Alarms;
@@ -790,46 +791,6 @@ impl Node {
         if let Some(connection) = self.connection(link) {
             connection.settled |= leaving && count == u32::MAX;
         }
-    }
-
-    fn put(&mut self, now: Time, link: LinkId, channel: u64, put: Put, bytes: Bytes) {
-        let Put { hash, length } = put;
-        if length > PAYLOAD_MAX {
-            let refused = Some(format!("{length} bytes are more than {PAYLOAD_MAX}"));
-            self.send(link, channel, Message::Stored(Stored { hash, refused }));
-        } else if bytes.len() as u64 == length {
-            let bytes = Payload::Inline(bytes);
-            self.effects.push_back(Effect::StoreBlob { link, channel, hash, bytes });
-        } else {
-            self.put_bulk(now, link, channel, put);
-        }
-    }
-
-    /// A blob is here now, and this link's owner may use it.
-    fn keep_blob(&mut self, now: Time, link: LinkId, hash: Hash, length: u64) {
-        let Some(owner) = self.owner(link) else { return };
-        if !self.blobs.is_owned(&hash, &owner) {
-            self.effects.push_back(Effect::OwnBlob { hash, owner: owner.clone() });
-        }
-        self.own_blob(now, hash, length, owner);
-    }
-
-    fn own_blob(&mut self, now: Time, hash: Hash, length: u64, owner: Name) {
-        for hash in self.blobs.stored(now, hash, length, owner) {
-            self.effects.push_back(Effect::DeleteBlob { hash });
-        }
-    }
-
-    /// Whether anybody's blob has this hash.
-    pub fn has_blob(&self, hash: &Hash) -> bool {
-        self.blobs.contains(hash)
-    }
-
-    /// Whether the library of these workers was stored by their owner. Ask when a worker is started:
-    /// a program may be defined while its library is still on the way.
-    pub fn has_library(&mut self, now: Time, class: &slots::Class) -> bool {
-        let Program::Core { library, .. } = &class.program;
-        self.blobs.known(now, library, &class.owner)
     }
 
     fn report(&self, now: Time) -> Report {

@@ -38,6 +38,7 @@ use crate::join::{self, Neighbours};
 use crate::links::{Link, Links};
 use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
+use crate::scratch;
 use crate::source::Source;
 use crate::store::Store;
 use crate::workers::{NotStarted, Said, Workers};
@@ -127,11 +128,7 @@ impl Daemon {
         let cluster = options.credentials.as_ref().map(|own| own.authority().to_string());
         let cluster = cluster.unwrap_or_else(|| "none".to_owned());
         let store = Arc::new(Store::open(&options.data, &cluster).map_err(data)?);
-        let scratch = options.data.join("scratch");
-        let _ = fs::remove_dir_all(&scratch);
-        fs::create_dir_all(&scratch).map_err(data)?;
-        let scratch = scratch.canonicalize().map_err(data)?;
-        open_path(&scratch).map_err(data)?;
+        let scratch = scratch::make_all(&options.data, options.jail)?;
 
         let poll = Poll::new().map_err(kernel("make an event queue"))?;
         let waker = mio::Waker::new(poll.registry(), Source::Threads.token())
@@ -868,12 +865,6 @@ impl Daemon {
         }
         let _ = fs::remove_dir_all(self.options.data.join("scratch"));
     }
-}
-
-/// Workers of other accounts must be able to reach their scratch folder, though not to list it.
-fn open_path(scratch: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(scratch, fs::Permissions::from_mode(0o711))
 }
 
 fn chain(error: &sys::Error) -> String {

@@ -13,6 +13,11 @@ pub enum Error {
     ListenV1 { address: String, source: io::Error },
     #[error("cannot use the data folder {}", path.display())]
     Data { path: PathBuf, source: io::Error },
+    #[error(
+        "tasks cannot reach the data folder {}, since {} is closed to their accounts; choose another \
+         with --data", path.display(), closed.display()
+    )]
+    Closed { path: PathBuf, closed: PathBuf },
     #[error("cannot {action}")]
     Kernel { action: &'static str, source: io::Error },
     #[error("cannot {action}")]

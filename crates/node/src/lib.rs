@@ -26,6 +26,7 @@ mod payloads;
 mod bulk;
 mod lending;
 mod store;
+mod scratch;
 mod buffers;
 mod options;
 mod source;

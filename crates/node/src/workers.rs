@@ -10,7 +10,7 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
 use logic::slots::{Class, Finished};
@@ -33,6 +33,7 @@ use wire::worker::{self as protocol, Buffer, Ready, Setup, progress};
 
 use crate::groups::Groups;
 use crate::options::{Jail, WorkerCommand};
+use crate::scratch;
 use crate::source::Source;
 
 /// Memory that the kernel adds to a group's count in one step.
@@ -198,7 +199,7 @@ impl Workers {
 
     fn start_in(
         &mut self,
-        scratch: &PathBuf,
+        scratch: &Path,
         registry: &Registry,
         worker: WorkerId,
         class: Class,
@@ -206,7 +207,7 @@ impl Workers {
     ) -> Result<(), NotStarted> {
         let account = self.account(worker);
         let failed = NotStarted::of;
-        make_scratch(scratch, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
+        scratch::make(scratch, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
 
         let socket_error = |error: std::io::Error| failed("cannot make a worker's sockets", &error);
         let (to_worker, from_node) = pipe::new().map_err(socket_error)?;
@@ -226,7 +227,7 @@ impl Workers {
         let mut spawn = Spawn::new(&self.command.program);
         spawn.args.clone_from(&self.command.args);
         let home = match self.jail {
-            Jail::None | Jail::User => scratch.as_path(),
+            Jail::None | Jail::User => scratch,
             Jail::Strict => std::path::Path::new(worker::jail::policy::SCRATCH),
         };
         spawn.env = worker::jail::environment(home, self.command.environment.clone());
@@ -258,7 +259,7 @@ impl Workers {
             stderr,
             stderr_tail: VecDeque::new(),
             progress: shared,
-            scratch: scratch.clone(),
+            scratch: scratch.to_owned(),
             class: class.clone(),
             knows: HashMap::new(),
             inputs: VecDeque::new(),
@@ -340,15 +341,6 @@ impl Workers {
             wrote,
             buffers: ended.lent.drain().collect(),
         })
-    }
-}
-
-fn make_scratch(path: &PathBuf, account: Option<u32>) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, chown};
-    fs::DirBuilder::new().mode(0o700).create(path)?;
-    match account {
-        Some(account) => chown(path, Some(account), Some(account)),
-        None => Ok(()),
     }
 }
 

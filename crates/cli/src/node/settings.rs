@@ -67,7 +67,8 @@ pub(crate) struct Node {
     /// What the node is called [default: the name of the host]
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
-    /// Where it keeps programs and tasks' files [default: ~/.local/state/farcall/NAME]
+    /// Where it keeps programs and tasks' files [default: ~/.local/state/farcall/NAME,
+    /// of root /var/lib/farcall/NAME]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// How workers are confined [default: user]

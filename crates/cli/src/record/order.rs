@@ -1,5 +1,7 @@
 //! What a job was told to do: enough to do it again.
 
+mod any_path;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -10,10 +12,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Order {
+    #[serde(with = "any_path")]
     pub(crate) library: PathBuf,
     /// BLAKE3, in hexadecimal digits.
     pub(crate) library_hash: String,
     pub(crate) inputs: Source,
+    #[serde(with = "any_path::or_none")]
     pub(crate) out: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) deadline_ms: Option<u64>,
@@ -37,12 +41,17 @@ pub(crate) enum Source {
     Stdin,
     /// Inputs that were kept since they could not be had again: files in a folder, named by the
     /// numbers of their lines.
-    Kept { folder: PathBuf, lines: Vec<u64> },
+    Kept {
+        #[serde(with = "any_path")]
+        folder: PathBuf,
+        lines: Vec<u64>,
+    },
 }
 
 /// A file as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
+    #[serde(with = "any_path")]
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
     /// Nanoseconds since 1970, as far as the file system tells.

@@ -1,8 +1,8 @@
 //! What a node does for whom: roles, payloads, blobs, leaving. Tasks and workers are `slots`' tests.
 
-use wire::blob::{Fetch, Lend, Permit};
+use wire::blob::{Fetch, Lend, Permit, Put};
 use wire::hello::VERSION;
-use wire::limits::{FETCHES_MAX, LENDINGS_MAX, PERMIT_PATIENCE};
+use wire::limits::{FETCHES_MAX, LENDINGS_MAX, PAYLOAD_MAX, PERMIT_PATIENCE};
 use wire::member::Members as News;
 use wire::name::{JobId, TaskName};
 use wire::task::{Define, Input, Output, Program, Run, RunHead, Status, TakeBack, Times};
