@@ -96,6 +96,16 @@ impl Subjects<'_> {
             self.v1(&["v1.job.p50", "v1.job.p99"], move |controller| {
                 controller.latency(&input, warmed(jobs)).map(|times| percentiles(times, jobs))
             }),
+            self.v1_of_ours(&["v1.ours.p50", "v1.ours.p99"], move |controller| {
+                let mut times = Vec::with_capacity(warmed(jobs));
+                for _ in 0..warmed(jobs) {
+                    let start = Instant::now();
+                    let answer = controller.run(&input).map_err(ours("run a job"))?;
+                    times.push(start.elapsed().as_nanos() as u64);
+                    assert_eq!(answer.map(|answer| answer.output[..] == input), Ok(true));
+                }
+                Ok(percentiles(times, jobs))
+            }),
         ]
     }
 
@@ -209,18 +219,43 @@ impl Subjects<'_> {
         Measurement { figures, measure: measure.map_err(|error| fate(&error)) }
     }
 
-    /// A controller of a node that serves protocol v1 on plain TCP, under jail `user`.
+    /// A controller, made by nobody of this project, of a node that serves protocol v1.
     fn v1(
         &self,
         figures: &'static [&'static str],
-        mut ask: impl FnMut(&mut Controller) -> Result<Vec<f64>, Error> + 'static,
+        ask: impl FnMut(&mut Controller) -> Result<Vec<f64>, Error> + 'static,
+    ) -> Measurement<'static> {
+        self.controlled(figures, Controller::start, ask)
+    }
+
+    /// The same with the library's own controller, which stays near its worker while it waits.
+    fn v1_of_ours(
+        &self,
+        figures: &'static [&'static str],
+        ask: impl FnMut(&mut client::Controller) -> Result<Vec<f64>, Error> + 'static,
+    ) -> Measurement<'static> {
+        let connect = |address: SocketAddr, library: &[u8]| {
+            let mut controller =
+                client::Controller::connect(&address.to_string()).map_err(ours("dial a worker"))?;
+            controller.load("echo", library).map_err(ours("load a core"))?;
+            Ok(controller)
+        };
+        self.controlled(figures, connect, ask)
+    }
+
+    /// A node that serves protocol v1 on plain TCP, under jail `user`, with a controller.
+    fn controlled<C: 'static>(
+        &self,
+        figures: &'static [&'static str],
+        connect: impl Fn(SocketAddr, &[u8]) -> Result<C, Error>,
+        mut ask: impl FnMut(&mut C) -> Result<Vec<f64>, Error> + 'static,
     ) -> Measurement<'static> {
         let started = self.library.clone().and_then(|library| {
-            let start = || -> Result<(Daemon, Controller), Error> {
+            let start = || -> Result<(Daemon, C), Error> {
                 let address: SocketAddr = v1::free_address()?;
                 let flags = ["--jail", "user", "--worker-v1", &address.to_string()];
                 let daemon = Daemon::start(self.setting, "a worker of protocol v1", &flags)?;
-                Ok((daemon, Controller::start(address, library)?))
+                Ok((daemon, connect(address, library)?))
             };
             start().map_err(|error| fate(&error))
         });

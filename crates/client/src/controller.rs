@@ -23,10 +23,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use logic::gather::Gather;
 use wire::frame::{HEADER, Header};
 use wire::limits::PAYLOAD_MAX;
 use wire::worker_v1 as protocol;
 
+use crate::driver::now;
 use crate::error::{Error, chain};
 use crate::outcome::{Failure, Output, Why};
 
@@ -52,6 +54,8 @@ pub struct Controller {
     reader: BufReader<Stream>,
     writer: Stream,
     next: u64,
+    /// Whether it stays on its core while it waits for jobs.
+    gather: Gather,
 }
 
 /// What a worker says of a job that it ran.
@@ -114,7 +118,13 @@ impl Controller {
     fn over(stream: Stream, worker: &str) -> Result<Self, Error> {
         let copy = stream.copy().map_err(|error| broken(worker, error.to_string()))?;
         let reader = BufReader::with_capacity(READ, stream);
-        let mut this = Self { worker: worker.into(), reader, writer: copy, next: 1 };
+        let mut this = Self {
+            worker: worker.into(),
+            reader,
+            writer: copy,
+            next: 1,
+            gather: Gather::default(),
+        };
         let id = this.name();
         let mut bytes = BytesMut::new();
         protocol::put_version(&mut bytes, id, protocol::VERSION);
@@ -148,7 +158,15 @@ impl Controller {
         let id = self.name();
         let mut front = BytesMut::new();
         protocol::put_job(&mut front, id, id, input.len() as u64);
-        match self.ask(id, &[&front, input])? {
+        let since = now();
+        let places = if self.gather.stays() { sys::cpu::stay() } else { None };
+        let asked = self.ask(id, &[&front, input]);
+        if let Some(places) = places {
+            // It was ours before, so it cannot fail.
+            let _ = places.assign(sys::Pid(0));
+        }
+        self.gather.lone(now(), now().since(since));
+        match asked? {
             Ok(payload) => answer(payload).map(Ok).map_err(|garbled| self.garbled(&garbled)),
             Err(why) => Ok(Err(why)),
         }

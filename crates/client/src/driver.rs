@@ -21,7 +21,6 @@ use logic::dispatch::{Dispatch, Effect, Event};
 use logic::gather::Gather;
 use mio::{Events, Poll, Token};
 use sys::clock::monotonic_nanoseconds;
-use sys::cpu::Places;
 use transport::DialTls;
 use wire::name::Name;
 use wire::units::Time;
@@ -98,14 +97,6 @@ pub(crate) struct State {
     pub(crate) pages: Option<Pages>,
     /// Nodes on this machine that end with the cluster.
     local: Option<Embedded>,
-}
-
-/// Confines the calling thread to the core that it is on; returns where it could run before.
-fn stay() -> Option<Places> {
-    let anywhere = Places::own().ok()?;
-    let here = anywhere.only(sys::cpu::current()?)?;
-    here.assign(sys::Pid(0)).ok()?;
-    Some(anywhere)
 }
 
 pub(crate) fn now() -> Time {
@@ -268,7 +259,7 @@ impl Shared {
         if state.dispatch.len() > 1 {
             state.gather.crowd();
         }
-        let places = if state.gather.stays() { stay() } else { None };
+        let places = if state.gather.stays() { sys::cpu::stay() } else { None };
         drop(state);
         let mut poll = self.poll.lock().unwrap_or_else(PoisonError::into_inner);
         let (poll, events) = &mut *poll;

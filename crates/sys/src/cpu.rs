@@ -84,6 +84,14 @@ impl Places {
     }
 }
 
+/// Confines the calling thread to the processor that it is on; returns where it could run before.
+pub fn stay() -> Option<Places> {
+    let anywhere = Places::own().ok()?;
+    let here = anywhere.only(current()?)?;
+    here.assign(Pid(0)).ok()?;
+    Some(anywhere)
+}
+
 /// The processor that the calling thread runs on just now.
 pub fn current() -> Option<u32> {
     // SAFETY: takes nothing and returns a number.
