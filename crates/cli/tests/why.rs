@@ -354,7 +354,7 @@ fn a_job_runs_although_its_record_cannot_be_written() {
     let output = match command.env_remove("FARCALL_NODES").output() {
         Ok(output) if output.status.code() != Some(77) && output.status.code() != Some(1) => output,
         other => {
-            eprintln!("skipped: a small file system cannot be mounted here: {other:?}");
+            support::skipped(&format!("a small file system cannot be mounted here: {other:?}"));
             return;
         }
     };
