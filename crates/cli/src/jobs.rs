@@ -59,7 +59,7 @@ impl Jobs {
         let heard = self.heard()?;
         jobs.extend(heard.into_iter().filter(|job| !seen.contains(&job.id.to_string())).map(told));
         jobs.sort_by_key(|job| job.ago);
-        let text = if self.json { format!("{}\n", in_json(&jobs)) } else { in_table(&jobs) };
+        let text = if self.json { terminal::json_line(&in_json(&jobs)) } else { in_table(&jobs) };
         terminal::say(&text)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -45,7 +45,8 @@ impl Status {
         }
         let cluster = Cluster::connect(&named)?;
         let nodes = cluster.status(PATIENCE);
-        let text = if self.json { format!("{}\n", in_json(&nodes)) } else { in_tables(&nodes) };
+        let text =
+            if self.json { terminal::json_line(&in_json(&nodes)) } else { in_tables(&nodes) };
         terminal::say(&text)?;
         let all_answered = nodes.iter().all(|node| node.report.is_ok());
         Ok(if all_answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -64,7 +64,7 @@ impl Why {
             Some(story) => story,
             None => self.ask_nodes(task, past.as_ref())?,
         };
-        let text = if self.json { format!("{}\n", story.in_json()) } else { story.in_words() };
+        let text = if self.json { terminal::json_line(&story.in_json()) } else { story.in_words() };
         terminal::say(&text)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -184,10 +184,9 @@ fn retry_runs_what_failed_and_says_what_is_not_as_it_was() {
     machine.write("a", "echo a");
     machine.write("b", "rc 7");
     machine.write("c", "rc 8");
-    machine.run(&format!("core run {specimen} a b c --json")).complains(&[
-        "1 task failed: exit code 7 (file b)",
-        "1 task failed: exit code 8 (file c)",
-    ]);
+    machine
+        .run(&format!("core run {specimen} a b c --json"))
+        .complains(&["1 task failed: exit code 7 (file b)", "1 task failed: exit code 8 (file c)"]);
     let first = latest(&machine);
     machine.write("b", "echo fixed");
     std::fs::remove_file(machine.path("c")).unwrap();

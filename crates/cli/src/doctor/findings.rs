@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::terminal::{indented, tame_line};
+use crate::terminal::{indented, json_line, tame_line};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -185,6 +185,6 @@ impl Findings {
             .into_iter()
             .map(|(good, broken)| (good.name().to_owned(), broken.is_none().into()))
             .collect();
-        format!("{}\n", json!({ "sections": sections, "works": works }))
+        json_line(&json!({ "sections": sections, "works": works }))
     }
 }
