@@ -148,7 +148,8 @@ fn in_table(jobs: &[Known]) -> String {
 
 /// Tasks so far, where nobody knows how many there will be.
 fn sum(job: &Known) -> Option<u64> {
-    Some(job.queued? + job.running? + job.done + job.failed)
+    let parts = [job.queued?, job.running?, job.done, job.failed];
+    Some(parts.into_iter().fold(0, u64::saturating_add))
 }
 
 fn in_json(jobs: &[Known]) -> Value {
