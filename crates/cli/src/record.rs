@@ -296,9 +296,8 @@ impl Record {
         match entry {
             Entry::Ended(ended) if ended.task.job == id => self.ended(ended),
             Entry::Wrote(wrote) if wrote.task.job == id => {
-                if !self.logs.wrote(wrote)? {
-                    self.gap("what tasks wrote after the first 64 MiB");
-                }
+                let was_room = self.logs.wrote(wrote)?;
+                self.log_room(was_room);
                 Ok(())
             }
             Entry::Lost(count) => {
@@ -348,7 +347,17 @@ impl Record {
                 self.gap("failures after the first 16 MiB of them");
             }
         }
-        if ended.again { Ok(()) } else { self.logs.ended(ended.task.task) }
+        if !ended.again {
+            let was_room = self.logs.ended(ended.task.task)?;
+            self.log_room(was_room);
+        }
+        Ok(())
+    }
+
+    fn log_room(&mut self, was_room: bool) {
+        if !was_room {
+            self.gap("what tasks wrote after the first 64 MiB");
+        }
     }
 
     /// A node's place in the list.
@@ -396,7 +405,8 @@ impl Record {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.logs.finish()?;
+        let was_room = self.logs.finish()?;
+        self.log_room(was_room);
         self.turn()?;
         self.job.ended = true;
         self.job.took_ms = self.begun.elapsed().as_millis() as u64;
