@@ -100,15 +100,18 @@ fn a_task_that_waits_says_for_what_and_one_that_runs_says_where() {
     assert_eq!(jobs(&machine, "")[0]["state"], "interrupted");
 }
 
-/// A core that looks at nothing and answers nothing.
-fn idle_core(machine: &Machine) -> String {
-    let source = "#include <stdint.h>\n\
-        int32_t worker_init(void) { return 0; }\n\
-        int32_t worker_run_job(uint64_t n, void *d, uint64_t *m, void **o)\n\
-        { (void)n; (void)d; *m = 0; *o = 0; return 0; }\n\
-        void worker_free_outdata(void *o) { (void)o; }\n";
-    let source = machine.write("idle.c", source);
-    let library = machine.path("libidle.so");
+/// A core that looks at nothing, does this, and answers nothing.
+fn core_that(machine: &Machine, does: &str) -> String {
+    let source = format!(
+        "#include <stdint.h>\n\
+         #include <stdio.h>\n\
+         int32_t worker_init(void) {{ return 0; }}\n\
+         int32_t worker_run_job(uint64_t n, void *d, uint64_t *m, void **o)\n\
+         {{ (void)n; (void)d; *m = 0; *o = 0; {does} return 0; }}\n\
+         void worker_free_outdata(void *o) {{ (void)o; }}\n"
+    );
+    let source = machine.write("own.c", source);
+    let library = machine.path("libown.so");
     let mut command = Command::new("cc");
     command.args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source);
     assert!(command.status().unwrap().success());
@@ -126,7 +129,7 @@ fn slow_because_of_queue_transfer_and_compute_are_told_apart() {
     let told = |task: u32| why(&machine, &format!("{id}.{task}"))["slow_because"].clone();
     assert_eq!((told(1), told(2)), ("compute".into(), "queue".into()));
 
-    let idle = idle_core(&machine);
+    let idle = core_that(&machine, "");
     machine.write("small", "x");
     machine.write("large", vec![7; 96 << 20]);
     machine.run(&format!("core run {idle} small large --nodes {address}")).says("");
@@ -175,6 +178,10 @@ fn a_task_that_floods_its_standard_error_is_cut_and_harms_nobody() {
     machine.write("in", "stderr shown\n");
     let shown = machine.run(&format!("core run {specimen} --lines in --show-stderr"));
     assert_eq!(shown.stderr, "1 | shown\n");
+    // A line that its task does not end, too.
+    let murmuring = core_that(&machine, "fputs(\"one\\ntwo\", stderr);");
+    let shown = machine.run(&format!("core run {murmuring} --lines in --show-stderr"));
+    assert_eq!((shown.code, &*shown.stderr), (Some(0), "1 | one\n1 | two\n"));
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn the_same_where_another_attempt_or_the_end_of_the_job_cuts_them_off() {
     let mut logs = logs(&folder, FIRST_MAX + 1024);
     assert!(logs.wrote(&wrote(1, 1, 2 * FIRST)).unwrap());
     assert!(!logs.wrote(&wrote(1, 2, 1)).unwrap());
-    assert!(logs.wrote(&wrote(1, 2, FIRST)).is_ok());
+    assert!(!logs.wrote(&wrote(1, 2, 2 * FIRST)).unwrap());
     assert!(!logs.finish().unwrap());
 }
 
