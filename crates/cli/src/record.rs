@@ -46,7 +46,7 @@ const ATTEMPTS_MAX: u64 = 64 << 20;
 const FAILURES_MAX: u64 = 16 << 20;
 /// Bytes that gather before they are written, within a period.
 const BATCH: usize = 256 * 1024;
-/// Bytes of inputs that are kept since they cannot be had again.
+/// Bytes of inputs that are kept since they cannot be had again, each with what a file costs.
 const INPUTS_MAX: u64 = 64 << 20;
 
 /// Writes down what happens to a job, from a thread of its own.
@@ -389,7 +389,7 @@ impl Record {
     }
 
     fn keep_input(&mut self, task: u64, input: &[u8]) -> io::Result<()> {
-        self.inputs_kept += input.len() as u64;
+        self.inputs_kept += kept::cost(input.len() as u64);
         if self.inputs_kept > INPUTS_MAX {
             self.gap("inputs of failed tasks after the first 64 MiB");
             return Ok(());

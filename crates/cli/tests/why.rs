@@ -236,6 +236,44 @@ fn failed_lines_of_standard_input_were_kept() {
 }
 
 #[test]
+fn a_job_that_is_being_retried_is_not_removed_to_make_room_and_then_it_is() {
+    let machine = Machine::new();
+    let specimen = machine.core(SPECIMEN);
+    machine
+        .run_with_input(&format!("core run {specimen} --lines -"), "rc 7\necho one\nrc 8\n")
+        .complains(&["(line 1)", "(line 3)"]);
+    let first = latest(&machine);
+    // As many later jobs as are kept.
+    let records = machine.path("state/farcall/jobs");
+    for id in 1..=100 {
+        let record = records.join(client::JobId(id).to_string());
+        std::fs::create_dir(&record).unwrap();
+        std::fs::write(record.join("lock"), "").unwrap();
+    }
+    let again = machine.run(&format!("retry {first} --failed"));
+    again.complains(&["exit code 7 (line 1)", "exit code 8 (line 3)"]);
+    assert!(records.join(&first).exists());
+    machine.write("in", "echo one\n");
+    machine.run(&format!("core run {specimen} --lines in")).says("one");
+    assert!(!records.join(&first).exists(), "it is the oldest of more than 100");
+    assert_eq!(std::fs::read_dir(&records).unwrap().count(), 100);
+}
+
+#[test]
+fn of_many_failed_lines_of_standard_input_as_many_are_kept_as_there_is_room_for_files() {
+    let machine = Machine::new();
+    let specimen = machine.core(SPECIMEN);
+    let input = "rc 7\n".repeat(17_000);
+    machine
+        .run_with_input(&format!("core run {specimen} --lines -"), &input)
+        .complains(&["17000 tasks failed"]);
+    let inputs = machine.path("state/farcall/jobs").join(latest(&machine)).join("inputs");
+    // 64 MiB in files of one page each.
+    let kept = std::fs::read_dir(inputs).unwrap().count();
+    assert!((16_000..=16_384).contains(&kept), "{kept} are kept");
+}
+
+#[test]
 fn ones_own_jobs_are_seen_elsewhere_and_others_are_seen_by_an_admin_alone() {
     let (first, second, admin) = (Machine::new(), Machine::new(), Machine::new());
     let specimen = second.core(SPECIMEN);
