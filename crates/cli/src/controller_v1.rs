@@ -18,7 +18,7 @@ use crate::core::failures::Failures;
 use crate::core::inputs::Inputs;
 use crate::core::results::Results;
 use crate::endpoint::endpoint;
-use crate::errors::{complaint, file};
+use crate::errors::{complaint, file, warning};
 use crate::progress::Progress;
 
 /// Run a compute core on workers of the worker socket protocol v1
@@ -89,7 +89,9 @@ impl ControllerV1 {
         if let Some(place) = &self.listen {
             let listener = listen(place, self.anyone)?;
             for _ in 0..self.workers {
-                workers.push(listener.accept()?);
+                workers.push(listener.accept_and_tell(|error| {
+                    eprint!("{}", warning(&codes::E0206, &format!("{error}; it was sent away")));
+                })?);
             }
             if let Some(path) = place.strip_prefix("unix:") {
                 // Nobody listens there any more.

@@ -59,7 +59,7 @@ impl Jobs {
         let heard = self.heard()?;
         jobs.extend(heard.into_iter().filter(|job| !seen.contains(&job.id.to_string())).map(told));
         jobs.sort_by_key(|job| job.ago);
-        let text = if self.json { format!("{}\n", in_json(&jobs)) } else { in_table(&jobs) };
+        let text = if self.json { terminal::json_line(&in_json(&jobs)) } else { in_table(&jobs) };
         terminal::say(&text)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -148,7 +148,8 @@ fn in_table(jobs: &[Known]) -> String {
 
 /// Tasks so far, where nobody knows how many there will be.
 fn sum(job: &Known) -> Option<u64> {
-    Some(job.queued? + job.running? + job.done + job.failed)
+    let parts = [job.queued?, job.running?, job.done, job.failed];
+    Some(parts.into_iter().fold(0, u64::saturating_add))
 }
 
 fn in_json(jobs: &[Known]) -> Value {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::record::files::Piece;
 use crate::record::past::{Past, Target};
-use crate::terminal::tame;
+use crate::terminal::{json_line, tame};
 use crate::values::spell_size;
 
 /// Show what tasks wrote to their standard error
@@ -84,5 +84,5 @@ fn in_json(to: &mut impl Write, piece: &Piece, bytes: &[u8]) -> io::Result<()> {
         "skipped": piece.skipped,
         "text": text,
     });
-    writeln!(to, "{line}")
+    to.write_all(json_line(&line).as_bytes())
 }

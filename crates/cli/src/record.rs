@@ -8,9 +8,11 @@
 //! A task that went well costs 64 bytes, written in batches; nothing waits for the disk. A record
 //! that cannot be written is no reason for a job to fail: it says so in one line, and goes on.
 //!
-//! Elsewhere: what stands in the files (`files`), reading them (`past`), which jobs are kept (`kept`).
+//! Elsewhere: what stands in the files (`files`), reading them (`past`), which jobs are kept (`kept`),
+//! showing what tasks write while they run (`show`).
 
 mod logs;
+pub(crate) mod show;
 pub(crate) mod past;
 pub(crate) mod kept;
 pub(crate) mod order;
@@ -32,6 +34,7 @@ use crate::errors::Complaint;
 use files::{Cause, Failed, Job};
 use logs::Logs;
 use order::Order;
+use show::Show;
 
 /// How often the journal is read when nobody else does.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -43,7 +46,7 @@ const ATTEMPTS_MAX: u64 = 64 << 20;
 const FAILURES_MAX: u64 = 16 << 20;
 /// Bytes that gather before they are written, within a period.
 const BATCH: usize = 256 * 1024;
-/// Bytes of inputs that are kept since they cannot be had again.
+/// Bytes of inputs that are kept since they cannot be had again, each with what a file costs.
 const INPUTS_MAX: u64 = 64 << 20;
 
 /// Writes down what happens to a job, from a thread of its own.
@@ -56,9 +59,6 @@ struct Shared {
     inner: Mutex<Inner>,
     wake: Condvar,
 }
-
-/// What shows a task's standard error as it comes: the task's number and its bytes.
-pub(crate) type Show = Box<dyn FnMut(u64, &[u8]) + Send>;
 
 struct Inner {
     journal: Journal,
@@ -177,7 +177,7 @@ impl Recorder {
     pub(crate) fn finish(mut self) -> io::Result<Option<String>> {
         self.stop();
         let mut inner = self.shared.lock();
-        inner.look();
+        inner.look_last();
         let result = inner.record.as_mut().map(|record| record.finish());
         inner.judge(result.unwrap_or(Ok(())));
         if let Some(error) = inner.trace_trouble.take() {
@@ -202,7 +202,7 @@ impl Drop for Recorder {
         if self.thread.is_some() {
             self.stop();
             let mut inner = self.shared.lock();
-            inner.look();
+            inner.look_last();
             if let Some(record) = &mut inner.record {
                 let _ = record.write();
             }
@@ -220,8 +220,10 @@ impl Inner {
     /// Writes down what has happened since the last look.
     fn look(&mut self) {
         for entry in self.journal.take() {
-            if let (Some(show), Entry::Wrote(wrote)) = (&mut self.show, &entry) {
-                show(wrote.task.task, &wrote.bytes);
+            match (&mut self.show, &entry) {
+                (Some(show), Entry::Wrote(wrote)) => show.wrote(wrote.task.task, &wrote.bytes),
+                (Some(show), Entry::Ended(ended)) => show.ended(ended.task.task),
+                (Some(_) | None, _) => {}
             }
             if let Some(trace) = &mut self.trace
                 && let Err(error) = trace.add(&entry)
@@ -234,6 +236,13 @@ impl Inner {
         }
         let result = self.record.as_mut().map(Record::turn);
         self.judge(result.unwrap_or(Ok(())));
+    }
+
+    fn look_last(&mut self) {
+        self.look();
+        if let Some(show) = &mut self.show {
+            show.finish();
+        }
     }
 
     /// After the first error nothing more is written: half a record is worse than its beginning.
@@ -296,9 +305,8 @@ impl Record {
         match entry {
             Entry::Ended(ended) if ended.task.job == id => self.ended(ended),
             Entry::Wrote(wrote) if wrote.task.job == id => {
-                if !self.logs.wrote(wrote)? {
-                    self.gap("what tasks wrote after the first 64 MiB");
-                }
+                let was_room = self.logs.wrote(wrote)?;
+                self.log_room(was_room);
                 Ok(())
             }
             Entry::Lost(count) => {
@@ -348,7 +356,17 @@ impl Record {
                 self.gap("failures after the first 16 MiB of them");
             }
         }
-        if ended.again { Ok(()) } else { self.logs.ended(ended.task.task) }
+        if !ended.again {
+            let was_room = self.logs.ended(ended.task.task)?;
+            self.log_room(was_room);
+        }
+        Ok(())
+    }
+
+    fn log_room(&mut self, was_room: bool) {
+        if !was_room {
+            self.gap("what tasks wrote after the first 64 MiB");
+        }
     }
 
     /// A node's place in the list.
@@ -371,7 +389,7 @@ impl Record {
     }
 
     fn keep_input(&mut self, task: u64, input: &[u8]) -> io::Result<()> {
-        self.inputs_kept += input.len() as u64;
+        self.inputs_kept += kept::cost(input.len() as u64);
         if self.inputs_kept > INPUTS_MAX {
             self.gap("inputs of failed tasks after the first 64 MiB");
             return Ok(());
@@ -396,7 +414,8 @@ impl Record {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.logs.finish()?;
+        let was_room = self.logs.finish()?;
+        self.log_room(was_room);
         self.turn()?;
         self.job.ended = true;
         self.job.took_ms = self.begun.elapsed().as_millis() as u64;

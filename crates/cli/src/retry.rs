@@ -57,6 +57,8 @@ impl Retry {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let target = Target::find(&self.target)?;
         let past = Past::need(target.job)?;
+        // Its inputs are read as they are needed: the new record shall not take its place meanwhile.
+        let _held = past.hold();
         let order = past.order()?;
         let tasks = self.tasks(target, &past)?;
         check_library(&order)?;

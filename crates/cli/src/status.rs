@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use client::{Cluster, MemberReport, NodeReport, NodeStatus};
+use client::{ClientReport, Cluster, MemberReport, NodeReport, NodeStatus};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
@@ -45,7 +45,8 @@ impl Status {
         }
         let cluster = Cluster::connect(&named)?;
         let nodes = cluster.status(PATIENCE);
-        let text = if self.json { format!("{}\n", in_json(&nodes)) } else { in_tables(&nodes) };
+        let text =
+            if self.json { terminal::json_line(&in_json(&nodes)) } else { in_tables(&nodes) };
         terminal::say(&text)?;
         let all_answered = nodes.iter().all(|node| node.report.is_ok());
         Ok(if all_answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -84,17 +85,18 @@ fn in_tables(nodes: &[NodeStatus]) -> String {
     let mut clients = table(&["CLIENT", "NODE", "RUNNING", "WAITING", "DONE"], 2..5);
     let mut workers = table(&["PROGRAM", "NODE", "CLIENT", "TASKS", "DONE"], 3..5);
     for (name, node, report) in reports(nodes) {
-        let running: u32 = report.clients.iter().map(|client| client.running).sum();
-        let waiting: u32 = report.clients.iter().map(|client| client.waiting).sum();
+        let sum = |number: fn(&ClientReport) -> u32| {
+            report.clients.iter().map(number).fold(0, u32::saturating_add)
+        };
+        let (running, waiting) = (sum(|client| client.running), sum(|client| client.waiting));
         let numbers = [report.slots, running, waiting].map(|number| number.to_string());
         let [slots, running, waiting] = numbers;
         let blobs = format!("{} ({})", report.blobs, spell_size(report.blob_bytes));
         let up = spell(report.up);
         row(&mut all, [name, &slots, &running, &waiting, &blobs, &up, &node.address]);
         // Our own link has nothing to tell.
-        let busy = |client: &&client::ClientReport| {
-            client.running > 0 || client.waiting > 0 || client.done > 0
-        };
+        let busy =
+            |client: &&ClientReport| client.running > 0 || client.waiting > 0 || client.done > 0;
         for client in report.clients.iter().filter(busy) {
             let (running, waiting) = (client.running.to_string(), client.waiting.to_string());
             let done = client.done.to_string();

@@ -1,6 +1,9 @@
 //! Words for people: whether a terminal listens, and what is safe to show on it.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
 
 /// Somebody watches standard error, and it can redraw a line.
 pub(crate) fn stderr_is_alive() -> bool {
@@ -23,7 +26,23 @@ pub(crate) fn tame(text: &str) -> String {
 /// Whether a terminal may do something else with it than show it; also turn the direction of writing.
 pub(crate) fn steers(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A line of JSON. JSON lets some of what steers terminals stand; here it is escaped, and what the
+/// line says stays the same.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
+    let mut line = String::new();
+    for letter in serde_json::to_string(value).unwrap_or_default().chars() {
+        if steers(letter) {
+            let _ = write!(line, "\\u{:04x}", u32::from(letter));
+        } else {
+            line.push(letter);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 /// The same on one line.
@@ -69,7 +88,19 @@ mod tests {
     fn words_of_strangers_cannot_steer_the_terminal() {
         assert_eq!(tame("a\u{1b}[31mb\r\u{9b}c\n"), "a·[31mb··c\n");
         assert_eq!(tame("a\u{202e}b\u{2069}c"), "a·b·c");
+        assert_eq!(tame("a\u{61c}b\u{200f}c"), "a·b·c");
         assert_eq!(tame_line("a\nb"), "a b");
+    }
+
+    #[test]
+    fn a_line_of_json_steers_no_terminal_and_says_the_same() {
+        let words = "\u{1b}[2J \u{9b}2J \u{7f} \u{61c} \u{202e} \n é";
+        let line = json_line(&serde_json::json!({ "words": words, "\u{9b}": 1 }));
+        assert!(
+            line.trim_end().chars().all(|letter| letter == 'é' || (' '..='~').contains(&letter))
+        );
+        let same: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&same["words"], &same["\u{9b}"]), (&words.into(), &1.into()));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Why {
             Some(story) => story,
             None => self.ask_nodes(task, past.as_ref())?,
         };
-        let text = if self.json { format!("{}\n", story.in_json()) } else { story.in_words() };
+        let text = if self.json { terminal::json_line(&story.in_json()) } else { story.in_words() };
         terminal::say(&text)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -153,7 +153,7 @@ fn of_success(past: &Past, task: TaskName, last: Option<&Attempt>) -> Story {
 }
 
 fn of_failure(task: TaskName, failed: &Failed, order: &Order) -> Story {
-    let most = order.retries.unwrap_or(RETRIES) + 1;
+    let most = order.retries.unwrap_or(RETRIES).saturating_add(1);
     let node = failed.node.as_ref();
     let place = node.map_or(String::new(), |node| format!(" on {node}, worker {}", failed.worker));
     let attempt = format!("attempt {} of at most {most}", failed.attempt);
@@ -178,7 +178,7 @@ fn of_task(past: &Past, task: TaskName) -> Result<Vec<Failed>, Complaint> {
 
 /// The attempts before the last, a line each.
 fn earlier(failures: &[Failed], retries: Option<u32>) -> Vec<String> {
-    let most = retries.unwrap_or(RETRIES) + 1;
+    let most = retries.unwrap_or(RETRIES).saturating_add(1);
     let line = |failed: &Failed| {
         let node = failed.node.as_deref().unwrap_or("no node");
         let what = cause::words(&failed.cause);
@@ -196,7 +196,7 @@ fn without_nodes(task: TaskName, past: &Past, error: &client::Error) -> Story {
 }
 
 fn no_such(past: &Past, task: TaskName) -> Complaint {
-    let ended = past.job.done + past.job.failed;
+    let ended = past.job.done.saturating_add(past.job.failed);
     let known = past.job.total.unwrap_or(ended);
     complaint(&codes::E0502, format!("job {} has no task {}", past.id, task.task))
         .note(format!("it has {}", count(known, "task")))
@@ -303,7 +303,9 @@ fn of_place(task: TaskName, report: &TaskReport) -> Story {
 /// No node has it: it is where its client says.
 fn of_job(task: TaskName, job: &JobReport) -> Story {
     let ago = fine(job.ago);
-    let seen = job.done + job.failed + job.running + job.queued;
+    // A stranger's numbers.
+    let parts = [job.done, job.failed, job.running, job.queued];
+    let seen = parts.into_iter().fold(0, u64::saturating_add);
     if !job.attached && !job.closed {
         let verdict = "it had not ended when its client was last heard of".to_owned();
         let mut story = Story::new(task, "client gone", verdict);
@@ -324,7 +326,7 @@ fn of_job(task: TaskName, job: &JobReport) -> Story {
         }
         return story;
     }
-    let (state, verdict) = if job.closed && job.queued + job.running == 0 {
+    let (state, verdict) = if job.closed && job.queued == 0 && job.running == 0 {
         ("ended", "its job has ended, and nobody remembers this task".to_owned())
     } else if task.task > seen {
         (
@@ -341,3 +343,6 @@ fn of_job(task: TaskName, job: &JobReport) -> Story {
     ));
     story
 }
+
+#[cfg(test)]
+mod tests;

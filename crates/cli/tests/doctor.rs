@@ -229,7 +229,7 @@ fn apart(machine: &Machine, script: &str) -> Option<Ran> {
     let probe =
         Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     if !probe.is_ok_and(|probe| probe.status.success()) {
-        eprintln!("skipped: no file system can be mounted here");
+        support::skipped("no file system can be mounted here");
         return None;
     }
     let mut command = Command::new("unshare");
@@ -285,7 +285,7 @@ fn a_host_without_namespaces_has_no_strict_jail_and_says_why() {
                   echo 0 > /proc/sys/user/max_pid_namespaces";
     let forbidden = Command::new("unshare").args(["-Ur", "sh", "-e", "-c", forbid]).output();
     if !forbidden.is_ok_and(|forbidden| forbidden.status.success()) {
-        eprintln!("skipped: namespaces cannot be forbidden here");
+        support::skipped("namespaces cannot be forbidden here");
         return;
     }
     let mut command = Command::new("unshare");

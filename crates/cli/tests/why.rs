@@ -100,15 +100,18 @@ fn a_task_that_waits_says_for_what_and_one_that_runs_says_where() {
     assert_eq!(jobs(&machine, "")[0]["state"], "interrupted");
 }
 
-/// A core that looks at nothing and answers nothing.
-fn idle_core(machine: &Machine) -> String {
-    let source = "#include <stdint.h>\n\
-        int32_t worker_init(void) { return 0; }\n\
-        int32_t worker_run_job(uint64_t n, void *d, uint64_t *m, void **o)\n\
-        { (void)n; (void)d; *m = 0; *o = 0; return 0; }\n\
-        void worker_free_outdata(void *o) { (void)o; }\n";
-    let source = machine.write("idle.c", source);
-    let library = machine.path("libidle.so");
+/// A core that looks at nothing, does this, and answers nothing.
+fn core_that(machine: &Machine, does: &str) -> String {
+    let source = format!(
+        "#include <stdint.h>\n\
+         #include <stdio.h>\n\
+         int32_t worker_init(void) {{ return 0; }}\n\
+         int32_t worker_run_job(uint64_t n, void *d, uint64_t *m, void **o)\n\
+         {{ (void)n; (void)d; *m = 0; *o = 0; {does} return 0; }}\n\
+         void worker_free_outdata(void *o) {{ (void)o; }}\n"
+    );
+    let source = machine.write("own.c", source);
+    let library = machine.path("libown.so");
     let mut command = Command::new("cc");
     command.args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source);
     assert!(command.status().unwrap().success());
@@ -126,7 +129,7 @@ fn slow_because_of_queue_transfer_and_compute_are_told_apart() {
     let told = |task: u32| why(&machine, &format!("{id}.{task}"))["slow_because"].clone();
     assert_eq!((told(1), told(2)), ("compute".into(), "queue".into()));
 
-    let idle = idle_core(&machine);
+    let idle = core_that(&machine, "");
     machine.write("small", "x");
     machine.write("large", vec![7; 96 << 20]);
     machine.run(&format!("core run {idle} small large --nodes {address}")).says("");
@@ -175,6 +178,10 @@ fn a_task_that_floods_its_standard_error_is_cut_and_harms_nobody() {
     machine.write("in", "stderr shown\n");
     let shown = machine.run(&format!("core run {specimen} --lines in --show-stderr"));
     assert_eq!(shown.stderr, "1 | shown\n");
+    // A line that its task does not end, too.
+    let murmuring = core_that(&machine, "fputs(\"one\\ntwo\", stderr);");
+    let shown = machine.run(&format!("core run {murmuring} --lines in --show-stderr"));
+    assert_eq!((shown.code, &*shown.stderr), (Some(0), "1 | one\n1 | two\n"));
 }
 
 #[test]
@@ -184,7 +191,9 @@ fn retry_runs_what_failed_and_says_what_is_not_as_it_was() {
     machine.write("a", "echo a");
     machine.write("b", "rc 7");
     machine.write("c", "rc 8");
-    machine.run(&format!("core run {specimen} a b c --json")).complains(&["2 tasks failed"][..0]);
+    machine
+        .run(&format!("core run {specimen} a b c --json"))
+        .complains(&["1 task failed: exit code 7 (file b)", "1 task failed: exit code 8 (file c)"]);
     let first = latest(&machine);
     machine.write("b", "echo fixed");
     std::fs::remove_file(machine.path("c")).unwrap();
@@ -224,6 +233,44 @@ fn failed_lines_of_standard_input_were_kept() {
     let id = latest(&machine);
     machine.write("in", "echo one\necho mended\n");
     machine.run(&format!("retry {id} --failed")).says("mended\n");
+}
+
+#[test]
+fn a_job_that_is_being_retried_is_not_removed_to_make_room_and_then_it_is() {
+    let machine = Machine::new();
+    let specimen = machine.core(SPECIMEN);
+    machine
+        .run_with_input(&format!("core run {specimen} --lines -"), "rc 7\necho one\nrc 8\n")
+        .complains(&["(line 1)", "(line 3)"]);
+    let first = latest(&machine);
+    // As many later jobs as are kept.
+    let records = machine.path("state/farcall/jobs");
+    for id in 1..=100 {
+        let record = records.join(client::JobId(id).to_string());
+        std::fs::create_dir(&record).unwrap();
+        std::fs::write(record.join("lock"), "").unwrap();
+    }
+    let again = machine.run(&format!("retry {first} --failed"));
+    again.complains(&["exit code 7 (line 1)", "exit code 8 (line 3)"]);
+    assert!(records.join(&first).exists());
+    machine.write("in", "echo one\n");
+    machine.run(&format!("core run {specimen} --lines in")).says("one");
+    assert!(!records.join(&first).exists(), "it is the oldest of more than 100");
+    assert_eq!(std::fs::read_dir(&records).unwrap().count(), 100);
+}
+
+#[test]
+fn of_many_failed_lines_of_standard_input_as_many_are_kept_as_there_is_room_for_files() {
+    let machine = Machine::new();
+    let specimen = machine.core(SPECIMEN);
+    let input = "rc 7\n".repeat(17_000);
+    machine
+        .run_with_input(&format!("core run {specimen} --lines -"), &input)
+        .complains(&["17000 tasks failed"]);
+    let inputs = machine.path("state/farcall/jobs").join(latest(&machine)).join("inputs");
+    // 64 MiB in files of one page each.
+    let kept = std::fs::read_dir(inputs).unwrap().count();
+    assert!((16_000..=16_384).contains(&kept), "{kept} are kept");
 }
 
 #[test]
@@ -354,7 +401,7 @@ fn a_job_runs_although_its_record_cannot_be_written() {
     let output = match command.env_remove("FARCALL_NODES").output() {
         Ok(output) if output.status.code() != Some(77) && output.status.code() != Some(1) => output,
         other => {
-            eprintln!("skipped: a small file system cannot be mounted here: {other:?}");
+            support::skipped(&format!("a small file system cannot be mounted here: {other:?}"));
             return;
         }
     };

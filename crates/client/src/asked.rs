@@ -125,7 +125,7 @@ pub struct JobReport {
 impl JobReport {
     /// In one word.
     pub fn state(&self) -> &'static str {
-        match (self.closed && self.queued + self.running == 0, self.attached, self.queued) {
+        match (self.closed && self.queued == 0 && self.running == 0, self.attached, self.queued) {
             (true, ..) => "ended",
             (false, false, _) => "client gone",
             (false, true, _) if self.running > 0 => "running",

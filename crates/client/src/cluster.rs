@@ -166,7 +166,7 @@ impl Cluster {
     }
 
     /// Keeps what happens to tasks from now on, for whoever reads the journal. There is one at a
-    /// time.
+    /// time: an earlier one says nothing more.
     pub fn journal(&self) -> Journal {
         Journal::begin(self.owner.clone())
     }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use logic::gather::Gather;
 use wire::frame::{HEADER, Header};
-use wire::limits::PAYLOAD_MAX;
+use wire::limits::{PAYLOAD_MAX, STRANGER_PATIENCE};
 use wire::worker_v1 as protocol;
 
 use crate::driver::now;
@@ -51,7 +51,7 @@ const READ: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Controller {
     worker: Arc<str>,
-    reader: BufReader<Stream>,
+    reader: BufReader<Patient>,
     writer: Stream,
     next: u64,
     /// Whether it stays on its core while it waits for jobs.
@@ -83,17 +83,39 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Waits for the next worker, and exchanges versions with it.
+    /// Waits for the next worker, and exchanges versions with it. Whoever dials in and does not answer
+    /// as a worker within 5 s is sent away, and the next one taken.
     pub fn accept(&self) -> Result<Controller, Error> {
-        let failed = |error: io::Error| broken("that dials in", format!("did not come: {error}"));
+        self.accept_and_tell(|_| {})
+    }
+
+    /// The same; `sent_away` hears of each who was sent away, and why.
+    pub fn accept_and_tell(&self, mut sent_away: impl FnMut(&Error)) -> Result<Controller, Error> {
+        loop {
+            let (stream, from) = match self.next() {
+                Ok(next) => next,
+                // It was gone before its turn came.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => {
+                    return Err(broken("that dials in", format!("did not come: {error}")));
+                }
+            };
+            match Controller::over(stream, &from, Some(STRANGER_PATIENCE.into())) {
+                Ok(controller) => return Ok(controller),
+                Err(error) => sent_away(&error),
+            }
+        }
+    }
+
+    fn next(&self) -> io::Result<(Stream, String)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, from) = listener.accept().map_err(failed)?;
-                Controller::over(Stream::Tcp(stream), &from.to_string())
+                let (stream, from) = listener.accept()?;
+                Ok((Stream::Tcp(stream), from.to_string()))
             }
             Self::Unix(listener) => {
-                let (stream, _) = listener.accept().map_err(failed)?;
-                Controller::over(Stream::Unix(stream), "behind the Unix socket")
+                let (stream, _) = listener.accept()?;
+                Ok((Stream::Unix(stream), "behind the Unix socket".to_owned()))
             }
         }
     }
@@ -112,12 +134,15 @@ impl Controller {
             );
             broken(address, what)
         })?;
-        Self::over(stream, address)
+        // Whom we dial may be busy, and is waited for.
+        Self::over(stream, address, None)
     }
 
-    fn over(stream: Stream, worker: &str) -> Result<Self, Error> {
+    /// Exchanges versions, within so much time.
+    fn over(stream: Stream, worker: &str, patience: Option<Duration>) -> Result<Self, Error> {
         let copy = stream.copy().map_err(|error| broken(worker, error.to_string()))?;
-        let reader = BufReader::with_capacity(READ, stream);
+        let until = patience.map(|patience| Instant::now() + patience);
+        let reader = BufReader::with_capacity(READ, Patient { stream, until });
         let mut this = Self {
             worker: worker.into(),
             reader,
@@ -131,7 +156,11 @@ impl Controller {
         let payload = this.ask(id, &[&bytes])?;
         let payload = payload.map_err(|why| this.broke(format!("refused the greeting: {why}")))?;
         match protocol::accepted(&payload) {
-            Ok(true) => Ok(this),
+            Ok(true) => {
+                let calm = this.reader.get_mut().wait_for_ever();
+                calm.map_err(|error| this.broke(error.to_string()))?;
+                Ok(this)
+            }
             Ok(false) => Err(this.broke(format!("does not speak version {}", protocol::VERSION))),
             Err(garbled) => Err(this.garbled(&garbled)),
         }
@@ -224,6 +253,13 @@ impl Stream {
         }
     }
 
+    fn limit_reads(&self, time: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_read_timeout(time),
+            Self::Unix(stream) => stream.set_read_timeout(time),
+        }
+    }
+
     /// Ends what is left to say, or everything.
     fn end(&self, how: Shutdown) {
         // One that is gone already has nothing left to end.
@@ -231,6 +267,37 @@ impl Stream {
             Self::Tcp(stream) => stream.shutdown(how),
             Self::Unix(stream) => stream.shutdown(how),
         };
+    }
+}
+
+/// Reads until a moment, however little at a time it gets.
+#[derive(Debug)]
+struct Patient {
+    stream: Stream,
+    until: Option<Instant>,
+}
+
+impl Patient {
+    fn wait_for_ever(&mut self) -> io::Result<()> {
+        self.until = None;
+        self.stream.limit_reads(None)
+    }
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(until) = self.until else { return self.stream.read(buffer) };
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(late());
+        }
+        self.stream.limit_reads(Some(left))?;
+        let read = self.stream.read(buffer);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => late(),
+            _ => error,
+        })
     }
 }
 
@@ -334,6 +401,8 @@ struct Hand {
     worker: Arc<str>,
     /// `None`: it is lost.
     orders: Option<Sender<(u64, Arc<Vec<u8>>)>>,
+    /// Its connection, to be ended by.
+    ender: Option<Stream>,
     next: u64,
     out: HashMap<u64, (Job, Instant)>,
     bytes: usize,
@@ -400,6 +469,10 @@ impl<I: Iterator<Item = Vec<u8>>> Crew<I> {
     fn lose(&mut self, hand: usize, why: &str) {
         let lost = &mut self.hands[hand];
         lost.orders = None;
+        // One that broke the protocol is still there, and hears that it has no more to do.
+        if let Some(ender) = lost.ender.take() {
+            ender.end(Shutdown::Both);
+        }
         let reason = format!("the worker at {} {why}", lost.worker);
         let mut jobs: Vec<Job> = lost.out.drain().map(|(_, (job, _))| job).collect();
         jobs.sort_by_key(|job| std::cmp::Reverse(job.index));
@@ -458,6 +531,7 @@ impl Hand {
         let next = controller.next;
         let (orders, todo) = mpsc::channel();
         let hand_of = move |what| Event { hand, what };
+        let ender = controller.writer.copy();
         let copied = controller.writer.copy().and_then(|w| Ok((w, controller.writer.copy()?)));
         let started = copied.and_then(|(writer, ender)| {
             thread::Builder::new().name("v1-write".into()).spawn(move || write(writer, &todo))?;
@@ -472,9 +546,12 @@ impl Hand {
                 let _ = events.send(hand_of(What::Lost(why)));
             })
         });
-        let orders = started.is_ok().then_some(orders);
+        let (orders, ender) = match (started, ender) {
+            (Ok(_), Ok(ender)) => (Some(orders), Some(ender)),
+            _ => (None, None),
+        };
         let (out, bytes, window) = (HashMap::new(), 0, WINDOW);
-        Self { worker, orders, next, out, bytes, window }
+        Self { worker, orders, ender, next, out, bytes, window }
     }
 
     fn has_room(&self) -> bool {
@@ -564,3 +641,6 @@ fn read(from: &mut impl Read, mut take: impl FnMut(u64, Result<Answer, String>) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

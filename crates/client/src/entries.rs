@@ -101,6 +101,8 @@ pub struct Wrote {
 /// The entries that nobody has read yet.
 #[derive(Debug)]
 pub(crate) struct Pages {
+    /// Whose they are: the number of a journal.
+    reader: u64,
     since: Time,
     entries: VecDeque<Entry>,
     text: usize,
@@ -108,8 +110,12 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(now: Time) -> Self {
-        Self { since: now, entries: VecDeque::new(), text: 0, lost: 0 }
+    pub(crate) fn new(now: Time, reader: u64) -> Self {
+        Self { reader, since: now, entries: VecDeque::new(), text: 0, lost: 0 }
+    }
+
+    pub(crate) fn reader(&self) -> u64 {
+        self.reader
     }
 
     pub(crate) fn take(&mut self) -> Vec<Entry> {

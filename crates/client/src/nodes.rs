@@ -602,6 +602,15 @@ impl Nodes {
         self.by_name.get(name).is_some_and(|&other| other != at && self.nodes[other].counted)
     }
 
+    /// A node says its name. The one that it had before may be another node's by now, or come to be.
+    fn name(&mut self, at: usize, name: Name) {
+        let before = self.nodes[at].name.replace(name.clone());
+        if let Some(before) = before.filter(|before| self.by_name.get(before) == Some(&at)) {
+            self.by_name.remove(&before);
+        }
+        self.by_name.insert(name, at);
+    }
+
     /// Carries out what a link's manners ask for.
     fn manners(&mut self, now: Time, at: usize, dispatch: &mut Dispatch) {
         loop {
@@ -626,10 +635,9 @@ impl Nodes {
                     if let Some(other) = node.other.take() {
                         self.by_target.remove(&other);
                     }
-                    node.name = Some(welcome.node.clone());
-                    self.up += usize::from(!std::mem::replace(&mut node.counted, true));
-                    self.by_name.insert(welcome.node.clone(), at);
                     node.token = welcome.link;
+                    self.up += usize::from(!std::mem::replace(&mut node.counted, true));
+                    self.name(at, welcome.node.clone());
                     let link = LinkId(at as u32);
                     let (name, slots) = (welcome.node, welcome.slots);
                     dispatch.handle(now, Event::NodeUp { link, name, slots });
@@ -832,3 +840,6 @@ impl Nodes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

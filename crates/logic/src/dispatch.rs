@@ -194,8 +194,6 @@ struct Queue {
     refusals: u32,
     /// How its bytes get to the nodes, if they are many.
     spread: Option<Spread>,
-    /// How often a node had it no more.
-    cleared: u32,
 }
 
 /// A node's place in a list. It counts only while the node has the same number: it may have gone, or
@@ -302,8 +300,7 @@ impl Dispatch {
             return ProgramId(at as u32);
         }
         let (tasks, refused, refusals, spread) = (VecDeque::new(), None, 0, None);
-        let cleared = 0;
-        self.programs.push(Queue { program, memory, tasks, refused, refusals, spread, cleared });
+        self.programs.push(Queue { program, memory, tasks, refused, refusals, spread });
         ProgramId(self.programs.len() as u32 - 1)
     }
 
@@ -340,11 +337,9 @@ impl Dispatch {
             cancelled: false,
         };
         let id = TaskId(self.tasks.insert(task) as u32);
+        // Where its program is refused it ends with the next tick and not here: its caller does not know
+        // its name yet.
         self.enqueue(id, VecDeque::push_back);
-        if self.is_refused(program.0 as usize) {
-            // It ends with the next tick and not here: its caller does not know its name yet.
-            self.refusal_due = true;
-        }
         self.pump();
         id
     }
@@ -549,6 +544,8 @@ impl Dispatch {
         }
         put(queue, id);
         self.queued += 1;
+        // It may have been on its way while the last node refused its program.
+        self.refusal_due |= self.is_refused(program);
     }
 
     /// Empties a program's queue.
@@ -666,10 +663,15 @@ impl Dispatch {
         times: Times,
     ) {
         let Some(id) = self.leave(link, channel) else { return };
+        let program = self.tasks[id.0 as usize].program as usize;
         let Some(node) = self.node(link) else { return };
         node.learn(ran);
-        // Where a worker died, tasks may have come back from it.
-        node.dry &= matches!(status, Status::Finished { .. });
+        if matches!(status, Status::Finished { .. }) {
+            node.used(program);
+        } else {
+            // Where a worker died, tasks may have come back from it.
+            node.dry = false;
+        }
         let name = node.name.clone();
         let task = &mut self.tasks[id.0 as usize];
         let may_retry = match status {

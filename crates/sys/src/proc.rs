@@ -64,7 +64,6 @@ pub fn threads(of: Pid) -> Result<usize, Error> {
     entries(of, "task")
 }
 
-/// The threads of a process, by the numbers that the kernel calls them by.
 /// How many threads the calling process has. Unlike its number, this is true even where `/proc` is
 /// still that of another pid namespace.
 pub fn own_threads() -> Result<usize, Error> {
@@ -73,6 +72,7 @@ pub fn own_threads() -> Result<usize, Error> {
     Ok(listing.flatten().count())
 }
 
+/// The threads of a process, by the numbers that the kernel calls them by.
 pub(crate) fn thread_ids(of: Pid) -> Result<Vec<Pid>, Error> {
     let path = format!("/proc/{of}/task");
     let listed = std::fs::read_dir(&path).map_err(Error::file("list", &path))?;

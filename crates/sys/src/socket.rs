@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::{Error, Pid};
 
 /// Descriptors in one message. The kernel would take 253; a message of ours carries a few.
@@ -156,6 +158,15 @@ pub fn peer_credentials(socket: &impl AsFd) -> io::Result<Credentials> {
         return Err(io::Error::last_os_error());
     }
     Ok(Credentials { pid: Pid(found.pid), uid: found.uid, gid: found.gid })
+}
+
+/// Whether nobody is left at the other end of a pipe or socket, at this moment. What was written
+/// before may still be there to be read.
+pub fn has_hung_up(end: &impl AsFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(end.as_fd(), PollFlags::empty())];
+    poll(&mut polled, PollTimeout::ZERO)?;
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
+    Ok(polled[0].revents().is_some_and(|seen| seen.intersects(gone)))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub fn serve(
     }
     let program = File::from(pipe.take_descriptor()?);
 
-    let prepared = prepare(&setup, &program, &progress, group);
+    let prepared = prepare(&setup, &program, &progress, (&pipe.reader, group));
     pipe.progress = Some(progress);
     let (mut core, gaps) = match prepared {
         Ok(prepared) => prepared,
@@ -118,7 +118,7 @@ fn prepare(
     setup: &Setup,
     program: &File,
     progress: &SharedBuffer,
-    group: Option<OwnedFd>,
+    (node, group): (&PipeReader, Option<OwnedFd>),
 ) -> Result<(Core, Vec<String>), String> {
     if let Some(entrance) = group {
         sys::cgroup::enter(entrance).map_err(|error| chain(&error))?;
@@ -138,6 +138,11 @@ fn prepare(
         processes_max,
     };
     let gaps = jail::apply(level, &rules).map_err(|error| chain(&error))?.gaps;
+    // Who changes his user is for a moment not bound to die with the node, and in a pid namespace
+    // nobody can see whether his parent is still there: its end of the pipe tells.
+    if sys::socket::has_hung_up(node).map_err(|error| chain(&error))? {
+        return Err("the node has hung up".to_owned());
+    }
     if level == jail::Level::Strict {
         let tell = |exit| {
             let end = match exit {

@@ -21,7 +21,8 @@ use crate::errors::file;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::record::order::{Order, Source};
-use crate::record::{self, Beginning, Recorder, Show};
+use crate::record::show::Show;
+use crate::record::{self, Beginning, Recorder};
 use crate::terminal::tame;
 
 /// Results after which the journal is read, however fast they come.
@@ -84,7 +85,7 @@ impl Errand {
         let id = core.job_id();
         let (names, trouble) = (self.inputs.names(), self.inputs.trouble());
         let progress = Progress::new("tasks", self.inputs.total());
-        let show = self.shown.stderr.then(|| show_on(&progress));
+        let show = self.shown.stderr.then(|| Show::new(progress.printer()));
         let total = self.inputs.total();
         let recorder =
             begin_record(&cluster, id, (&name, total), &order, trace, show).context("no thread")?;
@@ -201,29 +202,4 @@ fn tell_losses(cluster: &Cluster, progress: &Progress) {
         let words = format!("node {node} at {address} was lost: {why}");
         progress.aside(|| eprint!("{}", crate::errors::warning(&crate::codes::E0222, &words)));
     }
-}
-
-/// Prints what tasks write, whole lines with their task's number before them.
-fn show_on(progress: &Progress) -> Show {
-    let print = progress.printer();
-    let mut begun: HashMap<u64, Vec<u8>> = HashMap::new();
-    Box::new(move |task, bytes| {
-        // A task that never ends its line shows it in pieces, and is not remembered for ever.
-        if begun.len() > 1024 {
-            begun.clear();
-        }
-        let line = begun.entry(task).or_default();
-        line.extend_from_slice(bytes);
-        let whole = match line.iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => line.drain(..=at).collect::<Vec<u8>>(),
-            None if line.len() > 64 * 1024 => std::mem::take(line),
-            None => return,
-        };
-        if line.is_empty() {
-            begun.remove(&task);
-        }
-        let text = tame(&String::from_utf8_lossy(&whole));
-        let text: String = text.lines().map(|line| format!("{task} | {line}\n")).collect();
-        print(&text);
-    })
 }

@@ -4,7 +4,6 @@
 //! from the newline that parts it from the next one; only on a terminal it is made harmless.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use sys::files::{Purpose, open_in};
 use super::inputs::{Inputs, Names};
 use crate::codes;
 use crate::errors::{Complaint, complaint, file, reason};
-use crate::terminal::{steers, tame};
+use crate::terminal::{json_line, tame};
 
 pub(crate) enum Results {
     Folder(Box<Folder>),
@@ -234,17 +233,7 @@ fn json(
     };
     let (task, ms, output) = (task.map(|task| task.to_string()), ms(ran), text);
     let line = Line { task, index, input, node, attempt, ms, output, output_base64, failure };
-    let mut text = String::new();
-    for letter in serde_json::to_string(&line).unwrap_or_default().chars() {
-        // JSON lets stand what steers some terminals.
-        if steers(letter) {
-            let _ = write!(text, "\\u{:04x}", u32::from(letter));
-        } else {
-            text.push(letter);
-        }
-    }
-    text.push('\n');
-    text.into_bytes()
+    json_line(&line).into_bytes()
 }
 
 /// With padding, as RFC 4648 has it.

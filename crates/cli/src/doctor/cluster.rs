@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use client::{Cluster, NodeReport};
 use transport::{Credentials, Fingerprint, Role};
 
-use super::findings::{Finding, Good, Mark, Section, found};
+use super::findings::{Finding, Good, Mark, Section, found, quoted};
 use super::listeners;
 use crate::cluster::Nodes;
 use crate::config::{self, Config};
@@ -151,12 +151,12 @@ fn here(socket: &PathBuf, section: &mut Section, known: &mut Known) -> bool {
         Ok(stream) => stream,
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             let what = format!("{shown} was left behind by a node that is gone");
-            section.add(found(Mark::Warn, what).remedy(format!("rm {shown}")));
+            section.add(found(Mark::Warn, what).remedy(format!("rm {}", quoted(socket))));
             return false;
         }
         Err(error) => {
             let what = format!("{shown} cannot be used: {error}");
-            section.add(found(Mark::Warn, what).remedy(format!("ls -l {shown}")));
+            section.add(found(Mark::Warn, what).remedy(format!("ls -l {}", quoted(socket))));
             return false;
         }
     };

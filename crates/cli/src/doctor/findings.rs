@@ -1,8 +1,11 @@
 //! What was found, in words and as JSON, and what follows from it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use serde_json::{Value, json};
 
-use crate::terminal::{indented, tame_line};
+use crate::terminal::{indented, json_line, tame_line};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -65,12 +68,34 @@ pub(super) struct Finding {
     pub(super) what: String,
     /// What it takes away, if anything.
     pub(super) breaks: Option<Good>,
-    /// A command.
+    /// A command, to be pasted into a shell: what it names is [`quoted`].
     pub(super) remedy: Option<String>,
 }
 
 pub(super) fn found(mark: Mark, what: impl Into<String>) -> Finding {
     Finding { mark, what: tame_line(&what.into()), breaks: None, remedy: None }
+}
+
+/// A word of a shell's command, whatever is in it: as it is, or between quotes. What cannot be shown
+/// is spelled out (`$'…'`), so that the command is about this file and no other.
+pub(super) fn quoted(word: impl AsRef<OsStr>) -> String {
+    let bytes = word.as_ref().as_bytes();
+    // What begins with a dash would be an option; only a path can get here.
+    let dash = if bytes.first() == Some(&b'-') { "./" } else { "" };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(is_plain) => format!("{dash}{text}"),
+        Ok(text) if tame_line(text) == text => {
+            format!("'{dash}{}'", text.replace('\'', "'\\''"))
+        }
+        _ => {
+            let spell = |byte: &u8| match byte {
+                byte if is_plain(byte) || *byte == b' ' => char::from(*byte).to_string(),
+                byte => format!("\\{byte:03o}"),
+            };
+            format!("$'{dash}{}'", bytes.iter().map(spell).collect::<String>())
+        }
+    }
 }
 
 impl Finding {
@@ -185,6 +210,6 @@ impl Findings {
             .into_iter()
             .map(|(good, broken)| (good.name().to_owned(), broken.is_none().into()))
             .collect();
-        format!("{}\n", json!({ "sections": sections, "works": works }))
+        json_line(&json!({ "sections": sections, "works": works }))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sys::Pid;
 use sys::limits::{Limit, Resource};
 
-use super::findings::{Finding, Good, Mark, Section, found};
+use super::findings::{Finding, Good, Mark, Section, found, quoted};
 use crate::node::Settings;
 use crate::values::{count, spell_size};
 
@@ -153,7 +153,7 @@ fn disk(what: &str, path: &Path, severity: Mark) -> Vec<Finding> {
         Err(error) => {
             let told = format!("{what} {shown}: {error}");
             return vec![
-                breaks(found(severity, told)).remedy(format!("ls -ld {}", there.display())),
+                breaks(found(severity, told)).remedy(format!("ls -ld {}", quoted(&there))),
             ];
         }
     };
@@ -175,7 +175,7 @@ fn disk(what: &str, path: &Path, severity: Mark) -> Vec<Finding> {
              libraries in it cannot be loaded"
         );
         let mount =
-            format!("mount -o remount,exec \"$(findmnt -no TARGET -T {})\"", there.display());
+            format!("mount -o remount,exec \"$(findmnt -no TARGET -T {})\"", quoted(&there));
         all.push(breaks(found(severity, told)).remedy(mount));
     }
     let free = spell_size(room.free);
@@ -184,7 +184,7 @@ fn disk(what: &str, path: &Path, severity: Mark) -> Vec<Finding> {
         let left = if few_files { "no more files".to_owned() } else { format!("{free} free") };
         let told = format!("{what} {shown} is full: {left}");
         all.push(
-            breaks(found(severity, told)).remedy(format!("df -h {0}; df -i {0}", there.display())),
+            breaks(found(severity, told)).remedy(format!("df -h {0}; df -i {0}", quoted(&there))),
         );
     } else if room.free < 1024 * MIB {
         all.push(found(Mark::Warn, format!("{what} {shown} has {free} free")));
@@ -245,7 +245,8 @@ fn own_name() -> Finding {
                 "this host's name, {name}, is not found by its own resolver; others will hardly \
                  find it either: name nodes by address"
             );
-            found(Mark::Warn, what).remedy(format!("echo \"ADDRESS {name}\" >> /etc/hosts"))
+            found(Mark::Warn, what)
+                .remedy(format!("echo {} >> /etc/hosts", quoted(format!("ADDRESS {name}"))))
         }
         Err(_) => found(Mark::Warn, "the resolver does not answer: names of hosts take long")
             .breaks(Good::Cluster)

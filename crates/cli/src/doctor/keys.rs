@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use transport::{Authority, Credentials, Role};
 
-use super::findings::{Finding, Good, Mark, Section, found};
+use super::findings::{Finding, Good, Mark, Section, found, quoted};
 use crate::values::spell;
 
 /// Before a certificate ends there should be time to get another.
@@ -66,18 +66,19 @@ fn broken(error: &transport::Error) -> Finding {
 /// What is wrong with who may use a file; nothing, if only its owner may.
 fn secret(path: &Path, metadata: &fs::Metadata, wanted: u32) -> Option<Finding> {
     let (shown, mode) = (path.display(), metadata.mode() & 0o7777);
+    let named = quoted(path);
     let fail = |what: String| found(Mark::Fail, what).breaks(Good::Secrets);
     if metadata.is_symlink() {
         let what = format!("{shown} is a symbolic link, which credentials never follow");
         return Some(
             fail(what)
-                .remedy(format!("cp --remove-destination \"$(readlink -f {shown})\" {shown}")),
+                .remedy(format!("cp --remove-destination \"$(readlink -f {named})\" {named}")),
         );
     }
     let me = sys::limits::own_user();
     if metadata.uid() != me {
         let what = format!("{shown} belongs to uid {}, not to uid {me}", metadata.uid());
-        return Some(fail(what).remedy(format!("chown {me} {shown}")));
+        return Some(fail(what).remedy(format!("chown {me} {named}")));
     }
     if mode & 0o077 == 0 {
         return None;
@@ -89,7 +90,7 @@ fn secret(path: &Path, metadata: &fs::Metadata, wanted: u32) -> Option<Finding> 
         (_, _) => "every user of this host can change it",
     };
     let what = format!("{shown} has mode {mode:04o}: {who}");
-    Some(fail(what).remedy(format!("chmod {wanted:o} {shown}")))
+    Some(fail(what).remedy(format!("chmod {wanted:o} {named}")))
 }
 
 fn validity(own: &Credentials, now: SystemTime) -> Finding {

@@ -10,6 +10,7 @@
 //! | `inputs/N` | inputs of failed tasks that cannot be had again |
 //! | `lock` | locked while the job runs |
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use client::Why;
@@ -129,6 +130,18 @@ pub(crate) fn of(id: client::JobId) -> PathBuf {
 
 /// Whether a process writes this record just now.
 pub(crate) fn is_running(record: &Path) -> bool {
-    let lock = std::fs::File::open(record.join(LOCK));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+    let lock = File::open(record.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// Keeps a record from being removed as long as this lives. `None`: its job runs, which does as well.
+pub(crate) fn hold(record: &Path) -> Option<File> {
+    let lock = File::open(record.join(LOCK)).ok()?;
+    lock.try_lock_shared().ok().map(|()| lock)
+}
+
+/// As long as this lives, nobody else begins to use the record. `None`: somebody does already.
+pub(crate) fn lock_alone(record: &Path) -> Option<File> {
+    let lock = File::options().read(true).write(true).open(record.join(LOCK)).ok()?;
+    lock.try_lock().ok().map(|()| lock)
 }

@@ -61,9 +61,8 @@ impl Logs {
             skipped: 0,
         };
         let before = self.writers.get(&task).map(|writer| writer.attempt);
-        if before.is_some_and(|attempt| attempt != wrote.attempt) {
-            self.close(task)?;
-        }
+        let another = before.is_some_and(|attempt| attempt != wrote.attempt);
+        let was_room = !another || self.close(task)?;
         let writer = self.writers.entry(task).or_insert_with(new);
         writer.skipped += wrote.skipped;
         let room = usize::try_from(FIRST_MAX - writer.first).unwrap_or(usize::MAX);
@@ -74,12 +73,12 @@ impl Logs {
         writer.last.drain(..surplus);
         writer.skipped += surplus as u64;
         if now.is_empty() {
-            return Ok(true);
+            return Ok(was_room);
         }
         let skipped = if later.is_empty() { std::mem::take(&mut writer.skipped) } else { 0 };
         let attempt = wrote.attempt;
         let piece = Piece { task, attempt, node, skipped, bytes: now.len() as u64 };
-        self.put(&piece, now)
+        Ok(self.put(&piece, now)? && was_room)
     }
 
     fn put(&mut self, piece: &Piece, bytes: &[u8]) -> io::Result<bool> {
@@ -90,12 +89,12 @@ impl Logs {
         self.batch.add(&text)
     }
 
-    /// A task has ended: its last words are written.
-    pub(super) fn ended(&mut self, task: u64) -> io::Result<()> {
+    /// A task has ended: its last words are written. `false`: there is no more room.
+    pub(super) fn ended(&mut self, task: u64) -> io::Result<bool> {
         if self.writers.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(writer) = self.writers.get_mut(&task) else { return Ok(()) };
+        let Some(writer) = self.writers.get_mut(&task) else { return Ok(true) };
         // What was waiting is written now, and the first bytes are not counted anew.
         let writer = Writer {
             last: std::mem::take(&mut writer.last),
@@ -104,38 +103,41 @@ impl Logs {
             ..*writer
         };
         self.late.push_back(task);
-        if self.late.len() > LATE_MAX
-            && let Some(oldest) = self.late.pop_front()
-        {
-            self.close(oldest)?;
-        }
-        self.put_last(task, writer)
+        let oldest = if self.late.len() > LATE_MAX { self.late.pop_front() } else { None };
+        let was_room = oldest.map_or(Ok(true), |oldest| self.close(oldest))?;
+        Ok(self.put_last(task, writer)? && was_room)
     }
 
     /// Nothing more can come of this attempt.
-    fn close(&mut self, task: u64) -> io::Result<()> {
-        let Some(writer) = self.writers.remove(&task) else { return Ok(()) };
+    fn close(&mut self, task: u64) -> io::Result<bool> {
+        let Some(writer) = self.writers.remove(&task) else { return Ok(true) };
         self.put_last(task, writer)
     }
 
-    fn put_last(&mut self, task: u64, writer: Writer) -> io::Result<()> {
+    fn put_last(&mut self, task: u64, writer: Writer) -> io::Result<bool> {
         let Writer { attempt, node, mut last, skipped, .. } = writer;
         if last.is_empty() && skipped == 0 {
-            return Ok(());
+            return Ok(true);
         }
         let bytes = last.make_contiguous();
         let piece = Piece { task, attempt, node, skipped, bytes: bytes.len() as u64 };
-        self.put(&piece, bytes).map(|_| ())
+        self.put(&piece, bytes)
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.batch.flush()
     }
 
-    /// The job is over.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    /// The job is over. `false`: there was no room for all of it.
+    pub(super) fn finish(&mut self) -> io::Result<bool> {
+        let mut was_room = true;
         let open: Vec<u64> = self.writers.keys().copied().collect();
-        open.into_iter().try_for_each(|task| self.close(task))?;
-        self.flush()
+        for task in open {
+            was_room &= self.close(task)?;
+        }
+        self.flush().map(|()| was_room)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,6 +203,11 @@ impl Past {
         self.folder.join(files::INPUTS)
     }
 
+    /// Keeps the record from being removed as long as this lives.
+    pub(crate) fn hold(&self) -> Option<File> {
+        files::hold(&self.folder)
+    }
+
     fn file(&self, name: &str) -> Result<File, Complaint> {
         let path = self.folder.join(name);
         File::open(&path).map_err(|error| broken(&self.folder, name, &error.to_string()))

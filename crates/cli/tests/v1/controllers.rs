@@ -151,6 +151,13 @@ fn workers_may_dial_in_and_the_jobs_of_one_that_is_lost_go_to_another() {
     let mut controller: Command = machine.command(words.split_whitespace());
     controller.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let controller = controller.spawn().unwrap();
+    // Somebody who is no worker comes first, and is in nobody's way.
+    let mut stranger = None;
+    crate::support::until("somebody listens", || {
+        stranger = std::os::unix::net::UnixStream::connect(&socket).ok();
+        stranger.is_some()
+    });
+    std::io::Write::write_all(stranger.as_mut().unwrap(), b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let start = |name: &str| {
         let words = format!("--worker-v1-connect unix:{socket} --jail none --name {name}");
         Worker::start(&machine, &words)
@@ -164,4 +171,5 @@ fn workers_may_dial_in_and_the_jobs_of_one_that_is_lost_go_to_another() {
     std::fs::write(&gate, "").unwrap();
     let ran = Ran::of(controller.wait_with_output().unwrap());
     assert_eq!((ran.code, &*ran.stdout), (Some(0), &*"there\n".repeat(6)), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("warning[E0206]: the worker behind"), "{}", ran.stderr);
 }

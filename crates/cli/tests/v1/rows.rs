@@ -4,7 +4,7 @@ use std::net::TcpStream;
 
 use super::settlings::named_core;
 use super::*;
-use crate::support::{process, until};
+use crate::support::{process, skipped, until};
 
 #[test]
 fn dc_1_the_protocol_is_that_of_the_vectors() {
@@ -58,7 +58,7 @@ fn dc_1_the_protocol_is_that_of_the_vectors() {
             let errors = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{errors}");
         }
-        Err(error) => eprintln!("skipped: examples/protocol/controller_v1.py ({error})"),
+        Err(error) => skipped(&format!("examples/protocol/controller_v1.py ({error})")),
     }
 }
 

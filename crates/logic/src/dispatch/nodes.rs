@@ -30,6 +30,8 @@ pub(super) struct Node {
     /// Whose turn it is among the programs.
     pub(super) next_program: usize,
     stages: Vec<Stage>,
+    /// By program: how often it was cleared away here since a task of it went well; of those that were.
+    cleared: Vec<u32>,
     run: Option<Span>,
 }
 
@@ -77,6 +79,7 @@ impl Node {
             defined: 0,
             next_program: 0,
             stages: Vec::new(),
+            cleared: Vec::new(),
             run: None,
         }
     }
@@ -104,6 +107,22 @@ impl Node {
             self.stages.resize(program + 1, Stage::Unknown);
         }
         self.stages[program] = stage;
+    }
+
+    /// A program was cleared away here. How often by now.
+    pub(super) fn clear(&mut self, program: usize) -> u32 {
+        if self.cleared.len() <= program {
+            self.cleared.resize(program + 1, 0);
+        }
+        self.cleared[program] += 1;
+        self.cleared[program]
+    }
+
+    /// A task of it went well: it was of use here.
+    pub(super) fn used(&mut self, program: usize) {
+        if let Some(cleared) = self.cleared.get_mut(program) {
+            *cleared = 0;
+        }
     }
 
     pub(super) fn learn(&mut self, ran: Span) {

@@ -11,9 +11,10 @@ use super::spread::{Spread, Step};
 use super::{Dispatch, Effect, Queue};
 use crate::LinkId;
 
-/// Times that a program is sent again to nodes that had it: more is not bad luck but a disk, or a
-/// cache, that is too small for what it is asked to hold.
-const CLEARED_MAX: u32 = 100;
+/// Times that a program is sent again to a node that had it, without a task that went well there in
+/// between: more is not bad luck but a disk, or a cache, that is too small for what it is asked to
+/// hold.
+pub(super) const CLEARED_MAX: u32 = 100;
 
 impl Dispatch {
     pub(super) fn upload(&mut self, link: LinkId, program: usize, hash: Hash) {
@@ -104,9 +105,8 @@ impl Dispatch {
             if let Some(spread) = &mut self.programs[program].spread {
                 spread.gone(now, link);
             }
-            self.programs[program].cleared += 1;
-            if self.programs[program].cleared > CLEARED_MAX {
-                let reason = format!("nodes cleared its library away {CLEARED_MAX} times");
+            if self.node(link).is_some_and(|node| node.clear(program) > CLEARED_MAX) {
+                let reason = format!("it cleared its library away {CLEARED_MAX} times");
                 self.refuse(link, program, reason);
             } else {
                 self.stage(link, program, Stage::Unknown);

@@ -572,6 +572,64 @@ fn a_program_that_a_node_has_cleared_away_is_sent_again_and_its_tasks_too() {
     ]);
 }
 
+/// A node clears program 0 away, gives the task back that was sent last, and gets the program anew,
+/// unless it is refused.
+fn clear_away(dispatch: &mut Dispatch, link: u32) -> Vec<String> {
+    let channels = vec![channel_of(TaskId(0), dispatch.epoch)];
+    take(dispatch, Time(0), HasNot(link, 0));
+    let message = Message::Returned(Returned { channels });
+    dispatch.handle(Time(0), Event::Message { link: LinkId(link), channel: 0, message });
+    take(dispatch, Time(0), HasNot(link, 0));
+    take(dispatch, Time(0), Takes(link, 0));
+    let effects = std::iter::from_fn(|| dispatch.poll_effect());
+    let told =
+        effects.filter(|effect| !matches!(effect, Effect::Send { message: Message::Job(_), .. }));
+    told.map(|effect| describe(&effect)).collect()
+}
+
+fn is_sent_again(told: &[String]) -> bool {
+    told.iter().any(|what| what.starts_with("upload "))
+        && told.iter().any(|what| what.starts_with("run "))
+}
+
+#[test]
+fn a_program_that_a_node_clears_away_too_often_without_a_result_is_refused_and_its_tasks_end() {
+    let mut dispatch = job_with(&[Up(0), Credits(0, 10_000), Submit(0), Has(0, 0)]);
+    while dispatch.poll_effect().is_some() {}
+    for time in 0..passing::CLEARED_MAX {
+        let told = clear_away(&mut dispatch, 0);
+        assert!(is_sent_again(&told), "time {time}: {told:?}");
+    }
+    let told = clear_away(&mut dispatch, 0);
+    assert_eq!(told, ["end 0 Refused#1"]);
+    assert!(dispatch.is_empty());
+}
+
+#[test]
+fn what_other_nodes_clear_away_and_what_was_of_use_in_between_is_no_reason_to_refuse() {
+    let mut dispatch = job_with(&[Submit(0)]);
+    for link in 0..2 * passing::CLEARED_MAX {
+        for step in [Up(link), Credits(link, 10), Has(link, 0)] {
+            take(&mut dispatch, Time(0), step);
+        }
+        let told = clear_away(&mut dispatch, link);
+        assert!(is_sent_again(&told), "node {link}: {told:?}");
+        let epoch = dispatch.epoch;
+        for step in [Done(link, (0, epoch), Well(MS)), Down(link), Submit(0)] {
+            take(&mut dispatch, Time(0), step);
+        }
+        while dispatch.poll_effect().is_some() {}
+    }
+    let mut dispatch = job_with(&[Up(0), Credits(0, 10_000), Submit(0), Has(0, 0)]);
+    for time in 0..2 * passing::CLEARED_MAX {
+        let told = clear_away(&mut dispatch, 0);
+        assert!(is_sent_again(&told), "time {time}: {told:?}");
+        let epoch = dispatch.epoch;
+        take(&mut dispatch, Time(0), Done(0, (0, epoch), Well(MS)));
+        take(&mut dispatch, Time(0), Submit(0));
+    }
+}
+
 /// Everything that one node is told of jobs, at which millisecond.
 fn words(dispatch: &mut Dispatch, from: u64, to: u64) -> Vec<(u64, wire::job::Job)> {
     let mut words = Vec::new();

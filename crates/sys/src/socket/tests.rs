@@ -74,3 +74,19 @@ fn the_peer_of_our_own_pair_is_ourselves() {
     let peer = peer_credentials(&here).unwrap();
     assert_eq!((peer.pid, peer.uid), (Pid::own(), nix::unistd::getuid().as_raw()));
 }
+
+#[test]
+fn a_hang_up_is_seen_before_all_that_was_said_is_read() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    assert!(!has_hung_up(&reader).unwrap(), "silent");
+    writer.write_all(b"last words").unwrap();
+    let other = writer.try_clone().unwrap();
+    drop(writer);
+    assert!(!has_hung_up(&reader).unwrap(), "somebody is left");
+    drop(other);
+    assert!(has_hung_up(&reader).unwrap());
+    let (here, there) = pair().unwrap();
+    assert!(!has_hung_up(&here).unwrap());
+    drop(there);
+    assert!(has_hung_up(&here).unwrap());
+}

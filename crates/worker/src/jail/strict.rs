@@ -64,7 +64,8 @@ pub(super) fn leave_host(rules: &Rules, report: &mut Report) -> Result<(), Error
 
     if let Some(user) = rules.user {
         limits::set_user(user.uid, user.gid)?;
-        // The kernel forgets this wish when the user changes. The daemon has no number here.
+        // The kernel forgets this wish when the user changes. The daemon has no number here, gone or
+        // not: `serve` looks afterwards whether it has hung up.
         limits::die_with_parent(Pid(0))?;
     }
     if let Err(error) = ns::own_user(INSIDE_USER) {
