@@ -39,7 +39,7 @@ use wire::task::{Program, RunHead, Status, Times};
 use wire::units::{Span, Time};
 
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
-pub use bound::TooManyBound;
+pub use bound::NotBound;
 pub use counters::{Counters, Ending};
 use user::User;
 use worker::{Life, Worker};

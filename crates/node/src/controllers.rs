@@ -153,10 +153,15 @@ impl Controllers {
         self.table.contains_key(&link)
     }
 
+    /// Whether every place is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.len() >= CONTROLLERS_MAX
+    }
+
     /// Whether one more may come: the connection that has to go for it is the oldest one that has
     /// not even exchanged versions. `Err`: there is none.
     pub(crate) fn make_room(&self) -> Result<Option<LinkId>, ()> {
-        if self.table.len() < CONTROLLERS_MAX {
+        if !self.is_full() {
             return Ok(None);
         }
         let silent = self.table.iter().filter(|(_, controller)| !controller.greeted);

@@ -101,6 +101,8 @@ struct Daemon {
     said: Vec<Said>,
     stopping: bool,
     left: bool,
+    /// Links were dropped since everything was settled: what was meant for them may be under way yet.
+    dropped: bool,
     /// What was said of the jail and of other nodes.
     gaps: HashSet<String>,
     /// Workers whose standard error has more to read.
@@ -228,6 +230,7 @@ impl Daemon {
             said: Vec::new(),
             stopping: false,
             left: false,
+            dropped: false,
             gaps: HashSet::new(),
             noisy: Vec::new(),
             turned_away: None,
@@ -274,8 +277,8 @@ impl Daemon {
                 self.drop_link(now, link);
             }
             self.settle(now);
-            // Only now: a new connection may get the number of one that was dropped above, and
-            // nothing that was meant for the old one may be under way any more.
+            // Only now: a new connection may get the number of one that was dropped above
+            // (`free_numbers`).
             if self.neighbours.poll_timeout() <= now {
                 self.join_others(now);
             }
@@ -325,6 +328,14 @@ impl Daemon {
         (due != Time::NEVER).then(|| due.since(now()).into())
     }
 
+    /// A new connection may get the number of one that was dropped: nothing that was meant for the
+    /// old one may be under way any more. Call it before a connection is given its place.
+    fn free_numbers(&mut self, now: Time) {
+        if self.dropped {
+            self.settle(now);
+        }
+    }
+
     /// Lets the machine decide, carries out what it wants, and sends everything.
     fn settle(&mut self, now: Time) {
         // Carrying out an effect may bring new events (a worker that cannot be started), which
@@ -340,6 +351,7 @@ impl Daemon {
                 break;
             }
         }
+        self.dropped = false;
         for buffer in self.payloads.buffers.take_gone() {
             for worker in self.workers.that_forget(buffer) {
                 self.dirty.insert(worker);
@@ -450,6 +462,7 @@ impl Daemon {
     fn drop_link(&mut self, now: Time, link: LinkId) {
         self.payloads.forget(link);
         if self.links.remove(self.poll.registry(), link).is_some() {
+            self.dropped = true;
             self.neighbours.closed(now, link);
             let greeted = self.controllers.forget(&self.payloads.buffers, link);
             self.dials.closed(now, link, greeted);
@@ -546,6 +559,7 @@ impl Daemon {
         for at in 0..self.listeners.len() {
             while let Some((stream, address)) = self.knock(now, |this| this.listeners[at].accept())
             {
+                self.free_numbers(now);
                 let Some(tls) = &self.listen_tls else { return };
                 let registry = self.poll.registry();
                 if let Some(evicted) = self.links.accept(registry, now, stream, address, tls) {
@@ -593,6 +607,7 @@ impl Daemon {
             return;
         }
         let Ok(name) = format!("uid-{}", peer.uid).parse() else { return };
+        self.free_numbers(now);
         let connection = Connection::plain(stream);
         if let Some(link) = self.links.insert(self.poll.registry(), now, connection, false) {
             let peer = Peer::Client(name);

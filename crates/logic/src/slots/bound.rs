@@ -20,13 +20,17 @@ use super::worker::{Life, Worker};
 use super::{Bound, Class, Effect, LOADING, Slots, Wait};
 use crate::{Exit, LinkId, WorkerId};
 
-/// So many are bound already.
+/// Why no worker is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this node keeps {BOUND_MAX} workers for others already; try again later")]
-pub struct TooManyBound;
+pub enum NotBound {
+    #[error("this node keeps {BOUND_MAX} workers for others already; try again later")]
+    TooMany,
+    #[error("it has another program already")]
+    Busy,
+}
 
 impl Slots {
-    /// Starts the one worker of a user who has no other program; its tasks are those of program 0.
+    /// Starts the one worker of a user, who can have no other program; its tasks are those of program 0.
     /// `Bound` follows. `limit`: how long the program may take to load, at most; 0 is no limit.
     pub fn bind(
         &mut self,
@@ -36,14 +40,16 @@ impl Slots {
         program: Program,
         memory: u64,
         limit: Span,
-    ) -> Result<(), TooManyBound> {
+    ) -> Result<(), NotBound> {
         let Some(Some(user)) = self.users.get(link.0 as usize) else { return Ok(()) };
-        assert!(user.lanes.is_empty(), "a user with a bound worker has no other program");
+        if !user.lanes.is_empty() {
+            return Err(NotBound::Busy);
+        }
         let is_bound = |(_, worker): &(usize, &Worker)| {
             worker.life != Life::Doomed && self.classes[worker.class].class.bound.is_some()
         };
         if self.workers.iter().filter(is_bound).count() >= BOUND_MAX {
-            return Err(TooManyBound);
+            return Err(NotBound::TooMany);
         }
         let owner = user.owner.clone();
         let class = Class { owner, program, memory, stream: false, bound: Some(bound) };

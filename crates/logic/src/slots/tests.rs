@@ -881,7 +881,7 @@ fn nothing_is_left_of_bound_workers_and_their_number_is_bounded() {
     };
     let most = wire::limits::BOUND_MAX as u32;
     assert!((0..most).all(|at| bind(&mut slots, at).is_ok()));
-    assert_eq!(bind(&mut slots, most), Err(TooManyBound));
+    assert_eq!(bind(&mut slots, most), Err(NotBound::TooMany));
     for at in 0..=most {
         slots.link_down(Time(2), LinkId(at));
         slots.exited(Time(3), WorkerId(at), Exit::Signal(9), 0, "");
