@@ -338,6 +338,19 @@ impl Daemon {
 
     /// Lets the machine decide, carries out what it wants, and sends everything.
     fn settle(&mut self, now: Time) {
+        loop {
+            self.decide(now);
+            self.dropped = false;
+            self.send_all(now);
+            // A connection that failed brings new events, and nothing else may ever wake the loop for
+            // what follows from them. Each round has fewer connections.
+            if !self.dropped {
+                break;
+            }
+        }
+    }
+
+    fn decide(&mut self, now: Time) {
         // Carrying out an effect may bring new events (a worker that cannot be started), which
         // bring new effects; each round has fewer, since each ends a task.
         loop {
@@ -351,7 +364,9 @@ impl Daemon {
                 break;
             }
         }
-        self.dropped = false;
+    }
+
+    fn send_all(&mut self, now: Time) {
         for buffer in self.payloads.buffers.take_gone() {
             for worker in self.workers.that_forget(buffer) {
                 self.dirty.insert(worker);
