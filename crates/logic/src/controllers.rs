@@ -286,6 +286,12 @@ impl Controllers {
         self.advance(link);
     }
 
+    /// Whether versions were exchanged: until then no payload is of use.
+    pub fn is_open(&self, link: LinkId) -> bool {
+        let controller = self.table.get(link.0 as usize).and_then(Option::as_ref);
+        controller.is_some_and(|controller| controller.stage != Stage::New)
+    }
+
     /// What to do with what a controller sends.
     pub fn appetite(&mut self, link: LinkId) -> Appetite {
         let Some(controller) = self.get_mut(link) else { return Appetite::Done };

@@ -29,7 +29,7 @@ use transport::{FlushOutcome, ReadOutcome};
 use wire::frame::{HEADER, Header};
 use wire::limits::{
     CONTROLLERS_MAX, FAREWELL_PATIENCE, INLINE_MAX, LIBRARIES_HELD_MAX, READ_AHEAD,
-    READ_AHEAD_EACH, UNREAD_PATIENCE,
+    READ_AHEAD_CORE, READ_AHEAD_EACH, READ_AHEAD_LARGE, UNREAD_PATIENCE,
 };
 use wire::name::{Hash, Name};
 use wire::units::Time;
@@ -279,7 +279,7 @@ impl Controllers {
             if appetite == Appetite::Done || at_front && appetite == Appetite::Full {
                 break;
             }
-            match self.take(link, input, buffers) {
+            match self.take(link, input, node.is_open(link), buffers) {
                 Took::Nothing => break,
                 Took::Front => {}
                 Took::Asked(one) => {
@@ -328,11 +328,17 @@ impl Controllers {
     }
 
     /// Takes the next piece of a message out of the input.
-    fn take(&mut self, link: LinkId, input: &mut BytesMut, buffers: &Buffers) -> Took {
+    fn take(
+        &mut self,
+        link: LinkId,
+        input: &mut BytesMut,
+        is_open: bool,
+        buffers: &Buffers,
+    ) -> Took {
         let Some(controller) = self.table.get_mut(&link) else { return Took::Nothing };
         let phase = std::mem::replace(&mut controller.phase, Phase::Front);
         let (phase, took) = match phase {
-            Phase::Front => return self.take_front(link, input, buffers),
+            Phase::Front => return self.take_front(link, input, is_open, buffers),
             Phase::Skip { id, left, request } => {
                 let count = left.min(input.len() as u64);
                 input.advance(count as usize);
@@ -351,8 +357,8 @@ impl Controllers {
                 if filled < length {
                     (Phase::Input { id, buffer, filled, length }, Took::Nothing)
                 } else {
+                    let weight = READ_AHEAD_EACH + weight(&buffer);
                     let input = Payload::Buffer { buffer: buffer.id, length };
-                    let weight = READ_AHEAD_EACH + length;
                     let request = Request::Job { input };
                     (Phase::Front, Took::Asked(Asked { id, weight, request }))
                 }
@@ -385,7 +391,13 @@ impl Controllers {
     }
 
     /// Takes the front of a message, or all of a small one.
-    fn take_front(&mut self, link: LinkId, input: &mut BytesMut, buffers: &Buffers) -> Took {
+    fn take_front(
+        &mut self,
+        link: LinkId,
+        input: &mut BytesMut,
+        is_open: bool,
+        buffers: &Buffers,
+    ) -> Took {
         let Some(header) = Header::peek(input) else { return Took::Nothing };
         let id = header.channel;
         let asked = |request| Took::Asked(Asked { id, weight: READ_AHEAD_EACH, request });
@@ -424,6 +436,13 @@ impl Controllers {
                 let weight = READ_AHEAD_EACH + blob.length;
                 let input = Payload::Inline(message.freeze());
                 return Took::Asked(Asked { id, weight, request: Request::Job { input } });
+            }
+            // Until versions are exchanged, which the answer says, nothing is kept of what is large.
+            Ok(Some(_)) if !is_open => {
+                input.advance(HEADER);
+                let reason = "versions come first".to_owned();
+                let request = Request::Nonsense { reason };
+                (Phase::Skip { id, left: header.length, request }, Took::Front)
             }
             Ok(Some(protocol::Request::Job { input: blob, .. })) => {
                 input.advance(HEADER + blob.start as usize);
@@ -483,7 +502,7 @@ impl Controllers {
         let bound = Bound(self.named);
         self.libraries.insert(bound, Library { link, file, length });
         let request = Request::Core { name, hash, bound };
-        Asked { id, weight: READ_AHEAD_EACH + length, request }
+        Asked { id, weight: READ_AHEAD_EACH + length.max(READ_AHEAD_CORE), request }
     }
 
     // From answers to bytes.
@@ -593,8 +612,9 @@ impl Controllers {
                 continue;
             };
             let unsent = controller.unsent(entry.connection.unsent());
+            let weight = controller.weight(entry.connection.unsent());
             let stuffed =
-                if controller.stuffed { unsent > READ_AHEAD / 2 } else { unsent > READ_AHEAD };
+                if controller.stuffed { weight > READ_AHEAD / 2 } else { weight > READ_AHEAD };
             if std::mem::replace(&mut controller.stuffed, stuffed) != stuffed {
                 self.said.push((link, Event::Stuffed(stuffed)));
             }
@@ -690,6 +710,11 @@ fn fill(from: &impl AsFd, buffer: &Buffer, filled: &mut u64, length: u64) -> Opt
     Some(true)
 }
 
+/// What a buffer counts of `READ_AHEAD`.
+fn weight(buffer: &Buffer) -> u64 {
+    (buffer.shared.len() as u64).max(READ_AHEAD_LARGE)
+}
+
 impl Upload {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.hasher.update(bytes);
@@ -712,6 +737,15 @@ impl Controller {
         let piece = |piece: &Piece| match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::Buffer { sent, length, .. } => length - sent,
+        };
+        of_connection as u64 + self.pieces.iter().map(piece).sum::<u64>()
+    }
+
+    /// What is unsent as a peer's share of the node: a buffer counts as a whole.
+    fn weight(&self, of_connection: usize) -> u64 {
+        let piece = |piece: &Piece| match piece {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Buffer { buffer, .. } => weight(buffer),
         };
         of_connection as u64 + self.pieces.iter().map(piece).sum::<u64>()
     }

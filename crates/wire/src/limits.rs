@@ -154,6 +154,11 @@ pub const READ_AHEAD: u64 = 64 << 20;
 /// Bytes that a v1 message takes of `READ_AHEAD` beside its payload: empty ones are not free.
 pub const READ_AHEAD_EACH: u64 = 128;
 
+/// What a v1 message counts of `READ_AHEAD` at least if it is a core, and if its payload has a buffer
+/// of its own: each has a descriptor.
+pub const READ_AHEAD_CORE: u64 = READ_AHEAD / 8;
+pub const READ_AHEAD_LARGE: u64 = READ_AHEAD / 64;
+
 /// Bytes of libraries that a node holds for v1 connections, of all of them together.
 pub const LIBRARIES_HELD_MAX: u64 = 2 << 30;
 

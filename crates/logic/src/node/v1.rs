@@ -33,6 +33,11 @@ impl Node {
         self.controllers.appetite(link)
     }
 
+    /// Whether a controller has exchanged versions.
+    pub fn is_open(&self, link: LinkId) -> bool {
+        self.controllers.is_open(link)
+    }
+
     /// Brings what controllers ask for to `slots`, and their answers to the driver.
     pub(super) fn drain_controllers(&mut self, now: Time) {
         while let Some(effect) = self.controllers.poll_effect() {
