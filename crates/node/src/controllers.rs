@@ -28,8 +28,9 @@ use mio::Registry;
 use transport::{FlushOutcome, ReadOutcome};
 use wire::frame::{HEADER, Header};
 use wire::limits::{
-    CONTROLLERS_MAX, FAREWELL_PATIENCE, INLINE_MAX, LIBRARIES_HELD_MAX, READ_AHEAD,
-    READ_AHEAD_CORE, READ_AHEAD_EACH, READ_AHEAD_LARGE, UNREAD_PATIENCE,
+    ARRIVAL_PATIENCE, CONTROLLERS_MAX, FAREWELL_PATIENCE, INLINE_MAX, INPUTS_HELD_MAX,
+    LIBRARIES_HELD_MAX, READ_AHEAD, READ_AHEAD_CORE, READ_AHEAD_EACH, READ_AHEAD_LARGE,
+    UNREAD_PATIENCE,
 };
 use wire::name::{Hash, Name};
 use wire::units::Time;
@@ -46,8 +47,12 @@ pub(crate) struct Controllers {
     payload_max: u64,
     table: HashMap<LinkId, Controller>,
     libraries: HashMap<Bound, Library>,
-    /// Bytes of libraries, those that are arriving included.
+    /// Bytes of libraries that are here, whole or in part.
     held: u64,
+    /// The same of inputs that have buffers of their own, until they are answered; and how many there
+    /// may be.
+    inputs: u64,
+    inputs_max: u64,
     /// Bindings named, and connections opened, so far.
     named: u64,
     opened: u64,
@@ -69,6 +74,12 @@ struct Controller {
     phase: Phase,
     owner: Name,
     born: Time,
+    /// When the last bytes came.
+    heard: Time,
+    /// What each message that is not answered yet counts of `inputs`.
+    unanswered: VecDeque<u64>,
+    /// A large input is next, and not taken before an answer has made room.
+    waits: bool,
     /// Versions were exchanged.
     greeted: bool,
     /// What lies in the connection's input comes before anything else is read.
@@ -141,6 +152,8 @@ impl Controllers {
             table: HashMap::new(),
             libraries: HashMap::new(),
             held: 0,
+            inputs: 0,
+            inputs_max: INPUTS_HELD_MAX.max(payload_max),
             named: 0,
             opened: 0,
             busy: Vec::new(),
@@ -177,13 +190,16 @@ impl Controllers {
         let peer: String = peer.chars().map(plain).take(32).collect();
         let name = format!("v1-{}-{peer}", self.opened);
         let owner: Name = name.parse().unwrap_or_else(|error| unreachable!("{error}"));
-        buffers.expect(&owner);
+        buffers.expect_guest(&owner);
         self.table.insert(
             link,
             Controller {
                 phase: Phase::Front,
                 owner: owner.clone(),
                 born: now,
+                heard: now,
+                unanswered: VecDeque::new(),
+                waits: false,
                 greeted: false,
                 held: false,
                 ended: false,
@@ -204,10 +220,14 @@ impl Controllers {
         self.busy.retain(|other| *other != link);
         self.said.retain(|(of, _)| *of != link);
         match gone.phase {
-            Phase::Input { buffer, .. } => buffers.release(buffer.id),
-            Phase::Library { upload, .. } => self.held -= upload.length,
+            Phase::Input { buffer, filled, .. } => {
+                self.inputs -= filled;
+                buffers.release(buffer.id);
+            }
+            Phase::Library { upload, .. } => self.held -= upload.arrived(),
             Phase::Front | Phase::Skip { .. } => {}
         }
+        self.inputs -= gone.unanswered.iter().sum::<u64>();
         for piece in gone.pieces {
             if let Piece::Buffer { buffer, .. } = piece {
                 buffers.release(buffer.id);
@@ -239,18 +259,29 @@ impl Controllers {
         let Some(entry) = links.get_mut(link) else { return true };
         if node.appetite(link) == Appetite::Done {
             entry.connection.input().clear();
+            controller.waits = false;
         }
         let at_front = matches!(controller.phase, Phase::Front);
-        if at_front && node.appetite(link) == Appetite::Full {
+        if controller.waits || at_front && node.appetite(link) == Appetite::Full {
             return true;
         }
+        if self.inputs >= self.inputs_max {
+            self.inputs -= controller.give_up_input(buffers);
+        }
         let mut more = true;
+        let before = entry.connection.input().len();
         if !std::mem::take(&mut controller.held) {
             more = match &mut controller.phase {
                 Phase::Input { buffer, filled, length, .. }
                     if entry.connection.input().is_empty() =>
                 {
-                    match fill(&*entry.connection, buffer, filled, *length) {
+                    let had = *filled;
+                    let filling = fill(&*entry.connection, buffer, filled, *length);
+                    self.inputs += *filled - had;
+                    if *filled > had {
+                        controller.heard = now;
+                    }
+                    match filling {
                         Some(more) => more,
                         None => return false,
                     }
@@ -265,6 +296,9 @@ impl Controllers {
                     Err(_) => return false,
                 },
             };
+        }
+        if entry.connection.input().len() > before {
+            controller.heard = now;
         }
         let asked = |node: &mut Node, asked| {
             let event = Event::Asked(asked);
@@ -281,8 +315,15 @@ impl Controllers {
             }
             match self.take(link, input, node.is_open(link), buffers) {
                 Took::Nothing => break,
-                Took::Front => {}
+                Took::Front => {
+                    if let Some(controller) = self.table.get_mut(&link) {
+                        controller.heard = now;
+                    }
+                }
                 Took::Asked(one) => {
+                    if let Some(controller) = self.table.get_mut(&link) {
+                        controller.unanswered.push_back(held(&one.request));
+                    }
                     asked(node, one);
                     appetite = node.appetite(link);
                 }
@@ -293,16 +334,20 @@ impl Controllers {
         if appetite == Appetite::Done {
             entry.connection.input().clear();
             controller.phase = match std::mem::replace(&mut controller.phase, Phase::Front) {
-                Phase::Input { buffer, .. } => {
+                Phase::Input { buffer, filled, .. } => {
+                    self.inputs -= filled;
                     buffers.release(buffer.id);
                     Phase::Front
                 }
                 Phase::Library { upload, .. } => {
-                    self.held -= upload.length;
+                    self.held -= upload.arrived();
                     Phase::Front
                 }
                 Phase::Front | Phase::Skip { .. } => Phase::Front,
             };
+        }
+        if controller.waits {
+            return true;
         }
         if controller.ended {
             match appetite {
@@ -354,6 +399,7 @@ impl Controllers {
                 let _ = buffer.shared.copy_in(filled as usize, &input[..count]);
                 input.advance(count);
                 filled += count as u64;
+                self.inputs += count as u64;
                 if filled < length {
                     (Phase::Input { id, buffer, filled, length }, Took::Nothing)
                 } else {
@@ -365,17 +411,18 @@ impl Controllers {
             }
             Phase::Library { id, name, mut upload } => {
                 let count = upload.left.min(input.len() as u64) as usize;
-                let written = upload.write(&input[..count]);
+                let (had, left) = (upload.arrived(), upload.left - count as u64);
+                let written = match self.held + count as u64 {
+                    held if held > LIBRARIES_HELD_MAX => Err(too_many_libraries(self.held, left)),
+                    _ => upload.write(&input[..count]).map_err(|error| cannot_keep(&error)),
+                };
                 input.advance(count);
+                self.held += if written.is_ok() { count as u64 } else { 0 };
                 match written {
-                    Err(error) => {
-                        self.held -= upload.length;
-                        let reason = format!("the node cannot keep the library: {error}");
-                        let left = upload.left - count as u64;
-                        (
-                            Phase::Skip { id, left, request: Request::Nonsense { reason } },
-                            Took::Front,
-                        )
+                    Err(reason) => {
+                        self.held -= had;
+                        let request = Request::Nonsense { reason };
+                        (Phase::Skip { id, left, request }, Took::Front)
                     }
                     Ok(()) if upload.left > 0 => {
                         (Phase::Library { id, name, upload }, Took::Nothing)
@@ -444,6 +491,9 @@ impl Controllers {
                 let request = Request::Nonsense { reason };
                 (Phase::Skip { id, left: header.length, request }, Took::Front)
             }
+            Ok(Some(protocol::Request::Job { .. })) if self.must_wait(link) => {
+                return Took::Nothing;
+            }
             Ok(Some(protocol::Request::Job { input: blob, .. })) => {
                 input.advance(HEADER + blob.start as usize);
                 (self.begin_input(link, id, blob.length, buffers), Took::Front)
@@ -457,6 +507,14 @@ impl Controllers {
             controller.phase = phase;
         }
         took
+    }
+
+    /// Whether a large input has to wait until its connection has had an answer: there are many
+    /// already, and one that waits for none would wait for ever.
+    fn must_wait(&mut self, link: LinkId) -> bool {
+        let Some(controller) = self.table.get_mut(&link) else { return false };
+        controller.waits = self.inputs > self.inputs_max / 2 && !controller.unanswered.is_empty();
+        controller.waits
     }
 
     fn begin_input(&self, link: LinkId, id: u64, length: u64, buffers: &Buffers) -> Phase {
@@ -474,18 +532,14 @@ impl Controllers {
         let refuse =
             |reason| Phase::Skip { id, left: length, request: Request::Nonsense { reason } };
         if self.held.saturating_add(length) > LIBRARIES_HELD_MAX {
-            return refuse(format!(
-                "the node holds {} bytes of libraries already, and {length} are too many more",
-                self.held
-            ));
+            return refuse(too_many_libraries(self.held, length));
         }
         match sys::files::in_memory("farcall-library") {
             Ok(file) => {
-                self.held += length;
                 let hasher = Box::new(blake3::Hasher::new());
                 Phase::Library { id, name, upload: Upload { file, hasher, length, left: length } }
             }
-            Err(error) => refuse(format!("the node cannot keep the library: {error}")),
+            Err(error) => refuse(cannot_keep(&error)),
         }
     }
 
@@ -495,7 +549,7 @@ impl Controllers {
         let hash = Hash(*hasher.finalize().as_bytes());
         if let Err(error) = sys::files::seal(&file) {
             self.held -= length;
-            let reason = format!("the node cannot keep the library: {error}");
+            let reason = cannot_keep(&error);
             return Asked { id, weight: READ_AHEAD_EACH, request: Request::Nonsense { reason } };
         }
         self.named += 1;
@@ -556,8 +610,14 @@ impl Controllers {
             }
             return;
         };
+        let mut again = false;
         if let Some(Piece::Buffer { .. }) = controller.pieces.back() {
             controller.pieces.push_back(Piece::Bytes(BytesMut::new()));
+        }
+        self.inputs -= controller.unanswered.pop_front().unwrap_or(0);
+        if std::mem::take(&mut controller.waits) {
+            controller.held = true;
+            again = true;
         }
         let output = match controller.pieces.back_mut() {
             Some(Piece::Bytes(bytes)) => bytes,
@@ -583,6 +643,9 @@ impl Controllers {
             },
         }
         self.set_busy(link);
+        if again {
+            links.read_again(link);
+        }
     }
 
     fn set_busy(&mut self, link: LinkId) {
@@ -715,7 +778,32 @@ fn weight(buffer: &Buffer) -> u64 {
     (buffer.shared.len() as u64).max(READ_AHEAD_LARGE)
 }
 
+/// What a message counts of the inputs that are held.
+fn held(request: &Request) -> u64 {
+    match request {
+        Request::Job { input: Payload::Buffer { length, .. } } => *length,
+        Request::Job { .. }
+        | Request::Version(_)
+        | Request::Core { .. }
+        | Request::NoVersion { .. }
+        | Request::Nonsense { .. }
+        | Request::TooLong { .. } => 0,
+    }
+}
+
+fn too_many_libraries(held: u64, more: u64) -> String {
+    format!("the node holds {held} bytes of libraries already, and {more} are too many more")
+}
+
+fn cannot_keep(error: &dyn std::error::Error) -> String {
+    format!("the node cannot keep the library: {error}")
+}
+
 impl Upload {
+    fn arrived(&self) -> u64 {
+        self.length - self.left
+    }
+
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.hasher.update(bytes);
         self.file.write_all(bytes)?;
@@ -727,10 +815,26 @@ impl Upload {
 impl Controller {
     fn due(&self) -> Time {
         let unread = self.unread.map_or(Time::NEVER, |(_, since)| since + UNREAD_PATIENCE);
+        let unread = match self.phase {
+            Phase::Input { .. } | Phase::Library { .. } => {
+                unread.min(self.heard + ARRIVAL_PATIENCE)
+            }
+            Phase::Front | Phase::Skip { .. } => unread,
+        };
         match self.finish {
             Finish::Waiting { until } => until.min(unread),
             Finish::No | Finish::Wanted => unread,
         }
+    }
+
+    /// Drops what has come of a large input, and skips the rest. Returns how much that was.
+    fn give_up_input(&mut self, buffers: &Buffers) -> u64 {
+        let Phase::Input { id, buffer, filled, length } = &self.phase else { return 0 };
+        let (id, filled, left) = (*id, *filled, *length - *filled);
+        buffers.release(buffer.id);
+        let reason = "the node holds too many inputs already; try again later".to_owned();
+        self.phase = Phase::Skip { id, left, request: Request::Nonsense { reason } };
+        filled
     }
 
     fn unsent(&self, of_connection: usize) -> u64 {

@@ -51,6 +51,7 @@ fn nothing_is_kept_before_versions_are_exchanged() {
     let machine = Machine::new();
     let worker = Worker::start(&machine, "");
     let mut peer = worker.dial();
+    assert_eq!(peer.fails("noop"), "version exchange required");
     let before = process::descriptors(worker.node.child.id());
     // As much as is announced never comes.
     let whole = core(7, "core", &vec![b'x'; 8 << 20]);
@@ -62,4 +63,34 @@ fn nothing_is_kept_before_versions_are_exchanged() {
     peer.put(&whole[whole.len() / 2..]);
     assert_eq!(peer.error(7), "version exchange required");
     peer.greet();
+}
+
+/// As much of a core's message as comes before its library.
+fn announced_core(id: u64, library: u64) -> Vec<u8> {
+    let length = (8 + 4 + 8 + library).to_le_bytes();
+    let name = counted(b"core");
+    [&[2], &id.to_le_bytes()[..], &length, &name, &library.to_le_bytes()].concat()
+}
+
+fn announced_job(id: u64, input: u64) -> Vec<u8> {
+    let (length, number) = ((16 + input).to_le_bytes(), 0u64.to_le_bytes());
+    [&[3], &id.to_le_bytes()[..], &length, &number, &input.to_le_bytes()].concat()
+}
+
+#[test]
+fn what_is_announced_and_does_not_come_takes_no_memory_and_no_room() {
+    let machine = Machine::new();
+    let worker = Worker::start(&machine, "");
+    let library = machine.core("sum.c");
+    let mut stalled: Vec<_> = (0..20).map(|_| worker.greet()).collect();
+    for (at, peer) in stalled.iter_mut().enumerate() {
+        let most = (1 << 30) - 100;
+        peer.put(&if at % 2 == 0 { announced_core(2, most) } else { announced_job(3, most) });
+        peer.put(&[7; 1000]);
+    }
+    // Others have room all the same, for cores and for large inputs.
+    let mut peer = worker.load(&library);
+    assert_eq!(peer.run("1 2 39".to_owned() + &" 0".repeat(1 << 20)), "42");
+    let held = process::memory(worker.node.child.id()) >> 10;
+    assert!(held < 200, "{held} MiB");
 }
