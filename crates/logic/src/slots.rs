@@ -298,7 +298,7 @@ pub struct Slots {
     classes: Slab<Known>,
     class_index: HashMap<Class, usize>,
     workers: Slab<Worker>,
-    /// Workers that have a slot: not the doomed, nor those that are bound and idle.
+    /// Workers that have a slot: not the doomed, nor those that are bound and load or are idle.
     alive: usize,
     /// Those that were idle when `feed` began.
     idle: Vec<usize>,
@@ -575,7 +575,6 @@ impl Slots {
                 known.heard = now;
                 self.classes[class].stillborn = 0;
                 self.classes[class].unstarted = 0;
-                self.alive -= usize::from(self.classes[class].class.bound.is_some());
                 self.loaded(class, Ok(()));
             }
             Err(reason) => {

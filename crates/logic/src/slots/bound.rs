@@ -8,7 +8,8 @@
 //!
 //! It is started at once and not with the first task, since the user waits to hear whether it could
 //! be. While it is idle it stays, whoever waits for a slot: what it knows would be lost. So it has
-//! no slot then, and waits for a free one when there is work again; a bound on how many there are
+//! no slot then, and waits for a free one when there is work again; nor while it loads, or users who
+//! send programs that load for long would keep everybody else out. A bound on how many there are
 //! takes the place of slots. To be rid of it is to let it end in order; one that does not is killed.
 
 use wire::limits::BOUND_MAX;
@@ -59,7 +60,6 @@ impl Slots {
         }
         let at = self.lanes[lane].class;
         let worker = self.workers.insert(Worker::new(at, now));
-        self.alive += 1;
         self.counters.workers_started += 1;
         let known = &mut self.classes[at];
         known.workers.push(worker);
@@ -121,7 +121,7 @@ impl Slots {
     /// Whether a worker has one of the node's slots.
     pub(super) fn takes_slot(&self, worker: &Worker) -> bool {
         match worker.life {
-            Life::Starting => true,
+            Life::Starting => self.classes[worker.class].class.bound.is_none(),
             Life::Ready => {
                 !worker.tasks.is_empty() || self.classes[worker.class].class.bound.is_none()
             }

@@ -9,7 +9,7 @@
 //! - a worker that has been idle for `LINGER` is anyone's.
 //!
 //! A busy worker is never killed for it: it gets no more tasks ahead, falls idle, and goes then. One
-//! that is bound does not go: it has no slot while it is idle, and needs a free one to go on.
+//! that is bound does not go: it has no slot while it loads or is idle, and needs a free one to go on.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -169,9 +169,10 @@ impl Slots {
         // 2. A new worker, in a free slot or in one that somebody gives up.
         let wants_worker = if is_bound { fleet == 0 } else { starting < waiting };
         let wants_slot = wants_worker && self.classes[class].may_start();
-        if wants_slot && self.slot_free(now, lane) {
+        // Loading, a bound worker has no slot.
+        if wants_slot && (is_bound || self.slot_free(now, lane)) {
             let at = self.workers.insert(Worker::new(class, now));
-            self.alive += 1;
+            self.alive += usize::from(!is_bound);
             self.classes[class].workers.push(at);
             self.house(class);
             let class = self.classes[class].class.clone();
