@@ -836,6 +836,10 @@ impl Daemon {
                 (bytes.len() as u64, self.store.put(&hash, pieces).err())
             }
             Payload::Stream => (0, Some("a blob is no stream".to_owned())),
+            // Its uploader is gone, and the link's number will be another's before it is stored.
+            Payload::Buffer { buffer, .. } if self.links.get_mut(link).is_none() => {
+                return self.payloads.buffers.release(buffer);
+            }
             Payload::Buffer { buffer, length } => {
                 let stored = self.payloads.store(&self.store, link, channel, hash, buffer, length);
                 match stored {
@@ -849,6 +853,12 @@ impl Daemon {
 
     fn fetch_blob(&mut self, now: Time, link: LinkId, channel: u64, blob: FetchBlob) {
         let (hash, length) = (blob.hash, blob.length);
+        if self.links.get_mut(link).is_none() {
+            // Who wanted it is gone, and the link's number will be another's before it is here.
+            let (link, failed) = (None, Some("its client is gone".to_owned()));
+            self.node.handle(now, Event::BlobFetched { link, channel, hash, length, failed });
+            return;
+        }
         let tls = self.dial_tls.clone().ok_or_else(|| "this node has no certificate".to_owned());
         let begun = tls.and_then(|tls| self.payloads.fetch(&self.store, tls, link, channel, blob));
         if let Err(reason) = begun {
