@@ -6,6 +6,7 @@
 //! ```text
 //!  v1/settlings.rs    1 to 33, seen from a controller
 //!  v1/rows.rs         DC-1 to DC-9, long and many jobs, several peers, limits of the node
+//!  v1/bounds.rs       what peers can take of a node
 //!  v1/cores.rs        cores that misbehave
 //!  v1/controllers.rs  the other side: `farcall controller-v1`
 //! ```

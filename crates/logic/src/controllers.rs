@@ -241,9 +241,27 @@ impl Controllers {
         });
     }
 
-    /// The connection is gone; `slots` hears of it by itself, the driver drops its libraries.
+    /// The connection is gone; `slots` hears of it by itself, the driver drops its libraries. What was
+    /// decided for it is not done any more: its number may be another's by then.
     pub fn link_down(&mut self, link: LinkId) {
         let Some(gone) = self.table.get_mut(link.0 as usize).and_then(Option::take) else { return };
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Reply { link: of, answer: Answer::Result { output, .. }, .. }
+                    if of == link =>
+                {
+                    self.release(&output);
+                }
+                Effect::Run { link: of, input, .. } if of == link => self.release(&input),
+                Effect::Reply { link: of, .. }
+                | Effect::Listen { link: of }
+                | Effect::Finish { link: of }
+                | Effect::Bind { link: of, .. }
+                | Effect::Unbind { link: of }
+                    if of == link => {}
+                other => self.effects.push_back(other),
+            }
+        }
         for entry in gone.queue {
             match entry.state {
                 State::Job { input } => self.release(&input),
@@ -266,6 +284,12 @@ impl Controllers {
             Event::Stuffed(stuffed) => controller.stuffed = stuffed,
         }
         self.advance(link);
+    }
+
+    /// Whether versions were exchanged: until then no payload is of use.
+    pub fn is_open(&self, link: LinkId) -> bool {
+        let controller = self.table.get(link.0 as usize).and_then(Option::as_ref);
+        controller.is_some_and(|controller| controller.stage != Stage::New)
     }
 
     /// What to do with what a controller sends.

@@ -17,6 +17,8 @@ use wire::name::Name;
 const SMALLEST: u64 = 256 * 1024;
 /// Free bytes that are kept for one owner.
 const KEPT_FREE: u64 = 256 << 20;
+/// The same for all guests together.
+const KEPT_FREE_GUESTS: u64 = 256 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Buffer {
@@ -38,6 +40,8 @@ struct State {
     arriving: HashSet<BufferId>,
     gone: Vec<BufferId>,
     owners: HashMap<Name, Account>,
+    /// Bytes of the free ones of all guests.
+    kept_for_guests: u64,
 }
 
 /// One owner's buffers.
@@ -45,6 +49,8 @@ struct State {
 struct Account {
     /// It has a link, so what it gives back may be of use again.
     present: bool,
+    /// It has shown no certificate, and there may be many like it.
+    is_guest: bool,
     /// Bytes in use, and how many of them are of payloads that are still arriving.
     held: u64,
     arriving: u64,
@@ -99,13 +105,16 @@ impl Buffers {
         let mut state = self.state();
         state.arrived(id);
         let Some(buffer) = state.used.remove(&id) else { return };
-        let Some(account) = state.owners.get_mut(&buffer.owner) else { return };
         let size = buffer.shared.len() as u64;
         let owner = buffer.owner.clone();
+        let has_room = state.kept_for_guests + size <= KEPT_FREE_GUESTS;
+        let Some(account) = state.owners.get_mut(&owner) else { return };
         account.held -= size;
-        if account.present && account.kept + size <= KEPT_FREE {
+        let has_room = account.kept + size <= KEPT_FREE && (has_room || !account.is_guest);
+        if account.present && has_room {
             account.kept += size;
             account.free.push(buffer);
+            state.kept_for_guests += if account.is_guest { size } else { 0 };
         } else {
             state.gone.push(id);
         }
@@ -117,14 +126,23 @@ impl Buffers {
         self.state().owners.entry(owner.clone()).or_default().present = true;
     }
 
+    /// The same for an owner who has shown no certificate: all such owners share one bound.
+    pub(crate) fn expect_guest(&self, owner: &Name) {
+        let mut state = self.state();
+        let account = state.owners.entry(owner.clone()).or_default();
+        (account.present, account.is_guest) = (true, true);
+    }
+
     /// The owner has no link any more: what is free goes, and what its last tasks still hold goes
     /// when they give it back.
     pub(crate) fn forget(&self, owner: &Name) {
         let mut state = self.state();
         if let Some(account) = state.owners.get_mut(owner) {
             account.present = false;
-            account.kept = 0;
+            let kept = std::mem::take(&mut account.kept);
+            let of_guest = if account.is_guest { kept } else { 0 };
             let gone: Vec<BufferId> = account.free.drain(..).map(|buffer| buffer.id).collect();
+            state.kept_for_guests -= of_guest;
             state.gone.extend(gone);
             state.close_account(owner);
         }
@@ -155,6 +173,7 @@ impl State {
         let buffer = match fitting {
             Some(at) => {
                 account.kept -= size;
+                self.kept_for_guests -= if account.is_guest { size } else { 0 };
                 account.free.swap_remove(at)
             }
             None => {

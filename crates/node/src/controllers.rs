@@ -28,8 +28,9 @@ use mio::Registry;
 use transport::{FlushOutcome, ReadOutcome};
 use wire::frame::{HEADER, Header};
 use wire::limits::{
-    CONTROLLERS_MAX, FAREWELL_PATIENCE, INLINE_MAX, LIBRARIES_HELD_MAX, READ_AHEAD,
-    READ_AHEAD_EACH, UNREAD_PATIENCE,
+    ARRIVAL_PATIENCE, CONTROLLERS_MAX, FAREWELL_PATIENCE, INLINE_MAX, INPUTS_HELD_MAX,
+    LIBRARIES_HELD_MAX, READ_AHEAD, READ_AHEAD_CORE, READ_AHEAD_EACH, READ_AHEAD_LARGE,
+    UNREAD_PATIENCE,
 };
 use wire::name::{Hash, Name};
 use wire::units::Time;
@@ -46,8 +47,12 @@ pub(crate) struct Controllers {
     payload_max: u64,
     table: HashMap<LinkId, Controller>,
     libraries: HashMap<Bound, Library>,
-    /// Bytes of libraries, those that are arriving included.
+    /// Bytes of libraries that are here, whole or in part.
     held: u64,
+    /// The same of inputs that have buffers of their own, until they are answered; and how many there
+    /// may be.
+    inputs: u64,
+    inputs_max: u64,
     /// Bindings named, and connections opened, so far.
     named: u64,
     opened: u64,
@@ -69,8 +74,16 @@ struct Controller {
     phase: Phase,
     owner: Name,
     born: Time,
+    /// When the last bytes came.
+    heard: Time,
+    /// What each message that is not answered yet counts of `inputs`.
+    unanswered: VecDeque<u64>,
+    /// A large input is next, and not taken before an answer has made room.
+    waits: bool,
     /// Versions were exchanged.
     greeted: bool,
+    /// This node opened it, since it was told to.
+    is_dialled: bool,
     /// What lies in the connection's input comes before anything else is read.
     held: bool,
     /// It has no more to say.
@@ -141,6 +154,8 @@ impl Controllers {
             table: HashMap::new(),
             libraries: HashMap::new(),
             held: 0,
+            inputs: 0,
+            inputs_max: INPUTS_HELD_MAX.max(payload_max),
             named: 0,
             opened: 0,
             busy: Vec::new(),
@@ -153,13 +168,19 @@ impl Controllers {
         self.table.contains_key(&link)
     }
 
-    /// Whether one more may come: the connection that has to go for it is the oldest one that has
-    /// not even exchanged versions. `Err`: there is none.
+    /// Whether every place is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.len() >= CONTROLLERS_MAX
+    }
+
+    /// Whether one more may come: the connection that has to go for it is the oldest one that somebody
+    /// opened and that has not even exchanged versions. `Err`: there is none.
     pub(crate) fn make_room(&self) -> Result<Option<LinkId>, ()> {
-        if self.table.len() < CONTROLLERS_MAX {
+        if !self.is_full() {
             return Ok(None);
         }
-        let silent = self.table.iter().filter(|(_, controller)| !controller.greeted);
+        let gives_way = |controller: &Controller| !controller.greeted && !controller.is_dialled;
+        let silent = self.table.iter().filter(|(_, controller)| gives_way(controller));
         let oldest = silent.min_by_key(|(_, controller)| controller.born);
         oldest.map(|(link, _)| Some(*link)).ok_or(())
     }
@@ -172,14 +193,18 @@ impl Controllers {
         let peer: String = peer.chars().map(plain).take(32).collect();
         let name = format!("v1-{}-{peer}", self.opened);
         let owner: Name = name.parse().unwrap_or_else(|error| unreachable!("{error}"));
-        buffers.expect(&owner);
+        buffers.expect_guest(&owner);
         self.table.insert(
             link,
             Controller {
                 phase: Phase::Front,
                 owner: owner.clone(),
                 born: now,
+                heard: now,
+                unanswered: VecDeque::new(),
+                waits: false,
                 greeted: false,
+                is_dialled: false,
                 held: false,
                 ended: false,
                 half_closed: false,
@@ -193,16 +218,27 @@ impl Controllers {
         owner
     }
 
+    /// This node has opened the connection.
+    pub(crate) fn note_dialled(&mut self, link: LinkId) {
+        if let Some(controller) = self.table.get_mut(&link) {
+            controller.is_dialled = true;
+        }
+    }
+
     /// The connection is gone. Returns whether versions had been exchanged over it.
     pub(crate) fn forget(&mut self, buffers: &Buffers, link: LinkId) -> bool {
         let Some(gone) = self.table.remove(&link) else { return false };
         self.busy.retain(|other| *other != link);
         self.said.retain(|(of, _)| *of != link);
         match gone.phase {
-            Phase::Input { buffer, .. } => buffers.release(buffer.id),
-            Phase::Library { upload, .. } => self.held -= upload.length,
+            Phase::Input { buffer, filled, .. } => {
+                self.inputs -= filled;
+                buffers.release(buffer.id);
+            }
+            Phase::Library { upload, .. } => self.held -= upload.arrived(),
             Phase::Front | Phase::Skip { .. } => {}
         }
+        self.inputs -= gone.unanswered.iter().sum::<u64>();
         for piece in gone.pieces {
             if let Piece::Buffer { buffer, .. } = piece {
                 buffers.release(buffer.id);
@@ -234,18 +270,29 @@ impl Controllers {
         let Some(entry) = links.get_mut(link) else { return true };
         if node.appetite(link) == Appetite::Done {
             entry.connection.input().clear();
+            controller.waits = false;
         }
         let at_front = matches!(controller.phase, Phase::Front);
-        if at_front && node.appetite(link) == Appetite::Full {
+        if controller.waits || at_front && node.appetite(link) == Appetite::Full {
             return true;
         }
+        if self.inputs >= self.inputs_max {
+            self.inputs -= controller.give_up_input(buffers);
+        }
         let mut more = true;
+        let before = entry.connection.input().len();
         if !std::mem::take(&mut controller.held) {
             more = match &mut controller.phase {
                 Phase::Input { buffer, filled, length, .. }
                     if entry.connection.input().is_empty() =>
                 {
-                    match fill(&*entry.connection, buffer, filled, *length) {
+                    let had = *filled;
+                    let filling = fill(&*entry.connection, buffer, filled, *length);
+                    self.inputs += *filled - had;
+                    if *filled > had {
+                        controller.heard = now;
+                    }
+                    match filling {
                         Some(more) => more,
                         None => return false,
                     }
@@ -261,6 +308,9 @@ impl Controllers {
                 },
             };
         }
+        if entry.connection.input().len() > before {
+            controller.heard = now;
+        }
         let asked = |node: &mut Node, asked| {
             let event = Event::Asked(asked);
             node.handle(now, node::Event::Controller { link, event });
@@ -274,10 +324,17 @@ impl Controllers {
             if appetite == Appetite::Done || at_front && appetite == Appetite::Full {
                 break;
             }
-            match self.take(link, input, buffers) {
+            match self.take(link, input, node.is_open(link), buffers) {
                 Took::Nothing => break,
-                Took::Front => {}
+                Took::Front => {
+                    if let Some(controller) = self.table.get_mut(&link) {
+                        controller.heard = now;
+                    }
+                }
                 Took::Asked(one) => {
+                    if let Some(controller) = self.table.get_mut(&link) {
+                        controller.unanswered.push_back(held(&one.request));
+                    }
                     asked(node, one);
                     appetite = node.appetite(link);
                 }
@@ -288,26 +345,33 @@ impl Controllers {
         if appetite == Appetite::Done {
             entry.connection.input().clear();
             controller.phase = match std::mem::replace(&mut controller.phase, Phase::Front) {
-                Phase::Input { buffer, .. } => {
+                Phase::Input { buffer, filled, .. } => {
+                    self.inputs -= filled;
                     buffers.release(buffer.id);
                     Phase::Front
                 }
                 Phase::Library { upload, .. } => {
-                    self.held -= upload.length;
+                    self.held -= upload.arrived();
                     Phase::Front
                 }
                 Phase::Front | Phase::Skip { .. } => Phase::Front,
             };
+        }
+        let is_within = !matches!(controller.phase, Phase::Front);
+        if controller.ended && is_within && appetite != Appetite::Done {
+            // It ended within a message: nothing of it was meant.
+            return false;
+        }
+        if controller.waits {
+            return true;
         }
         if controller.ended {
             match appetite {
                 Appetite::Full => {}
                 Appetite::Done => return !matches!(controller.finish, Finish::Waiting { .. }),
                 Appetite::Hungry => {
-                    let is_whole = matches!(controller.phase, Phase::Front)
-                        && entry.connection.input().is_empty();
-                    if !is_whole {
-                        // It ended within a message: nothing of it was meant.
+                    if !entry.connection.input().is_empty() {
+                        // The same, of a message whose front has not come.
                         return false;
                     }
                     if !std::mem::replace(&mut controller.half_closed, true) {
@@ -323,11 +387,17 @@ impl Controllers {
     }
 
     /// Takes the next piece of a message out of the input.
-    fn take(&mut self, link: LinkId, input: &mut BytesMut, buffers: &Buffers) -> Took {
+    fn take(
+        &mut self,
+        link: LinkId,
+        input: &mut BytesMut,
+        is_open: bool,
+        buffers: &Buffers,
+    ) -> Took {
         let Some(controller) = self.table.get_mut(&link) else { return Took::Nothing };
         let phase = std::mem::replace(&mut controller.phase, Phase::Front);
         let (phase, took) = match phase {
-            Phase::Front => return self.take_front(link, input, buffers),
+            Phase::Front => return self.take_front(link, input, is_open, buffers),
             Phase::Skip { id, left, request } => {
                 let count = left.min(input.len() as u64);
                 input.advance(count as usize);
@@ -343,28 +413,30 @@ impl Controllers {
                 let _ = buffer.shared.copy_in(filled as usize, &input[..count]);
                 input.advance(count);
                 filled += count as u64;
+                self.inputs += count as u64;
                 if filled < length {
                     (Phase::Input { id, buffer, filled, length }, Took::Nothing)
                 } else {
+                    let weight = READ_AHEAD_EACH + weight(&buffer);
                     let input = Payload::Buffer { buffer: buffer.id, length };
-                    let weight = READ_AHEAD_EACH + length;
                     let request = Request::Job { input };
                     (Phase::Front, Took::Asked(Asked { id, weight, request }))
                 }
             }
             Phase::Library { id, name, mut upload } => {
                 let count = upload.left.min(input.len() as u64) as usize;
-                let written = upload.write(&input[..count]);
+                let (had, left) = (upload.arrived(), upload.left - count as u64);
+                let written = match self.held + count as u64 {
+                    held if held > LIBRARIES_HELD_MAX => Err(too_many_libraries(self.held, left)),
+                    _ => upload.write(&input[..count]).map_err(|error| cannot_keep(&error)),
+                };
                 input.advance(count);
+                self.held += if written.is_ok() { count as u64 } else { 0 };
                 match written {
-                    Err(error) => {
-                        self.held -= upload.length;
-                        let reason = format!("the node cannot keep the library: {error}");
-                        let left = upload.left - count as u64;
-                        (
-                            Phase::Skip { id, left, request: Request::Nonsense { reason } },
-                            Took::Front,
-                        )
+                    Err(reason) => {
+                        self.held -= had;
+                        let request = Request::Nonsense { reason };
+                        (Phase::Skip { id, left, request }, Took::Front)
                     }
                     Ok(()) if upload.left > 0 => {
                         (Phase::Library { id, name, upload }, Took::Nothing)
@@ -380,7 +452,13 @@ impl Controllers {
     }
 
     /// Takes the front of a message, or all of a small one.
-    fn take_front(&mut self, link: LinkId, input: &mut BytesMut, buffers: &Buffers) -> Took {
+    fn take_front(
+        &mut self,
+        link: LinkId,
+        input: &mut BytesMut,
+        is_open: bool,
+        buffers: &Buffers,
+    ) -> Took {
         let Some(header) = Header::peek(input) else { return Took::Nothing };
         let id = header.channel;
         let asked = |request| Took::Asked(Asked { id, weight: READ_AHEAD_EACH, request });
@@ -420,6 +498,16 @@ impl Controllers {
                 let input = Payload::Inline(message.freeze());
                 return Took::Asked(Asked { id, weight, request: Request::Job { input } });
             }
+            // Until versions are exchanged, which the answer says, nothing is kept of what is large.
+            Ok(Some(_)) if !is_open => {
+                input.advance(HEADER);
+                let reason = "versions come first".to_owned();
+                let request = Request::Nonsense { reason };
+                (Phase::Skip { id, left: header.length, request }, Took::Front)
+            }
+            Ok(Some(protocol::Request::Job { .. })) if self.must_wait(link) => {
+                return Took::Nothing;
+            }
             Ok(Some(protocol::Request::Job { input: blob, .. })) => {
                 input.advance(HEADER + blob.start as usize);
                 (self.begin_input(link, id, blob.length, buffers), Took::Front)
@@ -433,6 +521,14 @@ impl Controllers {
             controller.phase = phase;
         }
         took
+    }
+
+    /// Whether a large input has to wait until its connection has had an answer: there are many
+    /// already, and one that waits for none would wait for ever.
+    fn must_wait(&mut self, link: LinkId) -> bool {
+        let Some(controller) = self.table.get_mut(&link) else { return false };
+        controller.waits = self.inputs > self.inputs_max / 2 && !controller.unanswered.is_empty();
+        controller.waits
     }
 
     fn begin_input(&self, link: LinkId, id: u64, length: u64, buffers: &Buffers) -> Phase {
@@ -450,18 +546,14 @@ impl Controllers {
         let refuse =
             |reason| Phase::Skip { id, left: length, request: Request::Nonsense { reason } };
         if self.held.saturating_add(length) > LIBRARIES_HELD_MAX {
-            return refuse(format!(
-                "the node holds {} bytes of libraries already, and {length} are too many more",
-                self.held
-            ));
+            return refuse(too_many_libraries(self.held, length));
         }
         match sys::files::in_memory("farcall-library") {
             Ok(file) => {
-                self.held += length;
                 let hasher = Box::new(blake3::Hasher::new());
                 Phase::Library { id, name, upload: Upload { file, hasher, length, left: length } }
             }
-            Err(error) => refuse(format!("the node cannot keep the library: {error}")),
+            Err(error) => refuse(cannot_keep(&error)),
         }
     }
 
@@ -471,14 +563,14 @@ impl Controllers {
         let hash = Hash(*hasher.finalize().as_bytes());
         if let Err(error) = sys::files::seal(&file) {
             self.held -= length;
-            let reason = format!("the node cannot keep the library: {error}");
+            let reason = cannot_keep(&error);
             return Asked { id, weight: READ_AHEAD_EACH, request: Request::Nonsense { reason } };
         }
         self.named += 1;
         let bound = Bound(self.named);
         self.libraries.insert(bound, Library { link, file, length });
         let request = Request::Core { name, hash, bound };
-        Asked { id, weight: READ_AHEAD_EACH + length, request }
+        Asked { id, weight: READ_AHEAD_EACH + length.max(READ_AHEAD_CORE), request }
     }
 
     // From answers to bytes.
@@ -532,8 +624,14 @@ impl Controllers {
             }
             return;
         };
+        let mut again = false;
         if let Some(Piece::Buffer { .. }) = controller.pieces.back() {
             controller.pieces.push_back(Piece::Bytes(BytesMut::new()));
+        }
+        self.inputs -= controller.unanswered.pop_front().unwrap_or(0);
+        if std::mem::take(&mut controller.waits) {
+            controller.held = true;
+            again = true;
         }
         let output = match controller.pieces.back_mut() {
             Some(Piece::Bytes(bytes)) => bytes,
@@ -559,6 +657,9 @@ impl Controllers {
             },
         }
         self.set_busy(link);
+        if again {
+            links.read_again(link);
+        }
     }
 
     fn set_busy(&mut self, link: LinkId) {
@@ -588,8 +689,9 @@ impl Controllers {
                 continue;
             };
             let unsent = controller.unsent(entry.connection.unsent());
+            let weight = controller.weight(entry.connection.unsent());
             let stuffed =
-                if controller.stuffed { unsent > READ_AHEAD / 2 } else { unsent > READ_AHEAD };
+                if controller.stuffed { weight > READ_AHEAD / 2 } else { weight > READ_AHEAD };
             if std::mem::replace(&mut controller.stuffed, stuffed) != stuffed {
                 self.said.push((link, Event::Stuffed(stuffed)));
             }
@@ -685,7 +787,37 @@ fn fill(from: &impl AsFd, buffer: &Buffer, filled: &mut u64, length: u64) -> Opt
     Some(true)
 }
 
+/// What a buffer counts of `READ_AHEAD`.
+fn weight(buffer: &Buffer) -> u64 {
+    (buffer.shared.len() as u64).max(READ_AHEAD_LARGE)
+}
+
+/// What a message counts of the inputs that are held.
+fn held(request: &Request) -> u64 {
+    match request {
+        Request::Job { input: Payload::Buffer { length, .. } } => *length,
+        Request::Job { .. }
+        | Request::Version(_)
+        | Request::Core { .. }
+        | Request::NoVersion { .. }
+        | Request::Nonsense { .. }
+        | Request::TooLong { .. } => 0,
+    }
+}
+
+fn too_many_libraries(held: u64, more: u64) -> String {
+    format!("the node holds {held} bytes of libraries already, and {more} are too many more")
+}
+
+fn cannot_keep(error: &dyn std::error::Error) -> String {
+    format!("the node cannot keep the library: {error}")
+}
+
 impl Upload {
+    fn arrived(&self) -> u64 {
+        self.length - self.left
+    }
+
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.hasher.update(bytes);
         self.file.write_all(bytes)?;
@@ -697,16 +829,41 @@ impl Upload {
 impl Controller {
     fn due(&self) -> Time {
         let unread = self.unread.map_or(Time::NEVER, |(_, since)| since + UNREAD_PATIENCE);
+        let unread = match self.phase {
+            Phase::Input { .. } | Phase::Library { .. } => {
+                unread.min(self.heard + ARRIVAL_PATIENCE)
+            }
+            Phase::Front | Phase::Skip { .. } => unread,
+        };
         match self.finish {
             Finish::Waiting { until } => until.min(unread),
             Finish::No | Finish::Wanted => unread,
         }
     }
 
+    /// Drops what has come of a large input, and skips the rest. Returns how much that was.
+    fn give_up_input(&mut self, buffers: &Buffers) -> u64 {
+        let Phase::Input { id, buffer, filled, length } = &self.phase else { return 0 };
+        let (id, filled, left) = (*id, *filled, *length - *filled);
+        buffers.release(buffer.id);
+        let reason = "the node holds too many inputs already; try again later".to_owned();
+        self.phase = Phase::Skip { id, left, request: Request::Nonsense { reason } };
+        filled
+    }
+
     fn unsent(&self, of_connection: usize) -> u64 {
         let piece = |piece: &Piece| match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::Buffer { sent, length, .. } => length - sent,
+        };
+        of_connection as u64 + self.pieces.iter().map(piece).sum::<u64>()
+    }
+
+    /// What is unsent as a peer's share of the node: a buffer counts as a whole.
+    fn weight(&self, of_connection: usize) -> u64 {
+        let piece = |piece: &Piece| match piece {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Buffer { buffer, .. } => weight(buffer),
         };
         of_connection as u64 + self.pieces.iter().map(piece).sum::<u64>()
     }
@@ -757,3 +914,6 @@ impl Controller {
         Ok(Sent::All)
     }
 }
+
+#[cfg(test)]
+mod tests;

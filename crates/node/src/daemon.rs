@@ -101,6 +101,8 @@ struct Daemon {
     said: Vec<Said>,
     stopping: bool,
     left: bool,
+    /// Links were dropped since everything was settled: what was meant for them may be under way yet.
+    dropped: bool,
     /// What was said of the jail and of other nodes.
     gaps: HashSet<String>,
     /// Workers whose standard error has more to read.
@@ -228,6 +230,7 @@ impl Daemon {
             said: Vec::new(),
             stopping: false,
             left: false,
+            dropped: false,
             gaps: HashSet::new(),
             noisy: Vec::new(),
             turned_away: None,
@@ -274,8 +277,8 @@ impl Daemon {
                 self.drop_link(now, link);
             }
             self.settle(now);
-            // Only now: a new connection may get the number of one that was dropped above, and
-            // nothing that was meant for the old one may be under way any more.
+            // Only now: a new connection may get the number of one that was dropped above
+            // (`free_numbers`).
             if self.neighbours.poll_timeout() <= now {
                 self.join_others(now);
             }
@@ -325,8 +328,29 @@ impl Daemon {
         (due != Time::NEVER).then(|| due.since(now()).into())
     }
 
+    /// A new connection may get the number of one that was dropped: nothing that was meant for the
+    /// old one may be under way any more. Call it before a connection is given its place.
+    fn free_numbers(&mut self, now: Time) {
+        if self.dropped {
+            self.settle(now);
+        }
+    }
+
     /// Lets the machine decide, carries out what it wants, and sends everything.
     fn settle(&mut self, now: Time) {
+        loop {
+            self.decide(now);
+            self.dropped = false;
+            self.send_all(now);
+            // A connection that failed brings new events, and nothing else may ever wake the loop for
+            // what follows from them. Each round has fewer connections.
+            if !self.dropped {
+                break;
+            }
+        }
+    }
+
+    fn decide(&mut self, now: Time) {
         // Carrying out an effect may bring new events (a worker that cannot be started), which
         // bring new effects; each round has fewer, since each ends a task.
         loop {
@@ -340,6 +364,9 @@ impl Daemon {
                 break;
             }
         }
+    }
+
+    fn send_all(&mut self, now: Time) {
         for buffer in self.payloads.buffers.take_gone() {
             for worker in self.workers.that_forget(buffer) {
                 self.dirty.insert(worker);
@@ -450,6 +477,7 @@ impl Daemon {
     fn drop_link(&mut self, now: Time, link: LinkId) {
         self.payloads.forget(link);
         if self.links.remove(self.poll.registry(), link).is_some() {
+            self.dropped = true;
             self.neighbours.closed(now, link);
             let greeted = self.controllers.forget(&self.payloads.buffers, link);
             self.dials.closed(now, link, greeted);
@@ -546,6 +574,7 @@ impl Daemon {
         for at in 0..self.listeners.len() {
             while let Some((stream, address)) = self.knock(now, |this| this.listeners[at].accept())
             {
+                self.free_numbers(now);
                 let Some(tls) = &self.listen_tls else { return };
                 let registry = self.poll.registry();
                 if let Some(evicted) = self.links.accept(registry, now, stream, address, tls) {
@@ -593,6 +622,7 @@ impl Daemon {
             return;
         }
         let Ok(name) = format!("uid-{}", peer.uid).parse() else { return };
+        self.free_numbers(now);
         let connection = Connection::plain(stream);
         if let Some(link) = self.links.insert(self.poll.registry(), now, connection, false) {
             let peer = Peer::Client(name);
@@ -806,6 +836,10 @@ impl Daemon {
                 (bytes.len() as u64, self.store.put(&hash, pieces).err())
             }
             Payload::Stream => (0, Some("a blob is no stream".to_owned())),
+            // Its uploader is gone, and the link's number will be another's before it is stored.
+            Payload::Buffer { buffer, .. } if self.links.get_mut(link).is_none() => {
+                return self.payloads.buffers.release(buffer);
+            }
             Payload::Buffer { buffer, length } => {
                 let stored = self.payloads.store(&self.store, link, channel, hash, buffer, length);
                 match stored {
@@ -819,6 +853,12 @@ impl Daemon {
 
     fn fetch_blob(&mut self, now: Time, link: LinkId, channel: u64, blob: FetchBlob) {
         let (hash, length) = (blob.hash, blob.length);
+        if self.links.get_mut(link).is_none() {
+            // Who wanted it is gone, and the link's number will be another's before it is here.
+            let (link, failed) = (None, Some("its client is gone".to_owned()));
+            self.node.handle(now, Event::BlobFetched { link, channel, hash, length, failed });
+            return;
+        }
         let tls = self.dial_tls.clone().ok_or_else(|| "this node has no certificate".to_owned());
         let begun = tls.and_then(|tls| self.payloads.fetch(&self.store, tls, link, channel, blob));
         if let Err(reason) = begun {

@@ -98,22 +98,27 @@ impl Dials {
         self.controllers.iter().map(due).min().unwrap_or(Time::NEVER)
     }
 
-    /// Dials whom it is time to dial; `open` says which link came of it.
-    pub(crate) fn dial(
-        &mut self,
-        now: Time,
-        mut open: impl FnMut(Connection, &Endpoint) -> Option<LinkId>,
-    ) {
+    /// Dials the next one that it is time to dial; say with `dialled` what came of it.
+    pub(crate) fn next(&mut self, now: Time) -> Option<(usize, Option<Connection>)> {
         if self.stopped {
-            return;
+            return None;
         }
-        for dialled in &mut self.controllers {
-            if matches!(dialled.state, State::Away { until } if until <= now) {
-                match dialled.connect().and_then(|stream| open(stream, &dialled.to)) {
-                    Some(link) => dialled.state = State::Here { link },
-                    None => dialled.rest(now),
-                }
-            }
+        let is_due =
+            |dialled: &Dialled| matches!(dialled.state, State::Away { until } if until <= now);
+        let at = self.controllers.iter().position(is_due)?;
+        Some((at, self.controllers[at].connect()))
+    }
+
+    /// Whom `next` has dialled.
+    pub(crate) fn place(&self, at: usize) -> &Endpoint {
+        &self.controllers[at].to
+    }
+
+    /// Its link; `None` if there is none.
+    pub(crate) fn dialled(&mut self, now: Time, at: usize, link: Option<LinkId>) {
+        match link {
+            Some(link) => self.controllers[at].state = State::Here { link },
+            None => self.controllers[at].rest(now),
         }
     }
 
@@ -202,7 +207,10 @@ mod tests {
         let mut now = Time(0);
         let mut pauses = Vec::new();
         for _ in 0..10 {
-            dials.dial(now, |_, _| unreachable!("nobody is there"));
+            let (at, connection) = dials.next(now).unwrap();
+            assert!(connection.is_none(), "nobody is there");
+            dials.dialled(now, at, None);
+            assert!(dials.next(now).is_none());
             pauses.push(dials.poll_timeout().since(now).0 / 1_000_000);
             now = dials.poll_timeout();
         }

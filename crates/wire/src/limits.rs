@@ -154,8 +154,21 @@ pub const READ_AHEAD: u64 = 64 << 20;
 /// Bytes that a v1 message takes of `READ_AHEAD` beside its payload: empty ones are not free.
 pub const READ_AHEAD_EACH: u64 = 128;
 
-/// Bytes of libraries that a node holds for v1 connections, of all of them together.
+/// What a v1 message counts of `READ_AHEAD` at least if it is a core, and if its payload has a buffer
+/// of its own: each has a descriptor.
+pub const READ_AHEAD_CORE: u64 = READ_AHEAD / 8;
+pub const READ_AHEAD_LARGE: u64 = READ_AHEAD / 64;
+
+/// Bytes of libraries that a node holds for v1 connections, of all of them together. What was
+/// announced and has not come counts nothing.
 pub const LIBRARIES_HELD_MAX: u64 = 2 << 30;
+
+/// The same of inputs of more than `INLINE_MAX` bytes, or the largest payload that is taken if that is
+/// more. From half of it on a v1 connection is read only while it waits for no answer.
+pub const INPUTS_HELD_MAX: u64 = 2 << 30;
+
+/// How long a v1 message that has begun to arrive may stand still before its peer is given up.
+pub const ARRIVAL_PATIENCE: Span = Span::from_secs(120);
 
 /// How long a v1 peer may leave its answers unread before it is given up.
 pub const UNREAD_PATIENCE: Span = Span::from_secs(120);

@@ -4,6 +4,7 @@
 
 mod settlings;
 mod rows;
+mod bounds;
 mod cores;
 mod controllers;
 
@@ -106,6 +107,28 @@ impl Peer<TcpStream> {
     /// Says that there is no more.
     pub(crate) fn half_close(&self) {
         self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    /// Writes the same again and again, as far as it is taken; so many bytes at most. Returns how many
+    /// were.
+    pub(crate) fn press(&mut self, bytes: &[u8], most: usize) -> usize {
+        self.stream.set_nonblocking(true).unwrap();
+        let (mut written, mut stuck) = (0, 0);
+        // Stuck is who was so two hundred times in a row.
+        while stuck < 200 && written < most {
+            let from = written % bytes.len();
+            let to = bytes.len().min(from + most - written);
+            match self.stream.write(&bytes[from..to]) {
+                Ok(count) => (written, stuck) = (written + count, 0),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    stuck += 1;
+                    std::thread::park_timeout(Duration::from_millis(5));
+                }
+                Err(error) => panic!("after {written} bytes: {error}"),
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        written
     }
 
     /// The same on another descriptor, for a thread of its own.

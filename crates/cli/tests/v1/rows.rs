@@ -351,6 +351,41 @@ fn silent_connections_give_way_and_others_are_served() {
 }
 
 #[test]
+fn of_many_that_come_at_once_each_gets_its_own_answers() {
+    let machine = Machine::new();
+    let worker = Worker::start(&machine, "");
+    let library = std::fs::read(machine.core("sum.c")).unwrap();
+    // The node finds them all at its door at once: more than it has places, and each has said
+    // everything before it is let in.
+    worker.node.signal("STOP");
+    let peers: Vec<_> = (0..70)
+        .map(|id| {
+            let mut peer = worker.dial();
+            peer.put(&[version(1000 + id, 1), core(2000 + id, "sum", &library)].concat());
+            (id, peer)
+        })
+        .collect();
+    worker.node.signal("CONT");
+    let served = peers.into_iter().filter_map(|(id, mut peer)| {
+        let mut head = [0; 18];
+        // Those for whom there was no place see the end.
+        std::io::Read::read_exact(&mut peer.stream, &mut head).ok()?;
+        assert_eq!(head[..], message(1, 1000 + id, &[1]), "peer {id}");
+        assert_eq!(peer.answer(), (1, 2000 + id, Vec::new()));
+        assert_eq!(peer.run("1 2 39"), "42");
+        Some(peer)
+    });
+    let served: Vec<_> = served.collect();
+    assert_eq!(served.len(), 64);
+    drop(served);
+    until("there is room again", || {
+        let mut next = worker.dial();
+        next.put(&version(1, 1));
+        std::io::Read::read_exact(&mut next.stream, &mut [0; 18]).is_ok()
+    });
+}
+
+#[test]
 fn nothing_runs_for_a_peer_that_does_not_read() {
     let (_machine, worker, mut peer) = with(SPECIMEN);
     // 4 GiB of answers, asked for in 40 KiB.

@@ -1,6 +1,5 @@
 //! How each open point of the protocol is settled, by its number.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 
@@ -122,20 +121,8 @@ fn settling_9_jobs_are_read_ahead_run_in_order_and_held_back_by_tcp() {
     let mut peer = worker.load(&none.core(EDGES));
     peer.put(&job(1, 0, format!("wait {}", gate.display()).as_bytes()));
     let large = job(2, 0, &vec![b'a'; 1 << 20]);
-    peer.stream.set_nonblocking(true).unwrap();
-    let (mut written, mut stuck) = (0, 0);
-    // Stuck is who was so two hundred times in a row.
-    while stuck < 200 && written < 300 << 20 {
-        match peer.stream.write(&large[written % large.len()..]) {
-            Ok(count) => (written, stuck) = (written + count, 0),
-            Err(_) => {
-                stuck += 1;
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-        }
-    }
+    let written = peer.press(&large, 300 << 20);
     assert!(written < 100 << 20, "{written} bytes were taken although nothing was answered");
-    peer.stream.set_nonblocking(false).unwrap();
     std::fs::write(&gate, "").unwrap();
     let mut twin = peer.twin();
     let jobs = written / large.len() + 1;

@@ -270,3 +270,29 @@ fn a_node_that_stops_finishes_what_has_begun_and_refuses_the_rest() {
 fn who_goes_leaves_nothing_behind() {
     check_open(&[(Credit(0), ""), (Large(1, 9), ""), (Large(2, 9), ""), (Down, "free 1, free 2")]);
 }
+
+#[test]
+fn what_was_decided_for_one_that_is_gone_is_not_done_for_another() {
+    let mut controllers = Controllers::default();
+    controllers.link_up(LINK);
+    controllers.credit(LINK, 100);
+    let ask = |controllers: &mut Controllers, id, request| {
+        controllers.handle(LINK, Event::Asked(Asked { id, weight: 128, request }));
+    };
+    let core = |bound| {
+        let (name, hash) = ("sum".to_owned(), Hash::of(b"sum"));
+        Request::Core { name, hash, bound: Bound(bound) }
+    };
+    ask(&mut controllers, 0, Request::Version(1));
+    ask(&mut controllers, 1, core(7));
+    while controllers.poll_effect().is_some() {}
+    // It is loaded, and a job goes to it, and another's answer is under way: all in one turn.
+    controllers.bound(LINK, Bound(7), Ok(()));
+    let input = Payload::Buffer { buffer: BufferId(1), length: 1 << 20 };
+    ask(&mut controllers, 2, Request::Job { input });
+    controllers.link_down(LINK);
+    controllers.link_up(LINK);
+    let left: Vec<String> =
+        std::iter::from_fn(|| controllers.poll_effect()).map(describe).collect();
+    assert_eq!(left, ["free 1"]);
+}

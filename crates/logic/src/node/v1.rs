@@ -1,11 +1,12 @@
 //! A node's part for controllers: between their machine and `slots`.
 
 use wire::name::{Name, TaskName};
-use wire::task::{Input, RunHead};
+use wire::task::{Input, RunHead, Status};
 use wire::units::{Span, Time};
 
 use super::{Effect, Node};
 use crate::controllers::{self, Appetite};
+use crate::slots::Finished;
 use crate::{LinkId, Payload, slots};
 
 impl Node {
@@ -32,6 +33,11 @@ impl Node {
         self.controllers.appetite(link)
     }
 
+    /// Whether a controller has exchanged versions.
+    pub fn is_open(&self, link: LinkId) -> bool {
+        self.controllers.is_open(link)
+    }
+
     /// Brings what controllers ask for to `slots`, and their answers to the driver.
     pub(super) fn drain_controllers(&mut self, now: Time) {
         while let Some(effect) = self.controllers.poll_effect() {
@@ -54,7 +60,11 @@ impl Node {
                     let name = TaskName::default();
                     let head = RunHead { program: 0, attempt: 1, deadline, input: kind, name };
                     let run = self.slots.run(now, link, channel, head, input, Span(0));
-                    assert!(run.is_ok(), "a job was sent without a credit or a core: {run:?}");
+                    if let Err(breach) = run {
+                        let status = Status::Refused { reason: breach.to_string() };
+                        let finished = Finished { status, ..Finished::cancelled() };
+                        self.controllers.done(link, channel, finished);
+                    }
                 }
                 controllers::Effect::Release { buffer } => {
                     self.effects.push_back(Effect::Worker(slots::Effect::Release { buffer }));

@@ -8,7 +8,8 @@
 //!
 //! It is started at once and not with the first task, since the user waits to hear whether it could
 //! be. While it is idle it stays, whoever waits for a slot: what it knows would be lost. So it has
-//! no slot then, and waits for a free one when there is work again; a bound on how many there are
+//! no slot then, and waits for a free one when there is work again; nor while it loads, or users who
+//! send programs that load for long would keep everybody else out. A bound on how many there are
 //! takes the place of slots. To be rid of it is to let it end in order; one that does not is killed.
 
 use wire::limits::BOUND_MAX;
@@ -20,13 +21,17 @@ use super::worker::{Life, Worker};
 use super::{Bound, Class, Effect, LOADING, Slots, Wait};
 use crate::{Exit, LinkId, WorkerId};
 
-/// So many are bound already.
+/// Why no worker is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this node keeps {BOUND_MAX} workers for others already; try again later")]
-pub struct TooManyBound;
+pub enum NotBound {
+    #[error("this node keeps {BOUND_MAX} workers for others already; try again later")]
+    TooMany,
+    #[error("it has another program already")]
+    Busy,
+}
 
 impl Slots {
-    /// Starts the one worker of a user who has no other program; its tasks are those of program 0.
+    /// Starts the one worker of a user, who can have no other program; its tasks are those of program 0.
     /// `Bound` follows. `limit`: how long the program may take to load, at most; 0 is no limit.
     pub fn bind(
         &mut self,
@@ -36,14 +41,16 @@ impl Slots {
         program: Program,
         memory: u64,
         limit: Span,
-    ) -> Result<(), TooManyBound> {
+    ) -> Result<(), NotBound> {
         let Some(Some(user)) = self.users.get(link.0 as usize) else { return Ok(()) };
-        assert!(user.lanes.is_empty(), "a user with a bound worker has no other program");
+        if !user.lanes.is_empty() {
+            return Err(NotBound::Busy);
+        }
         let is_bound = |(_, worker): &(usize, &Worker)| {
             worker.life != Life::Doomed && self.classes[worker.class].class.bound.is_some()
         };
         if self.workers.iter().filter(is_bound).count() >= BOUND_MAX {
-            return Err(TooManyBound);
+            return Err(NotBound::TooMany);
         }
         let owner = user.owner.clone();
         let class = Class { owner, program, memory, stream: false, bound: Some(bound) };
@@ -53,7 +60,6 @@ impl Slots {
         }
         let at = self.lanes[lane].class;
         let worker = self.workers.insert(Worker::new(at, now));
-        self.alive += 1;
         self.counters.workers_started += 1;
         let known = &mut self.classes[at];
         known.workers.push(worker);
@@ -105,8 +111,9 @@ impl Slots {
         }
     }
 
+    /// Whether a user has a bound worker: he has no other program then.
     pub(super) fn is_bound(&self, user: &User) -> bool {
-        user.lanes.iter().any(|&lane| {
+        user.lanes.first().is_some_and(|&lane| {
             let class = self.lanes[lane].class;
             self.classes[class].class.bound.is_some()
         })
@@ -115,7 +122,7 @@ impl Slots {
     /// Whether a worker has one of the node's slots.
     pub(super) fn takes_slot(&self, worker: &Worker) -> bool {
         match worker.life {
-            Life::Starting => true,
+            Life::Starting => self.classes[worker.class].class.bound.is_none(),
             Life::Ready => {
                 !worker.tasks.is_empty() || self.classes[worker.class].class.bound.is_none()
             }

@@ -9,7 +9,7 @@
 //! - a worker that has been idle for `LINGER` is anyone's.
 //!
 //! A busy worker is never killed for it: it gets no more tasks ahead, falls idle, and goes then. One
-//! that is bound does not go: it has no slot while it is idle, and needs a free one to go on.
+//! that is bound does not go: it has no slot while it loads or is idle, and needs a free one to go on.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -37,7 +37,7 @@ enum Step {
 
 /// A lane that wants something, in the order in which they are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Needy {
+pub(super) struct Needy {
     /// Worker time that its user has had.
     served: u64,
     lane: usize,
@@ -58,11 +58,12 @@ impl Slots {
         }
         self.idle.clear();
         self.idle.extend(self.workers.iter().filter(|(_, w)| w.is_idle()).map(|(at, _)| at));
-        let mut housed: Vec<usize> = self.workers.iter().map(|(_, worker)| worker.class).collect();
-        housed.sort_unstable();
-        housed.dedup();
-        let needy = housed.into_iter().filter_map(|class| self.needy(class));
-        let mut housed: BinaryHeap<Reverse<Needy>> = needy.map(Reverse).collect();
+        // Both are kept from turn to turn: a lone task is fed without an allocation.
+        let (mut classes, mut housed) = std::mem::take(&mut self.housed);
+        classes.extend(self.workers.iter().map(|(_, worker)| worker.class));
+        classes.sort_unstable();
+        classes.dedup();
+        housed.extend(classes.drain(..).filter_map(|class| self.needy(class)).map(Reverse));
         let mut open = true;
         // The least served lane that wants a slot in vain.
         let mut claim = None;
@@ -87,6 +88,8 @@ impl Slots {
             }
         }
         self.crowded = claim.is_some();
+        housed.clear();
+        self.housed = (classes, housed);
     }
 
     /// The least served lane of some classes, at the head of the heap afterwards. What users have had
@@ -169,9 +172,10 @@ impl Slots {
         // 2. A new worker, in a free slot or in one that somebody gives up.
         let wants_worker = if is_bound { fleet == 0 } else { starting < waiting };
         let wants_slot = wants_worker && self.classes[class].may_start();
-        if wants_slot && self.slot_free(now, lane) {
+        // Loading, a bound worker has no slot.
+        if wants_slot && (is_bound || self.slot_free(now, lane)) {
             let at = self.workers.insert(Worker::new(class, now));
-            self.alive += 1;
+            self.alive += usize::from(!is_bound);
             self.classes[class].workers.push(at);
             self.house(class);
             let class = self.classes[class].class.clone();

@@ -12,6 +12,10 @@ impl Daemon {
     /// A controller may be anybody who gets here: loopback is this host's users', a Unix socket this
     /// user's. What a worker has started is let in nowhere where that can be seen.
     pub(super) fn accept_controller(&mut self, now: Time, knock: Knock) {
+        if self.controllers.is_full() {
+            // Versions may have been exchanged in this very turn, and who has done that stays.
+            self.settle(now);
+        }
         match self.controllers.make_room() {
             Ok(None) => {}
             Ok(Some(silent)) => self.drop_link(now, silent),
@@ -36,6 +40,7 @@ impl Daemon {
     }
 
     fn open_controller(&mut self, now: Time, connection: Connection, peer: &str) -> Option<LinkId> {
+        self.free_numbers(now);
         let link = self.links.insert_controller(self.poll.registry(), now, connection)?;
         let owner = self.controllers.open(now, link, peer, &self.payloads.buffers);
         self.node.handle(now, Event::ControllerUp { link, owner });
@@ -45,15 +50,17 @@ impl Daemon {
 
     /// Dials the controllers that it is time to dial.
     pub(super) fn dial_controllers(&mut self, now: Time) {
-        let mut dials = std::mem::take(&mut self.dials);
-        dials.dial(now, |connection, to| {
-            if !matches!(self.controllers.make_room(), Ok(None)) {
-                return None;
-            }
-            let link = self.open_controller(now, connection, &to.to_string())?;
+        while let Some((at, connection)) = self.dials.next(now) {
+            let to = self.dials.place(at).to_string();
+            let has_room = matches!(self.controllers.make_room(), Ok(None));
+            let connection = connection.filter(|_| has_room);
+            let link = connection.and_then(|connection| self.open_controller(now, connection, &to));
             // It may be gone already.
-            self.controllers.has(link).then_some(link)
-        });
-        self.dials = dials;
+            let link = link.filter(|link| self.controllers.has(*link));
+            if let Some(link) = link {
+                self.controllers.note_dialled(link);
+            }
+            self.dials.dialled(now, at, link);
+        }
     }
 }
