@@ -90,7 +90,7 @@ impl ControllerV1 {
             let listener = listen(place, self.anyone)?;
             for _ in 0..self.workers {
                 workers.push(listener.accept_and_tell(|error| {
-                    eprint!("{}", warning(&codes::E0206, &format!("{error}; it was sent away")));
+                    eprint!("{}", warning(&codes::E0206, &format!("{error}, and was sent away")));
                 })?);
             }
             if let Some(path) = place.strip_prefix("unix:") {

@@ -57,7 +57,7 @@ fn whatever_ended_a_task_is_told_with_its_numbers() {
     tell(3).says("its program called exit(3)");
     tell(4).says("its program returned 7").says("  | said");
     tell(5).says("at its peak, and 64.0 MiB allowed").says("--memory ");
-    tell(6).says("it ran longer than its limit of 300.0 ms").says("slow because of: compute");
+    tell(6).says("it ran longer than its limit of 300.0 ms").says("slow because of: ");
     let job = &jobs(&machine, "")[0];
     assert_eq!(
         (&job["state"], &job["done"], &job["failed"]),

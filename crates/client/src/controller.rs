@@ -115,7 +115,7 @@ impl Listener {
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
-                Ok((Stream::Unix(stream), "behind the Unix socket".to_owned()))
+                Ok((Stream::Unix(stream), "the other end of the Unix socket".to_owned()))
             }
         }
     }

@@ -171,5 +171,9 @@ fn workers_may_dial_in_and_the_jobs_of_one_that_is_lost_go_to_another() {
     std::fs::write(&gate, "").unwrap();
     let ran = Ran::of(controller.wait_with_output().unwrap());
     assert_eq!((ran.code, &*ran.stdout), (Some(0), &*"there\n".repeat(6)), "{}", ran.stderr);
-    assert!(ran.stderr.starts_with("warning[E0206]: the worker behind"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with("warning[E0206]: the worker at the other end"),
+        "{}",
+        ran.stderr
+    );
 }
