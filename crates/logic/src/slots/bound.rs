@@ -111,8 +111,9 @@ impl Slots {
         }
     }
 
+    /// Whether a user has a bound worker: he has no other program then.
     pub(super) fn is_bound(&self, user: &User) -> bool {
-        user.lanes.iter().any(|&lane| {
+        user.lanes.first().is_some_and(|&lane| {
             let class = self.lanes[lane].class;
             self.classes[class].class.bound.is_some()
         })
