@@ -247,7 +247,10 @@ impl Node {
                     let began = Time(finished.times.began.0);
                     finished.times.began = began.since(self.since);
                     let spent = (finished.ran, finished.times);
-                    self.history.ended(now, link, name, attempt, &finished.status, spent);
+                    // One without a name is a job of a controller that has gone meanwhile.
+                    if name != TaskName::default() {
+                        self.history.ended(now, link, name, attempt, &finished.status, spent);
+                    }
                     self.send_done(link, channel, finished);
                 }
                 slots::Effect::Credit { link, limit } => {

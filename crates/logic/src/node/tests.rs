@@ -768,3 +768,31 @@ fn a_program_of_somebody_elses_library_takes_nothing_from_him() {
     let have = Message::Have(wire::blob::Have { hash });
     assert_eq!(bench.say(CLIENT, 5, have), "0: known true");
 }
+
+#[test]
+fn a_job_of_a_controller_that_is_gone_is_not_the_last_clients() {
+    let mut bench = Bench::with_client("you");
+    bench.handle(vec![Event::Closed { link: CLIENT }]);
+    let asked = |id, request| {
+        let event = controllers::Event::Asked(controllers::Asked { id, weight: 128, request });
+        Event::Controller { link: CLIENT, event }
+    };
+    let (bound, hash) = (slots::Bound(1), Hash::of(b"core"));
+    bench.handle(vec![
+        Event::ControllerUp { link: CLIENT, owner: name("v1-1") },
+        asked(1, controllers::Request::Version(1)),
+        asked(2, controllers::Request::Core { name: "core".to_owned(), hash, bound }),
+    ]);
+    bench.worker_ready(0);
+    bench.handle(vec![asked(3, controllers::Request::Job { input: Payload::empty() })]);
+    let (status, output) = (Status::Finished { code: 0 }, Payload::empty());
+    let finished = Finished { status, ran: Span(1), output, times: Times::default() };
+    bench.handle(vec![
+        Event::WorkerDone { worker: WorkerId(0), sequence: 0, finished },
+        Event::Closed { link: CLIENT },
+    ]);
+    bench.greet(OTHER, Peer::Admin(name("boss")), Purpose::Client);
+    let ask = Message::WhyAsk(wire::job::WhyAsk { name: TaskName::default() });
+    let Some(Message::Why(why)) = answer(&mut bench, OTHER, ask) else { panic!("no answer") };
+    assert_eq!(why.ended, []);
+}
