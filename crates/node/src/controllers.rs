@@ -346,6 +346,11 @@ impl Controllers {
                 Phase::Front | Phase::Skip { .. } => Phase::Front,
             };
         }
+        let is_within = !matches!(controller.phase, Phase::Front);
+        if controller.ended && is_within && appetite != Appetite::Done {
+            // It ended within a message: nothing of it was meant.
+            return false;
+        }
         if controller.waits {
             return true;
         }
@@ -354,10 +359,8 @@ impl Controllers {
                 Appetite::Full => {}
                 Appetite::Done => return !matches!(controller.finish, Finish::Waiting { .. }),
                 Appetite::Hungry => {
-                    let is_whole = matches!(controller.phase, Phase::Front)
-                        && entry.connection.input().is_empty();
-                    if !is_whole {
-                        // It ended within a message: nothing of it was meant.
+                    if !entry.connection.input().is_empty() {
+                        // The same, of a message whose front has not come.
                         return false;
                     }
                     if !std::mem::replace(&mut controller.half_closed, true) {

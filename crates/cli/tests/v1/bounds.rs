@@ -94,3 +94,16 @@ fn what_is_announced_and_does_not_come_takes_no_memory_and_no_room() {
     let held = process::memory(worker.node.child.id()) >> 10;
     assert!(held < 200, "{held} MiB");
 }
+
+#[test]
+fn who_ends_within_a_message_is_over_even_if_he_reads_nothing() {
+    let (_machine, worker, mut peer) = with(SPECIMEN);
+    // More answers than are kept for one who does not read, and then half a core.
+    let jobs: Vec<u8> = (0..40).flat_map(|id| job(id, 0, b"zeros 4194304")).collect();
+    peer.put(&[jobs, announced_core(50, 1 << 20), vec![7; 1000]].concat());
+    assert_eq!(peer.result(0).1.len(), 4 << 20);
+    let idle = || !worker.runs_a_job(&_machine);
+    until("nothing runs for him", || idle() && idle() && idle());
+    peer.half_close();
+    until("his worker is gone", || worker.children() == 0);
+}
