@@ -82,6 +82,8 @@ struct Controller {
     waits: bool,
     /// Versions were exchanged.
     greeted: bool,
+    /// This node opened it, since it was told to.
+    is_dialled: bool,
     /// What lies in the connection's input comes before anything else is read.
     held: bool,
     /// It has no more to say.
@@ -171,13 +173,14 @@ impl Controllers {
         self.table.len() >= CONTROLLERS_MAX
     }
 
-    /// Whether one more may come: the connection that has to go for it is the oldest one that has
-    /// not even exchanged versions. `Err`: there is none.
+    /// Whether one more may come: the connection that has to go for it is the oldest one that somebody
+    /// opened and that has not even exchanged versions. `Err`: there is none.
     pub(crate) fn make_room(&self) -> Result<Option<LinkId>, ()> {
         if !self.is_full() {
             return Ok(None);
         }
-        let silent = self.table.iter().filter(|(_, controller)| !controller.greeted);
+        let gives_way = |controller: &Controller| !controller.greeted && !controller.is_dialled;
+        let silent = self.table.iter().filter(|(_, controller)| gives_way(controller));
         let oldest = silent.min_by_key(|(_, controller)| controller.born);
         oldest.map(|(link, _)| Some(*link)).ok_or(())
     }
@@ -201,6 +204,7 @@ impl Controllers {
                 unanswered: VecDeque::new(),
                 waits: false,
                 greeted: false,
+                is_dialled: false,
                 held: false,
                 ended: false,
                 half_closed: false,
@@ -212,6 +216,13 @@ impl Controllers {
             },
         );
         owner
+    }
+
+    /// This node has opened the connection.
+    pub(crate) fn note_dialled(&mut self, link: LinkId) {
+        if let Some(controller) = self.table.get_mut(&link) {
+            controller.is_dialled = true;
+        }
     }
 
     /// The connection is gone. Returns whether versions had been exchanged over it.

@@ -107,3 +107,19 @@ fn who_ends_within_a_message_is_over_even_if_he_reads_nothing() {
     peer.half_close();
     until("his worker is gone", || worker.children() == 0);
 }
+
+#[test]
+fn a_controller_that_the_node_dials_does_not_give_way() {
+    let machine = Machine::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let worker = Worker::start(&machine, &format!("--worker-v1-connect {to}"));
+    let mut dialled = Peer::accept(&listener);
+    let silent: Vec<_> = (0..100).map(|_| worker.dial()).collect();
+    let mut late = worker.greet();
+    assert_eq!(late.fails("noop"), "no compute core loaded");
+    dialled.greet();
+    dialled.load(&machine.core("sum.c"));
+    assert_eq!(dialled.run("1 2 39"), "42");
+    drop(silent);
+}

@@ -56,7 +56,11 @@ impl Daemon {
             let connection = connection.filter(|_| has_room);
             let link = connection.and_then(|connection| self.open_controller(now, connection, &to));
             // It may be gone already.
-            self.dials.dialled(now, at, link.filter(|link| self.controllers.has(*link)));
+            let link = link.filter(|link| self.controllers.has(*link));
+            if let Some(link) = link {
+                self.controllers.note_dialled(link);
+            }
+            self.dials.dialled(now, at, link);
         }
     }
 }
