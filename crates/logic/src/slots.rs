@@ -30,7 +30,8 @@ mod memory;
 mod user;
 mod worker;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use slab::Slab;
 use wire::limits::{CREDITS_MAX, POISON_KILLS, PROGRAMS_MAX};
@@ -41,6 +42,7 @@ use wire::units::{Span, Time};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
 pub use bound::NotBound;
 pub use counters::{Counters, Ending};
+use feed::Needy;
 use user::User;
 use worker::{Life, Worker};
 
@@ -302,6 +304,8 @@ pub struct Slots {
     alive: usize,
     /// Those that were idle when `feed` began.
     idle: Vec<usize>,
+    /// Classes with workers, and the neediest lane of each, while `feed` runs; empty otherwise.
+    housed: (Vec<usize>, BinaryHeap<Reverse<Needy>>),
     /// Lanes with tasks waiting.
     hungry: usize,
     /// Classes that have tasks waiting and no worker, by the number of their first lane.
@@ -341,6 +345,7 @@ impl Slots {
             workers: Slab::new(),
             alive: 0,
             idle: Vec::new(),
+            housed: Default::default(),
             hungry: 0,
             homeless: BTreeSet::new(),
             wanting: 0,

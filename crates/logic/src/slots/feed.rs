@@ -37,7 +37,7 @@ enum Step {
 
 /// A lane that wants something, in the order in which they are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Needy {
+pub(super) struct Needy {
     /// Worker time that its user has had.
     served: u64,
     lane: usize,
@@ -58,11 +58,12 @@ impl Slots {
         }
         self.idle.clear();
         self.idle.extend(self.workers.iter().filter(|(_, w)| w.is_idle()).map(|(at, _)| at));
-        let mut housed: Vec<usize> = self.workers.iter().map(|(_, worker)| worker.class).collect();
-        housed.sort_unstable();
-        housed.dedup();
-        let needy = housed.into_iter().filter_map(|class| self.needy(class));
-        let mut housed: BinaryHeap<Reverse<Needy>> = needy.map(Reverse).collect();
+        // Both are kept from turn to turn: a lone task is fed without an allocation.
+        let (mut classes, mut housed) = std::mem::take(&mut self.housed);
+        classes.extend(self.workers.iter().map(|(_, worker)| worker.class));
+        classes.sort_unstable();
+        classes.dedup();
+        housed.extend(classes.drain(..).filter_map(|class| self.needy(class)).map(Reverse));
         let mut open = true;
         // The least served lane that wants a slot in vain.
         let mut claim = None;
@@ -87,6 +88,8 @@ impl Slots {
             }
         }
         self.crowded = claim.is_some();
+        housed.clear();
+        self.housed = (classes, housed);
     }
 
     /// The least served lane of some classes, at the head of the heap afterwards. What users have had
