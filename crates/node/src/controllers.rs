@@ -914,3 +914,6 @@ impl Controller {
         Ok(Sent::All)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! How each open point of the protocol is settled, by its number.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 
