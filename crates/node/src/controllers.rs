@@ -13,6 +13,8 @@
 //!
 //! Elsewhere: what is asked and answered (`logic::controllers`), listening and dialling (`dials`).
 
+mod sending;
+
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -25,12 +27,11 @@ use logic::node::{self, Node};
 use logic::slots::Bound;
 use logic::{LinkId, Payload};
 use mio::Registry;
-use transport::{FlushOutcome, ReadOutcome};
+use transport::ReadOutcome;
 use wire::frame::{HEADER, Header};
 use wire::limits::{
     ARRIVAL_PATIENCE, CONTROLLERS_MAX, FAREWELL_PATIENCE, INLINE_MAX, INPUTS_HELD_MAX,
-    LIBRARIES_HELD_MAX, READ_AHEAD, READ_AHEAD_CORE, READ_AHEAD_EACH, READ_AHEAD_LARGE,
-    UNREAD_PATIENCE,
+    LIBRARIES_HELD_MAX, READ_AHEAD, READ_AHEAD_CORE, READ_AHEAD_EACH, UNREAD_PATIENCE,
 };
 use wire::name::{Hash, Name};
 use wire::units::Time;
@@ -38,6 +39,7 @@ use wire::worker_v1 as protocol;
 
 use crate::buffers::{Buffer, Buffers};
 use crate::links::Links;
+use sending::{Sent, weight};
 
 /// Bytes of one large payload that move in one turn.
 const TURN: usize = 256 * 1024;
@@ -759,15 +761,6 @@ enum Took {
     Asked(Asked),
 }
 
-/// How far sending came.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    /// The socket takes no more, or there is no more.
-    All,
-    /// As much as goes in one turn.
-    SoFar,
-}
-
 /// Reads the rest of an input straight into its buffer. Returns whether there may be more to read;
 /// `None`: the connection is over, within a message.
 fn fill(from: &impl AsFd, buffer: &Buffer, filled: &mut u64, length: u64) -> Option<bool> {
@@ -785,11 +778,6 @@ fn fill(from: &impl AsFd, buffer: &Buffer, filled: &mut u64, length: u64) -> Opt
         }
     }
     Some(true)
-}
-
-/// What a buffer counts of `READ_AHEAD`.
-fn weight(buffer: &Buffer) -> u64 {
-    (buffer.shared.len() as u64).max(READ_AHEAD_LARGE)
 }
 
 /// What a message counts of the inputs that are held.
@@ -849,69 +837,6 @@ impl Controller {
         let reason = "the node holds too many inputs already; try again later".to_owned();
         self.phase = Phase::Skip { id, left, request: Request::Nonsense { reason } };
         filled
-    }
-
-    fn unsent(&self, of_connection: usize) -> u64 {
-        let piece = |piece: &Piece| match piece {
-            Piece::Bytes(bytes) => bytes.len() as u64,
-            Piece::Buffer { sent, length, .. } => length - sent,
-        };
-        of_connection as u64 + self.pieces.iter().map(piece).sum::<u64>()
-    }
-
-    /// What is unsent as a peer's share of the node: a buffer counts as a whole.
-    fn weight(&self, of_connection: usize) -> u64 {
-        let piece = |piece: &Piece| match piece {
-            Piece::Bytes(bytes) => bytes.len() as u64,
-            Piece::Buffer { buffer, .. } => weight(buffer),
-        };
-        of_connection as u64 + self.pieces.iter().map(piece).sum::<u64>()
-    }
-
-    /// Sends what can be sent without waiting. An error: the connection is over.
-    fn send(
-        &mut self,
-        connection: &mut transport::Watched,
-        registry: &Registry,
-        buffers: &Buffers,
-    ) -> Result<Sent, ()> {
-        let mut room = TURN as u64;
-        while let Some(piece) = self.pieces.front_mut() {
-            if connection.unsent() > 0
-                && connection.flush(registry).map_err(|_| ())? == FlushOutcome::Blocked
-            {
-                return Ok(Sent::All);
-            }
-            match piece {
-                Piece::Bytes(bytes) => {
-                    connection.output().extend_from_slice(bytes);
-                    self.pieces.pop_front();
-                }
-                Piece::Buffer { sent, length, .. } if sent == length => {
-                    if let Some(Piece::Buffer { buffer, .. }) = self.pieces.pop_front() {
-                        buffers.release(buffer.id);
-                    }
-                }
-                Piece::Buffer { .. } if room == 0 => return Ok(Sent::SoFar),
-                Piece::Buffer { buffer, sent, length } => {
-                    let count = (*length - *sent).min(room);
-                    let to = &**connection;
-                    match buffer.shared.write_to(to, *sent as usize, count as usize) {
-                        Ok(count) => {
-                            *sent += count as u64;
-                            room -= count as u64;
-                        }
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                            connection.watch_for(FlushOutcome::Blocked, registry);
-                            return Ok(Sent::All);
-                        }
-                        Err(_) => return Err(()),
-                    }
-                }
-            }
-        }
-        connection.flush(registry).map_err(|_| ())?;
-        Ok(Sent::All)
     }
 }
 
