@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::{Error, Pid};
 
 /// Descriptors in one message. The kernel would take 253; a message of ours carries a few.
@@ -156,6 +158,14 @@ pub fn peer_credentials(socket: &impl AsFd) -> io::Result<Credentials> {
         return Err(io::Error::last_os_error());
     }
     Ok(Credentials { pid: Pid(found.pid), uid: found.uid, gid: found.gid })
+}
+
+/// Whether nobody holds the other end of a pipe or socket any more.
+pub fn is_hung_up(end: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(end.as_fd(), PollFlags::empty())];
+    let found = poll(&mut polled, PollTimeout::ZERO).is_ok();
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
+    found && polled[0].revents().is_some_and(|events| events.intersects(gone))
 }
 
 #[cfg(test)]

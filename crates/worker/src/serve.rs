@@ -70,7 +70,7 @@ pub fn serve(
     }
     let program = File::from(pipe.take_descriptor()?);
 
-    let prepared = prepare(&setup, &program, &progress, group);
+    let prepared = prepare(&setup, &program, &progress, group, &pipe.reader);
     pipe.progress = Some(progress);
     let (mut core, gaps) = match prepared {
         Ok(prepared) => prepared,
@@ -119,6 +119,7 @@ fn prepare(
     program: &File,
     progress: &SharedBuffer,
     group: Option<OwnedFd>,
+    node: &PipeReader,
 ) -> Result<(Core, Vec<String>), String> {
     if let Some(entrance) = group {
         sys::cgroup::enter(entrance).map_err(|error| chain(&error))?;
@@ -138,6 +139,11 @@ fn prepare(
         processes_max,
     };
     let gaps = jail::apply(level, &rules).map_err(|error| chain(&error))?.gaps;
+    // The jail had the kernel forget for a moment that this process ends with the node, which from
+    // another pid namespace cannot be looked for by its number.
+    if sys::socket::is_hung_up(node) {
+        return Err("the node has ended".to_owned());
+    }
     if level == jail::Level::Strict {
         let tell = |exit| {
             let end = match exit {
