@@ -40,6 +40,8 @@ use crate::seeds::happening;
 
 const LINKS: u64 = 4;
 
+const SECOND: Span = Span::from_secs(1);
+
 /// Serves whoever the bytes say is there.
 pub fn serve(bytes: &[u8]) {
     let mut world = World::new();
@@ -67,7 +69,7 @@ enum Link {
 #[derive(Debug, Default)]
 struct Worker {
     ready: bool,
-    killed: bool,
+    killed: Option<Time>,
     dismissed: bool,
     bound: Option<Bound>,
     /// The number of `tasks[0]`.
@@ -505,7 +507,7 @@ impl World {
             }
             slots::Effect::Execute { worker, sequence, input, .. } => {
                 let known = self.workers.get_mut(&worker).expect("a worker that was started");
-                let is_there = known.ready && !known.killed && !known.dismissed;
+                let is_there = known.ready && known.killed.is_none() && !known.dismissed;
                 assert!(is_there, "a task for {known:?}");
                 assert_eq!(sequence, known.finished + known.tasks.len() as u64);
                 if let Payload::Buffer { buffer, .. } = input {
@@ -515,8 +517,10 @@ impl World {
             }
             slots::Effect::Kill { worker } => {
                 let known = self.workers.get_mut(&worker).expect("a worker that was started");
-                assert!(!known.killed, "killed twice");
-                known.killed = true;
+                // It is tried again when nothing was heard of its end for a second.
+                let is_due = known.killed.is_none_or(|before| before + SECOND <= self.now);
+                assert!(is_due, "killed twice");
+                known.killed = Some(self.now);
             }
             slots::Effect::Dismiss { worker } => {
                 let known = self.workers.get_mut(&worker).expect("a worker that was started");
@@ -535,7 +539,8 @@ impl World {
         }
         self.settle();
         for _ in 0..64 {
-            let ends = |worker: &Worker| worker.killed || worker.dismissed || !worker.ready;
+            let ends =
+                |worker: &Worker| worker.killed.is_some() || worker.dismissed || !worker.ready;
             let killed = self.workers.iter().filter(|(_, worker)| ends(worker));
             let killed: Vec<WorkerId> = killed.map(|(worker, _)| *worker).collect();
             for worker in killed {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use client::{Cluster, Core, Failure, Output, Why};
 use support::process::children;
-use support::{Machine, PATIENCE, Running};
+use support::{Machine, PATIENCE, Running, skipped};
 
 const LEVELS: [&str; 3] = ["none", "user", "strict"];
 
@@ -28,7 +28,7 @@ impl Host {
         if level == "strict"
             && let Err(why) = worker::jail::strict_is_possible()
         {
-            eprintln!("skipped at strict: {why}");
+            skipped(&format!("level strict: {why}"));
             return None;
         }
         let machine = Machine::new();
@@ -152,7 +152,7 @@ fn constructors_run_in_the_jail() {
         ("user", "Permission denied\nPermission denied\n"),
     ] {
         if !sys::limits::is_root() {
-            eprintln!("skipped: a node of an ordinary user cannot read the file in any case");
+            skipped("a node of an ordinary user cannot read the file in any case");
             return;
         }
         let Some(host) = Host::new(level) else { continue };
@@ -211,7 +211,7 @@ fn limits_memory() -> bool {
     let found = worker::jail::abilities();
     let limits = found.iter().any(|a| a.what.starts_with("limits of memory") && a.gap().is_none());
     if !limits {
-        eprintln!("skipped in part: this host lets us limit no memory");
+        skipped("in part: this host lets us limit no memory");
     }
     limits
 }

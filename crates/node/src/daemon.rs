@@ -856,7 +856,7 @@ impl Daemon {
         if let Some(path) = &self.options.socket {
             let _ = fs::remove_file(path);
         }
-        let _ = fs::remove_dir_all(self.options.data.join("scratch"));
+        self.workers.clear_away();
     }
 }
 

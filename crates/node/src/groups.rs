@@ -75,15 +75,8 @@ impl Groups {
 
     /// Has a controller count in the groups of the workers.
     fn count(&mut self, controller: Controller, all: &Group) -> Result<(), sys::Error> {
-        if self.above.count_children(controller).is_err() && self.aside.is_none() {
-            // Version 2 counts groups beneath a group only while no process is in it: the node
-            // itself, most likely. Where others are, too, it was not made for us.
-            let (aside, _) = self.above.make_child(&format!("{}{NODE}", self.name));
-            let moved = aside.move_here(Pid(process::id() as i32));
-            self.aside = Some(aside);
-            moved?;
-        }
-        self.above.count_children(controller)?;
+        let aside = format!("{}{NODE}", self.name);
+        self.above.count_beneath(controller, &aside, &mut self.aside)?;
         all.count_children(controller)
     }
 
@@ -143,9 +136,7 @@ impl Groups {
             self.above.sweep(&self.name);
         }
         if let Some(aside) = self.aside.take() {
-            CONTROLLERS.into_iter().for_each(|one| self.above.count_children_no_more(one));
-            let _ = self.above.move_here(Pid(process::id() as i32));
-            aside.remove();
+            self.above.come_back(Some(aside), &[]);
         }
     }
 

@@ -27,6 +27,7 @@ mod bulk;
 mod lending;
 mod store;
 mod scratch;
+mod accounts;
 mod buffers;
 mod options;
 mod source;

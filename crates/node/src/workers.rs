@@ -5,7 +5,6 @@
 //! it is decoded like a stranger's bytes, and a worker that talks nonsense is killed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,7 +22,7 @@ use sys::namespace::Namespaces;
 use sys::process::{Child, Spawn, Stderr};
 use sys::shared::SharedBuffer;
 use sys::socket::{pair, send_with_fds};
-use transport::{Connection, ReadOutcome, Watched};
+use transport::{Connection, READ_MAX, ReadOutcome, Watched};
 use wire::Message;
 use wire::limits::{CONTROL_BODY_MAX, PAYLOAD_MAX, STDERR_TAIL};
 use wire::name::TaskName;
@@ -31,13 +30,16 @@ use wire::task::{Done, Input, Output, Run, RunHead, Status, Times};
 use wire::units::{Span, Time};
 use wire::worker::{self as protocol, Buffer, Ready, Setup, progress};
 
+use crate::accounts::Accounts;
 use crate::groups::Groups;
 use crate::options::{Jail, WorkerCommand};
-use crate::scratch;
+use crate::scratch::{self, Scratch};
 use crate::source::Source;
 
 /// Memory that the kernel adds to a group's count in one step.
 const PAGES_AT_ONCE: u64 = 1 << 20;
+/// The most that a process without rights can make a pipe hold, as Linux is set up.
+const PIPE_MAX: usize = 1 << 20;
 /// Ancestors of a process that are looked at.
 const GENERATIONS: usize = 64;
 
@@ -130,7 +132,8 @@ pub(crate) struct Workers {
     command: WorkerCommand,
     jail: Jail,
     groups: Groups,
-    scratch: PathBuf,
+    accounts: Accounts,
+    scratch: Scratch,
     table: HashMap<WorkerId, Worker>,
     /// Workers whose number has been given to another may still be about to end.
     started: u64,
@@ -141,9 +144,10 @@ impl Workers {
         command: WorkerCommand,
         jail: Jail,
         groups: Groups,
-        scratch: PathBuf,
+        scratch: Scratch,
     ) -> Self {
-        Self { command, jail, groups, scratch, table: HashMap::new(), started: 0 }
+        let accounts = Accounts::take(scratch.folder());
+        Self { command, jail, groups, accounts, scratch, table: HashMap::new(), started: 0 }
     }
 
     pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Worker> {
@@ -188,11 +192,11 @@ impl Workers {
         program: BorrowedFd<'_>,
     ) -> Result<(), NotStarted> {
         self.started += 1;
-        let scratch = self.scratch.join(self.started.to_string());
+        let scratch = self.scratch.folder().join(self.started.to_string());
         let started = self.start_in(&scratch, registry, worker, class, program);
         if started.is_err() {
             // It may be tried again and again.
-            let _ = fs::remove_dir_all(&scratch);
+            self.scratch.remove(&scratch);
         }
         started
     }
@@ -235,6 +239,9 @@ impl Workers {
         spawn.descriptors =
             vec![(from_node.into(), 3), (to_node.into(), 4), (far_descriptors.into(), 5)];
         spawn.stderr = Stderr::To(OwnedFd::from(far_stderr));
+        let connection = Connection::pipes(from_worker, to_worker);
+        let token = Source::Worker(worker.0).token();
+        let connection = Watched::new(connection, registry, token).map_err(socket_error)?;
         let group = self.groups.make(self.started, class.memory);
         let group = group.map_err(|e| failed("cannot make a worker's control group", &e))?;
         let begun = Self::spawn(spawn, group.as_ref(), class.memory);
@@ -246,9 +253,6 @@ impl Workers {
             }
         };
 
-        let connection = Connection::pipes(from_worker, to_worker);
-        let token = Source::Worker(worker.0).token();
-        let connection = Watched::new(connection, registry, token).map_err(socket_error)?;
         let mut started = Worker {
             child,
             group,
@@ -278,13 +282,15 @@ impl Workers {
             scratch: scratch.to_string_lossy().into_owned(),
             memory: class.memory,
         };
-        started.register(registry, worker).map_err(|e| failed("cannot watch a worker", &e))?;
+        let begun = started.register(registry, worker);
+        let begun = begun.map_err(|error| failed("cannot watch a worker", &error));
         started.send(0, &Message::Setup(setup));
-        let send = |descriptor| send_with_fds(&started.descriptors, &[0], &[descriptor]);
-        match send(started.progress.fd()).and_then(|_| send(program)) {
-            // It is dead already. Its end is told like any other's: its tasks begin in another one.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            sent => sent.map(|_| ()).map_err(socket_error)?,
+        if let Err(error) = begun.and_then(|()| started.hand_out(program).map_err(socket_error)) {
+            // Nobody will hear of its end: what is left of it is reaped with the next worker's.
+            started.kill();
+            started.deregister(registry);
+            started.group.take().into_iter().for_each(|group| self.groups.let_go(group));
+            return Err(error);
         }
         self.table.insert(worker, started);
         Ok(())
@@ -305,8 +311,14 @@ impl Workers {
 
     /// Where the daemon is root, each worker has an account of its own, of nobody else's.
     fn account(&self, worker: WorkerId) -> Option<u32> {
-        const ACCOUNTS: u32 = 1_984_000_000;
-        (self.jail != Jail::None && sys::limits::is_root()).then_some(ACCOUNTS + worker.0)
+        let has_own = self.jail != Jail::None && sys::limits::is_root();
+        has_own.then(|| self.accounts.of(worker.0))
+    }
+
+    /// The node ends: nothing of its workers is to stay. What cannot be removed in a moment is
+    /// removed by the next node here.
+    pub(crate) fn clear_away(&mut self) {
+        self.scratch.close();
     }
 
     /// A worker's pidfd says that it ended. `None`: not yet.
@@ -319,20 +331,18 @@ impl Workers {
         let mut ended = self.table.remove(&worker)?;
         ended.deregister(registry);
         let exit = ended.true_exit(exit);
-        // First what it sent, then what it did not send any more, then what it wrote for people.
-        let mut said = Vec::new();
-        while let Ok(ReadOutcome::More) = ended.connection.read() {
-            ended.listen(&mut said);
-        }
-        ended.listen(&mut said);
-        ended.peek(&mut said);
-        let mut wrote = Vec::new();
-        ended.read_stderr(&mut wrote);
+        // Before anything is read: what it has left behind could write for ever.
         ended.group.take().into_iter().for_each(|group| self.groups.let_go(group));
-        let _ = fs::remove_dir_all(&ended.scratch);
         let known: Vec<sys::Pid> = self.table.values().map(|worker| worker.child.pid()).collect();
         // What it started and left behind is ours now.
         let _ = sys::process::end_adopted(&known);
+        // First what it sent, then what it did not send any more, then what it wrote for people.
+        let mut said = Vec::new();
+        ended.drain(&mut said);
+        ended.peek(&mut said);
+        let mut wrote = Vec::new();
+        ended.read_stderr(&mut wrote);
+        self.scratch.remove(&ended.scratch);
         Some(Remains {
             said,
             exit,
@@ -354,6 +364,16 @@ impl Worker {
         let Some(shortage) = &self.shortage else { return Ok(()) };
         let token = Source::WorkerShort(worker.0).token();
         registry.register(&mut SourceFd(&shortage.as_raw_fd()), token, Interest::READABLE)
+    }
+
+    /// Sends the descriptors that every worker has.
+    fn hand_out(&self, program: BorrowedFd<'_>) -> std::io::Result<()> {
+        let send = |descriptor| send_with_fds(&self.descriptors, &[0], &[descriptor]);
+        match send(self.progress.fd()).and_then(|_| send(program)) {
+            // It is dead already. Its end is told like any other's: its tasks begin in another one.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent.map(|_| ()),
+        }
     }
 
     fn deregister(&mut self, registry: &Registry) {
@@ -411,9 +431,14 @@ impl Worker {
 
     /// Ends the process and what it started. Its exit is reported by its pidfd.
     pub(crate) fn kill(&self) {
-        // A process that is gone already is as good as killed.
+        // A process that is gone already is as good as killed. The group's files may be out of
+        // reach for a moment, for want of descriptors: the process itself ends all the same, and
+        // `slots` has this done again if that is not enough.
         let _ = match &self.group {
-            Some(group) => group.kill().and_then(|()| self.child.kill()),
+            Some(group) => {
+                let all = group.kill();
+                self.child.kill().and(all)
+            }
             // With the first process of a pid namespace all others end.
             None if self.jail == Jail::Strict => self.child.kill(),
             None => self.child.kill_tree(),
@@ -512,6 +537,18 @@ impl Worker {
         }
     }
 
+    /// Reads what a worker that has ended had sent, up to what a pipe can hold, or to the first
+    /// nonsense.
+    fn drain(&mut self, said: &mut Vec<Said>) {
+        for _ in 0..PIPE_MAX.div_ceil(READ_MAX) {
+            let more = matches!(self.connection.read(), Ok(ReadOutcome::More));
+            self.listen(said);
+            if !more || matches!(said.last(), Some(Said::Nonsense)) {
+                return;
+            }
+        }
+    }
+
     /// Takes the frames that have arrived.
     fn listen(&mut self, said: &mut Vec<Said>) {
         let mut input = std::mem::take(self.connection.input());
@@ -524,7 +561,11 @@ impl Worker {
             let frame = match wire::frame::take(input, CONTROL_BODY_MAX) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
-                Err(_) => return said.push(Said::Nonsense),
+                Err(_) => {
+                    // Where the next frame would begin is not known: nothing of it is kept.
+                    input.clear();
+                    return said.push(Said::Nonsense);
+                }
             };
             let next = match wire::decode(frame) {
                 // Seen in the progress page before it was sent, or the other way round: it counts

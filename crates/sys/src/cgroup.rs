@@ -7,17 +7,24 @@
 //! Nothing is decided here: which groups there are, what they are called and how large they may
 //! grow comes from above.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::{Error, Pid};
+use crate::process::pidfd;
+use crate::{Error, Pid, clock};
 
 /// Looks at a group before giving up on one that is not empty after all its processes were killed.
 const PASSES_MAX: usize = 64;
+/// Processes held at once while they are killed; each costs a descriptor.
+const HELD_MAX: usize = 64;
+/// For what was killed to be gone, where the kernel kills a group at once and tells when it is empty.
+const DEATH_WAIT_MILLISECONDS: u64 = 250;
 /// The span of time in which a share of a processor is counted.
 const CPU_PERIOD_MICROSECONDS: u64 = 100_000;
 
@@ -227,6 +234,48 @@ impl Group {
         }
     }
 
+    /// Has the groups beneath this one counted, from wherever we are. Version 2 refuses that while a process is in this group itself: the calling one, most likely, which then goes
+    /// to a group beneath of the name `aside`. Where others are here, too, it was not made for us.
+    pub fn count_beneath(
+        &self,
+        controller: Controller,
+        name: &str,
+        aside: &mut Option<Self>,
+    ) -> Result<(), Error> {
+        if self.count_children(controller).is_err() && aside.is_none() {
+            let (made, _) = self.make_child(name);
+            let moved = made.move_here(Pid::own());
+            *aside = Some(made);
+            moved?;
+        }
+        self.count_children(controller)
+    }
+
+    /// Whether the groups beneath this one are counted by what version 2 was told.
+    fn counts_children(&self, controller: Controller) -> bool {
+        let Some(Place { version: Version::Two, folder }) = self.place(controller) else {
+            return false;
+        };
+        let counted = read(folder, "cgroup.subtree_control").unwrap_or_default();
+        counted.split_whitespace().any(|name| name == controller.name())
+    }
+
+    /// Of these controllers those that count beneath this group now.
+    pub fn counted(&self) -> Vec<Controller> {
+        CONTROLLERS.into_iter().filter(|&one| self.counts_children(one)).collect()
+    }
+
+    /// The calling process comes back from `aside`, and beneath this group only `counted` goes on.
+    pub fn come_back(&self, aside: Option<Self>, counted: &[Controller]) {
+        for controller in CONTROLLERS.into_iter().filter(|one| !counted.contains(one)) {
+            self.count_children_no_more(controller);
+        }
+        if let Some(aside) = aside {
+            let _ = self.move_here(Pid::own());
+            aside.remove();
+        }
+    }
+
     /// The opposite: afterwards processes may be in this group itself again.
     pub fn count_children_no_more(&self, controller: Controller) {
         if let Some(Place { version: Version::Two, folder }) = self.place(controller) {
@@ -355,16 +404,12 @@ impl Group {
         let Some((folder, _)) = self.folders().into_iter().next() else { return Ok(()) };
         for _ in 0..PASSES_MAX {
             let listed = read(folder, "cgroup.procs")?;
-            // Those of other pid namespaces, which we could not name, are listed as 0.
-            let found = listed.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0);
-            let mut any = false;
-            for pid in found {
-                any = true;
-                // SAFETY: a signal to another process touches no memory of ours.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-            }
-            if !any {
+            let found: Vec<Pid> = pids(&listed).collect();
+            if found.is_empty() {
                 return Ok(());
+            }
+            for some in found.chunks(HELD_MAX) {
+                kill_listed(folder, some)?;
             }
             std::thread::yield_now();
         }
@@ -397,14 +442,60 @@ impl Group {
     /// removes them. Says whether nothing is left.
     pub fn sweep(&self, name: &str) -> bool {
         let group = self.child(name);
-        for child in group.children() {
-            let child = group.child(&child);
+        let children: Vec<Self> = group.children().iter().map(|child| group.child(child)).collect();
+        for child in &children {
             let _ = child.kill();
-            child.remove();
         }
         let _ = group.kill();
+        group.wait_until_empty();
+        children.iter().for_each(|child| _ = child.remove());
         group.remove()
     }
+
+    /// Where the kernel kills a group with one call it returns before the processes are gone. Waits
+    /// for that, for a moment.
+    fn wait_until_empty(&self) {
+        let Some(folder) = self.unified.as_ref().filter(|_| self.kills_at_once()) else { return };
+        let Ok(events) = File::open(folder.join("cgroup.events")) else { return };
+        let start = clock::monotonic_nanoseconds();
+        loop {
+            let populated = read(folder, "cgroup.events").ok();
+            if populated.and_then(|text| counter(&text, "populated")) != Some(1) {
+                return;
+            }
+            let waited = (clock::monotonic_nanoseconds() - start) / 1_000_000;
+            let left = DEATH_WAIT_MILLISECONDS.saturating_sub(waited);
+            let mut changed = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+            if left == 0 || poll(&mut changed, PollTimeout::from(left as u16)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The processes of a `cgroup.procs`. Those of other pid namespaces, which we could not name, are
+/// listed as 0.
+fn pids(listed: &str) -> impl Iterator<Item = Pid> {
+    listed.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0).map(Pid)
+}
+
+/// Kills those of the processes that are in the group still, once they are held: a number that was
+/// listed may be a stranger's by now, but one that is held cannot become another's unnoticed.
+fn kill_listed(folder: &Path, found: &[Pid]) -> Result<(), Error> {
+    let mut held = Vec::with_capacity(found.len());
+    for &pid in found {
+        match pidfd::open(pid) {
+            Ok(opened) => held.extend(opened.map(|opened| (pid, opened))),
+            // Out of descriptors: those that are held are killed, the others by the next pass.
+            Err(_) if !held.is_empty() => break,
+            Err(error) => return Err(Error::process("kill", pid)(error)),
+        }
+    }
+    let listed: HashSet<Pid> = pids(&read(folder, "cgroup.procs")?).collect();
+    for (pid, held) in held.iter().filter(|(pid, _)| listed.contains(pid)) {
+        pidfd::signal(held, libc::SIGKILL).map_err(Error::process("kill", *pid))?;
+    }
+    Ok(())
 }
 
 /// The folder of the group `path` in a tree that is mounted somewhere.

@@ -4,17 +4,21 @@
 //! checks look at the open descriptor, not at the name again.
 
 use std::ffi::{CString, OsStr};
-use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, FromRawFd};
+use std::fs::{File, OpenOptions, Permissions};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat, renameat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::Error;
+
+/// Looks at a folder before giving up on one that is filled as fast as it is emptied.
+const PASSES_MAX: usize = 64;
 
 /// What an opened file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,77 @@ pub fn folder(path: &Path) -> Result<File, Error> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY)
         .open(path)
         .map_err(Error::file("open folder", path))
+}
+
+/// A folder of ours alone, in which others' folders are removed whatever they hold.
+///
+/// Only descriptors are followed, never a link: who still has one of those folders open cannot have
+/// anything else removed.
+#[derive(Debug)]
+pub struct Burial {
+    at: File,
+}
+
+impl Burial {
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self { at: folder(path)? })
+    }
+
+    /// Removes what is called `name` here. Each folder in it is moved here first, under a name of
+    /// `fresh`, which nothing here has; it is to be removed next.
+    pub fn bury(&self, name: &str, mut fresh: impl FnMut() -> String) -> Result<(), Error> {
+        if unlinkat(&self.at, name, UnlinkatFlags::NoRemoveDir).is_ok() {
+            return Ok(());
+        }
+        let opened = open_in(&self.at, name, Purpose::Folder).or_else(|_| {
+            unlock(&self.at, OsStr::new(name))?;
+            open_in(&self.at, name, Purpose::Folder)
+        });
+        let below = match opened {
+            Err(error) if error.is_gone() => return Ok(()),
+            opened => opened?,
+        };
+        // A listing may pass over what comes next when what came before is removed.
+        for _ in 0..PASSES_MAX {
+            let mut found = false;
+            let listing = format!("/proc/self/fd/{}", below.as_fd().as_raw_fd());
+            for entry in std::fs::read_dir(listing).map_err(Error::file("remove", name))? {
+                let entry = entry.map_err(Error::file("remove", name))?;
+                let inner = entry.file_name();
+                found = true;
+                if entry.file_type().map_err(Error::file("remove", name))?.is_dir() {
+                    let to = fresh();
+                    renameat(&below, inner.as_os_str(), &self.at, to.as_str()).or_else(|_| {
+                        // To be moved it must be open to its owner, and so must the folder it is in.
+                        let _ = below.set_permissions(Permissions::from_mode(0o700));
+                        unlock(&below, &inner)?;
+                        renameat(&below, inner.as_os_str(), &self.at, to.as_str())
+                            .map_err(Error::file("remove", name))
+                    })?;
+                } else {
+                    let flags = UnlinkatFlags::NoRemoveDir;
+                    unlinkat(&below, inner.as_os_str(), flags).or_else(|_| {
+                        let _ = below.set_permissions(Permissions::from_mode(0o700));
+                        unlinkat(&below, inner.as_os_str(), flags)
+                            .map_err(Error::file("remove", name))
+                    })?;
+                }
+            }
+            if !found {
+                break;
+            }
+        }
+        unlinkat(&self.at, name, UnlinkatFlags::RemoveDir).map_err(Error::file("remove", name))
+    }
+}
+
+/// Opens a folder to its owner, and nobody else.
+fn unlock(at: &impl AsFd, name: &OsStr) -> Result<(), Error> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let held = openat(at, name, flags, Mode::empty()).map_err(Error::file("open to us", name))?;
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))
+        .map_err(Error::file("open to us", name))
 }
 
 /// A file without a name on the file system of the folder `at`; it vanishes with its descriptor.

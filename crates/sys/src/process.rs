@@ -18,7 +18,7 @@ mod spawn;
 mod child;
 mod tree;
 mod first;
-mod pidfd;
+pub(crate) mod pidfd;
 
 pub use child::Child;
 pub use first::stay_behind;

@@ -173,7 +173,9 @@ fn enter(scratch: &Path) -> Result<(), Error> {
 }
 
 fn limit(rules: &Rules, report: &mut Report) -> Result<(), Error> {
-    limits::set_limit(Pid::own(), Resource::CoreDump, Limit::fixed(0))?;
+    // Not 0: a program that the kernel hands dumps to gets them all the same then. It gets none at
+    // 1, and a file of one byte is none either.
+    limits::set_limit(Pid::own(), Resource::CoreDump, Limit::fixed(1))?;
     limit_one(Resource::OpenFiles, "open files", Some(rules.open_files_max), report)?;
     limit_one(Resource::FileSize, "bytes of a file", rules.file_bytes_max, report)
 }

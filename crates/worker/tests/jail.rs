@@ -302,7 +302,7 @@ fn limits_and_switches_are_set() {
         None,
         &[
             ("limit-open-files", "100"),
-            ("limit-core", "0"),
+            ("limit-core", "1"),
             ("status NoNewPrivs", "1"),
             ("status Threads", "1"),
         ],

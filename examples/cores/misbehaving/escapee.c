@@ -8,6 +8,9 @@
  *   tcp ADDRESS PORT   connects over TCP, waiting for a second at most
  *   unix PATH          connects to a Unix socket; a path that begins with @ is an abstract name
  *   linger NAME        leaves a daemon behind (double fork, session of its own) called NAME
+ *   babble NAME        leaves daemons behind, called NAME, that fill the worker's pipe to the node
+ *   burn MS            two threads run for so long; answers the processor time that they got, in ms
+ *   exec-crash         executes a program that crashes; answers whether a core was dumped
  *   bomb N NAME        forks N times, all of whom stay, called NAME; answers how many there were
  *   fill MIB           writes a file until it may not, MIB at most; answers how many MiB, and why
  *   inodes N           makes empty files until it may not, N at most; answers how many, and why
@@ -55,6 +58,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "farcall_core.h"
@@ -140,6 +144,76 @@ static void linger(const char *name)
         _exit(0);
     }
     outcome(child < 0 || waitpid(child, &status, 0) < 0);
+}
+
+static void babble(const char *name)
+{
+    /* Frames of the node's protocol that mean nothing, as many as a pipe takes in one piece. */
+    static char block[240 * 17];
+    int i, status;
+    for (i = 0; i < 240; i++) {
+        block[i * 17] = 0x28;
+        block[i * 17 + 1] = 7;
+    }
+    fcntl(4, F_SETPIPE_SZ, 1 << 20);
+    for (i = 0; i < 4; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            setsid();
+            signal(SIGPIPE, SIG_IGN);
+            if (fork() == 0) {
+                prctl(PR_SET_NAME, name);
+                for (;;)
+                    if (write(4, block, sizeof block) < 0)
+                        pause();
+            }
+            _exit(0);
+        }
+        waitpid(child, &status, 0);
+    }
+    strcpy(text, "ok");
+}
+
+static volatile int burning;
+
+static void *burn_one(void *nothing)
+{
+    while (burning)
+        ;
+    return nothing;
+}
+
+static void burn(long milliseconds)
+{
+    pthread_t threads[2];
+    struct timespec used, wait = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    int i;
+    burning = 1;
+    for (i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, burn_one, NULL);
+    nanosleep(&wait, NULL);
+    burning = 0;
+    for (i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    sprintf(text, "%ld", (long)(used.tv_sec * 1000 + used.tv_nsec / 1000000));
+}
+
+/* A program that is executed may be dumped again; only the limit stands against it. */
+static void exec_crash(void)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", "kill -SEGV $$", (char *)NULL);
+        _exit(97);
+    }
+    if (child < 0 || waitpid(child, &status, 0) < 0)
+        outcome(1);
+    else if (WIFSIGNALED(status))
+        sprintf(text, "signal %d%s", WTERMSIG(status), WCOREDUMP(status) ? ", dumped" : "");
+    else
+        sprintf(text, "code %d", WEXITSTATUS(status));
 }
 
 static void bomb(long wanted, const char *name)
@@ -401,6 +475,12 @@ static void obey(const char *command, char *rest)
         unix_socket(rest);
     else if (IS("linger"))
         linger(rest);
+    else if (IS("babble"))
+        babble(rest);
+    else if (IS("burn"))
+        burn(number);
+    else if (IS("exec-crash"))
+        exec_crash();
     else if (IS("bomb"))
         bomb(number, name);
     else if (IS("fill"))

@@ -1,6 +1,7 @@
 //! Scripts of what users and workers do, each step with what must follow from it.
 
 mod bound;
+mod killed;
 
 use super::*;
 use wire::name::TaskName;
@@ -819,7 +820,8 @@ fn an_idle_bound_worker_stays_and_has_no_slot() {
             (9001, Run(1, 2), ""),
             (9002, Done(0, 1, us(9000)), "done 0:1 Finished, start 2, credit 0=3"),
             (90_000_000, Tick, "kill 2, done 1:2 Refused, credit 1=4"),
-            (900_000_000, Tick, ""),
+            // None but the one whose end nobody has told, nor that of a kill a second ago.
+            (900_000_000, Tick, "kill 1"),
         ],
     );
 }

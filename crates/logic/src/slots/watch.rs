@@ -1,12 +1,16 @@
 //! What time does: programs that load too long, deadlines, memory, results held back, idle workers.
 
 use wire::limits::UNLOADING;
-use wire::units::Time;
+use wire::units::{Span, Time};
 
 use super::feed::LINGER;
 use super::worker::{Life, Worker};
 use super::{Effect, IDLE, MEASURE, Slots};
 use crate::WorkerId;
+
+/// A process that was killed is gone in a moment. One that is not then was perhaps out of reach,
+/// for want of descriptors, say.
+const KILL_AGAIN: Span = Span::from_secs(1);
 
 impl Slots {
     pub fn tick(&mut self, now: Time) {
@@ -35,7 +39,15 @@ impl Slots {
                     }
                     continue;
                 }
-                Life::Starting | Life::Ready | Life::Doomed => {}
+                Life::Doomed => {
+                    // The first look only starts the clock.
+                    if known.kill_again > Time(0) {
+                        self.effects.push_back(Effect::Kill { worker });
+                    }
+                    known.kill_again = now + KILL_AGAIN;
+                    continue;
+                }
+                Life::Starting | Life::Ready => {}
             }
             if known.measure <= now && self.is_measured(class) {
                 self.workers[at].measure = now + MEASURE;
@@ -58,7 +70,7 @@ impl Slots {
         let class = &self.classes[worker.class];
         let loaded = worker.heard + class.loading;
         match worker.life {
-            Life::Doomed => Time::NEVER,
+            Life::Doomed => worker.kill_again,
             Life::Starting if self.is_measured(worker.class) => loaded.min(worker.measure),
             Life::Starting => loaded,
             Life::Dismissed => worker.heard + UNLOADING,

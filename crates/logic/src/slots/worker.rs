@@ -32,6 +32,8 @@ pub(super) struct Worker {
     pub(super) front_since: Time,
     /// When its memory is to be measured next.
     pub(super) measure: Time,
+    /// Once it is doomed: when to kill it again; 0 before the first look.
+    pub(super) kill_again: Time,
     /// The task that it is killed for, by its sequence number, and what to say of it.
     pub(super) doom: Option<(u64, Status)>,
     /// When its last task ended.
@@ -66,6 +68,7 @@ impl Worker {
             heard: now,
             front_since: now,
             measure: now + MEASURE,
+            kill_again: Time(0),
             doom: None,
             last_end: Time(0),
             last: None,

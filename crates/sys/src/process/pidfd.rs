@@ -17,7 +17,7 @@ pub enum Exit {
 }
 
 /// A pidfd of a process that exists now; `None` if none does.
-pub(super) fn open(pid: Pid) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn open(pid: Pid) -> io::Result<Option<OwnedFd>> {
     // SAFETY: takes two numbers and returns one; no memory is involved.
     let number = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) };
     if number < 0 {
@@ -29,7 +29,7 @@ pub(super) fn open(pid: Pid) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Sends a signal; to a process that has ended this is no error.
-pub(super) fn signal(pidfd: &impl AsFd, signal: i32) -> io::Result<()> {
+pub(crate) fn signal(pidfd: &impl AsFd, signal: i32) -> io::Result<()> {
     let pidfd = pidfd.as_fd().as_raw_fd();
     let info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the null pointer has the kernel fill in the usual information by itself. The signal

@@ -171,12 +171,15 @@ fn groups() -> Vec<Ability> {
     let own = Group::own().unwrap_or_default();
     let name = format!("farcall-probe-{}", sys::Pid::own());
     let (group, refused) = own.make_child(&name);
+    let before = own.counted();
+    let mut aside = None;
     let why = refused.first().map_or_else(|| "the host has no such group".to_owned(), |e| chain(e));
-    let ability = |controller: Controller| {
+    let mut ability = |controller: Controller| {
         let tried = match group.version(controller) {
             None => Err(why.clone()),
+            // As a node does it that starts here, and undone below.
             Some(version) => own
-                .count_children(controller)
+                .count_beneath(controller, &format!("{name}-aside"), &mut aside)
                 .and_then(|()| match controller {
                     Controller::Memory => group.limit_memory(1 << 30),
                     Controller::Pids => group.limit_pids(64),
@@ -200,7 +203,8 @@ fn groups() -> Vec<Ability> {
             }
         }
     };
-    let found = CONTROLLERS.map(ability).to_vec();
+    let found = CONTROLLERS.map(&mut ability).to_vec();
     group.remove();
+    own.come_back(aside, &before);
     found
 }
