@@ -364,7 +364,7 @@ fn links_in_a_nodes_data_folder_lead_nowhere() {
     fs::create_dir(&aside).unwrap();
     let treasure = aside.join("treasure");
     let data = machine.path("state/farcall/a");
-    for name in ["blobs", "scratch", "lock"] {
+    for name in ["blobs", "scratch", "dead", "lock"] {
         fs::write(&treasure, "mine").unwrap();
         let _ = fs::remove_dir_all(&data);
         fs::create_dir_all(&data).unwrap();

@@ -46,8 +46,8 @@ pub(crate) struct Scratch {
 pub(crate) fn make_all(data: &Path, jail: Jail) -> Result<Scratch, Error> {
     let failed = |source| Error::Data { path: data.to_owned(), source };
     let (folder, dead) = (data.join("scratch"), data.join("dead"));
-    fs::create_dir_all(&folder).map_err(failed)?;
-    fs::create_dir_all(&dead).map_err(failed)?;
+    make_real(&folder).map_err(failed)?;
+    make_real(&dead).map_err(failed)?;
     let (folder, dead) =
         (folder.canonicalize().map_err(failed)?, dead.canonicalize().map_err(failed)?);
     fs::set_permissions(&folder, Permissions::from_mode(0o711)).map_err(failed)?;
@@ -136,6 +136,14 @@ fn bury_all(burial: &Burial, names: &Receiver<u64>, next: &AtomicU64) {
             }
         }
     }
+}
+
+/// Makes a folder unless it is there. A link in its place goes: what it leads to is not to be cleared.
+fn make_real(folder: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(folder).is_ok_and(|there| !there.is_dir()) {
+        fs::remove_file(folder)?;
+    }
+    fs::create_dir_all(folder)
 }
 
 /// The first folder on the way that only its owner and his group may enter.
