@@ -156,13 +156,17 @@ impl End {
     }
 }
 
+/// A million of them may be queued: small numbers are kept small.
 #[derive(Debug)]
 struct Task {
     program: u32,
     input: Payload,
-    terms: Terms,
-    attempt: u32,
-    kills: u32,
+    deadline: Span,
+    retries: u32,
+    /// At most `ATTEMPTS_MAX`.
+    attempt: u16,
+    /// At most `POISON_KILLS`.
+    kills: u8,
     /// Raised with every attempt: the upper half of the channel, so that an old answer is known.
     epoch: u32,
     place: Place,
@@ -175,6 +179,8 @@ struct Task {
     /// How long it was here before this attempt was sent.
     queued: Span,
 }
+
+const _: () = assert!(size_of::<Task>() <= 104);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -329,7 +335,8 @@ impl Dispatch {
             queued: Span(0),
             program: program.0,
             input,
-            terms,
+            deadline: terms.deadline,
+            retries: terms.retries,
             attempt: 1,
             kills: 0,
             epoch: 0,
@@ -631,8 +638,8 @@ impl Dispatch {
             link,
             channel: channel_of(id, task.epoch),
             program: number,
-            attempt: task.attempt,
-            deadline: task.terms.deadline,
+            attempt: task.attempt.into(),
+            deadline: task.deadline,
             input: task.input.clone(),
             name: self.jobs.name(task.job, task.number),
         });
@@ -677,7 +684,7 @@ impl Dispatch {
         let may_retry = match status {
             Status::Crashed { .. } | Status::Exited { .. } => {
                 task.kills += 1;
-                task.kills < POISON_KILLS
+                u32::from(task.kills) < POISON_KILLS
             }
             Status::WorkerLost { .. } => true,
             Status::Finished { .. }

@@ -186,7 +186,8 @@ impl Dispatch {
 
     pub(super) fn may_retry(&self, id: TaskId) -> bool {
         let task = &self.tasks[id.0 as usize];
-        !task.cancelled && task.attempt <= task.terms.retries && task.attempt < ATTEMPTS_MAX
+        let attempt = u32::from(task.attempt);
+        !task.cancelled && attempt <= task.retries && attempt < ATTEMPTS_MAX
     }
 
     /// Queues another attempt, first in line.
@@ -217,7 +218,7 @@ impl Dispatch {
         };
         let name = self.jobs.name(task.job, task.number);
         let spent = Spent { queued, away, times };
-        Outcome { end, attempt: task.attempt, node, ran, name, spent }
+        Outcome { end, attempt: task.attempt.into(), node, ran, name, spent }
     }
 
     /// Tells nodes of the jobs that have changed.
