@@ -12,7 +12,7 @@
 //!   +------- crowd ------------+
 //! ```
 //!
-//! Elsewhere: how a thread stays (`client`'s driver).
+//! Elsewhere: how a thread stays (`sys::cpu`), who asks (`client`'s driver and its controller).
 
 use wire::units::{Span, Time};
 
