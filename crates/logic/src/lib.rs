@@ -22,6 +22,7 @@
 pub mod node;
 pub mod dispatch;
 pub mod controllers;
+pub mod regions;
 pub mod slots;
 pub mod history;
 pub mod heard;

@@ -599,7 +599,7 @@ impl Node {
             (Purpose::Fetch { hash, permit }, _) => {
                 return self.greeted_fetch(now, link, *hash, *permit, &peer);
             }
-            (Purpose::Client | Purpose::Node { .. }, _) => {
+            (Purpose::Client | Purpose::Node { .. } | Purpose::Memory, _) => {
                 let reason = match peer {
                     Peer::Stranger => "no certificate was shown; join with a token first",
                     Peer::Client(_) => "a client's certificate does not make a node",

@@ -66,6 +66,19 @@ impl Kind {
     pub const READY: u8 = 0x61;
     pub const BUFFER: u8 = 0x62;
     pub const NEED: u8 = 0x63;
+
+    pub const REGION_CREATE: u8 = 0x70;
+    pub const REGION_CREATED: u8 = 0x71;
+    pub const REGIONS_ASK: u8 = 0x72;
+    pub const REGIONS: u8 = 0x73;
+    pub const REGION_DROP: u8 = 0x74;
+    pub const REGION_DROPPED: u8 = 0x75;
+    pub const ATTACH: u8 = 0x76;
+    pub const ATTACHED: u8 = 0x77;
+    pub const REQUEST: u8 = 0x78;
+    pub const ANSWER: u8 = 0x79;
+    pub const CHANGED: u8 = 0x7a;
+    pub const RECALL: u8 = 0x7b;
 }
 
 /// A frame whose body is still bytes.

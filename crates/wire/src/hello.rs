@@ -40,6 +40,8 @@ pub enum Purpose {
     Join,
     /// A node that fetches one blob from another; the connection carries that and nothing else.
     Fetch { hash: Hash, permit: Permit },
+    /// A client's connection for one region; `ATTACH` says which.
+    Memory,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

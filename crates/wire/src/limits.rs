@@ -178,3 +178,69 @@ pub const FAREWELL_PATIENCE: Span = Span::from_secs(5);
 
 /// How long a program may take to end in order before it is killed.
 pub const UNLOADING: Span = Span::from_secs(2);
+
+/// Largest body of a frame on a connection of purpose Memory: a page, or a transaction.
+pub const MEMORY_BODY_MAX: u64 = TRANSACTION_BYTES_MAX + 128 * 1024;
+
+/// Bytes of a page of a region; powers of two between these.
+pub const PAGE_SIZE_MIN: u32 = 64;
+pub const PAGE_SIZE_MAX: u32 = 1 << 20;
+
+/// Pages of one region: their table is made as they are written.
+pub const PAGES_MAX: u64 = 1 << 32;
+
+/// Bytes that the written pages of a node's regions may take together, unless told otherwise.
+pub const REGIONS_HELD_MAX: u64 = 16 << 30;
+
+/// Regions of one node.
+pub const REGIONS_MAX: usize = 1024;
+
+/// Regions told in one message, so that it fits in a frame whatever they are called.
+pub const REGIONS_TOLD_MAX: usize = 200;
+
+/// Sessions of one region, those that are away included.
+pub const SESSIONS_MAX: usize = 16 * 1024;
+
+/// Requests of one session that are not answered yet. Beyond, its node reads no more from it.
+pub const REQUESTS_MAX: usize = 1024;
+
+/// A session that is silent for so long loses its locks, unless its region was opened otherwise.
+pub const LEASE: Span = Span::from_secs(3);
+
+/// What became of a session's requests is kept for so long after it was heard of last. A client that
+/// was away for half of it does not ask again: it cannot know any more what became of them.
+pub const SESSION_KEPT: Span = Span::from_secs(120);
+
+/// Pages that one transaction reads, and those that it writes.
+pub const TRANSACTION_PAGES_MAX: usize = 4096;
+
+/// Bytes that one transaction writes.
+pub const TRANSACTION_BYTES_MAX: u64 = 4 << 20;
+
+/// The same in a region that is kept in etcd, which takes 128 operations and 1.5 MiB at once.
+pub const REPLICATED_PAGES_MAX: usize = 100;
+pub const REPLICATED_BYTES_MAX: u64 = 1 << 20;
+
+/// Watches of one session, and of one region.
+pub const WATCHES_OF_SESSION_MAX: usize = 1024;
+pub const WATCHES_MAX: usize = 64 * 1024;
+
+/// Pages that are remembered for a watch whose client has not read the last news yet. Beyond, it is
+/// told to look at everything anew.
+pub const CHANGES_KEPT: usize = 1024;
+
+/// The latest commits of a region that a watch can begin after.
+pub const COMMITS_KEPT: usize = 4096;
+
+/// Requests that wait for locks of one region.
+pub const WAITING_MAX: usize = 1 << 20;
+
+/// Barriers of one region that somebody waits at.
+pub const BARRIERS_MAX: usize = 4096;
+
+/// Highest version that a client may ask for: above, there are enough for any number of commits.
+pub const VERSION_ASKED_MAX: u64 = 1 << 48;
+
+/// A coherent page stays for so long with whoever was just given it from somebody else, so that two
+/// who want it get something done between.
+pub const COHERENT_HOLD: Span = Span::from_micros(50);

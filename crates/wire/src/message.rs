@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::frame::{self, Frame, Kind};
-use crate::{blob, hello, job, join, member, status, task, worker};
+use crate::{blob, hello, job, join, member, region, status, task, worker};
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,18 @@ pub enum Message {
     Ready(worker::Ready),
     Buffer(worker::Buffer),
     Need(worker::Need),
+    RegionCreate(region::Create),
+    RegionCreated(region::Created),
+    RegionsAsk,
+    Regions(region::Regions),
+    RegionDrop(region::Drop),
+    RegionDropped(region::Dropped),
+    Attach(region::Attach),
+    Attached(region::Attached),
+    Request(region::Ask, Bytes),
+    Answer(region::Answer, Bytes),
+    Changed(region::Changed),
+    Recall(region::Recall),
 }
 
 /// Why a frame is no message.
@@ -110,6 +122,18 @@ impl Message {
             Self::Ready(_) => empty(Kind::READY),
             Self::Buffer(_) => empty(Kind::BUFFER),
             Self::Need(_) => empty(Kind::NEED),
+            Self::RegionCreate(_) => empty(Kind::REGION_CREATE),
+            Self::RegionCreated(_) => empty(Kind::REGION_CREATED),
+            Self::RegionsAsk => empty(Kind::REGIONS_ASK),
+            Self::Regions(_) => empty(Kind::REGIONS),
+            Self::RegionDrop(_) => empty(Kind::REGION_DROP),
+            Self::RegionDropped(_) => empty(Kind::REGION_DROPPED),
+            Self::Attach(_) => empty(Kind::ATTACH),
+            Self::Attached(_) => empty(Kind::ATTACHED),
+            Self::Request(_, bytes) => (Kind::REQUEST, Some(bytes)),
+            Self::Answer(_, bytes) => (Kind::ANSWER, Some(bytes)),
+            Self::Changed(_) => empty(Kind::CHANGED),
+            Self::Recall(_) => empty(Kind::RECALL),
         };
         frame::put(output, kind, channel, |body| {
             self.put_head(body);
@@ -154,8 +178,19 @@ impl Message {
             Self::Ready(ready) => put(body, ready),
             Self::Buffer(buffer) => put_small(body, buffer),
             Self::Need(need) => put_small(body, need),
+            Self::RegionCreate(create) => put(body, create),
+            Self::RegionCreated(created) => put(body, created),
+            Self::Regions(regions) => put(body, regions),
+            Self::RegionDrop(drop) => put(body, drop),
+            Self::RegionDropped(dropped) => put(body, dropped),
+            Self::Attach(attach) => put(body, attach),
+            Self::Attached(attached) => put(body, attached),
+            Self::Request(ask, _) => put_request(body, ask),
+            Self::Answer(answer, _) => put_answer(body, answer),
+            Self::Changed(changed) => put(body, changed),
+            Self::Recall(recall) => put_small(body, recall),
             Self::Ping | Self::Pong | Self::Cancel | Self::Data(_) | Self::End => {}
-            Self::StatusAsk | Self::MembersAsk | Self::JobsAsk => {}
+            Self::StatusAsk | Self::MembersAsk | Self::JobsAsk | Self::RegionsAsk => {}
         }
     }
 }
@@ -175,6 +210,29 @@ fn put_done(body: &mut BytesMut, head: &task::DoneHead) {
         put_small(body, head);
     } else {
         put(body, head);
+    }
+}
+
+/// Only a transaction has lists.
+fn put_request(body: &mut BytesMut, ask: &region::Ask) {
+    match ask.request {
+        region::Request::Transact { .. } => put(body, ask),
+        _ => put_small(body, ask),
+    }
+}
+
+/// The answers of the hot path are of fixed size.
+fn put_answer(body: &mut BytesMut, answer: &region::Answer) {
+    use region::Answer;
+    match answer {
+        Answer::Unchanged { .. }
+        | Answer::Page { .. }
+        | Answer::Locked { .. }
+        | Answer::Committed { .. }
+        | Answer::Released
+        | Answer::Done
+        | Answer::Granted { .. } => put_small(body, answer),
+        _ => put(body, answer),
     }
 }
 
@@ -235,6 +293,18 @@ pub fn decode(frame: Frame) -> Result<(u64, Message), DecodeError> {
         Kind::READY => whole(&body).map(Message::Ready),
         Kind::BUFFER => whole(&body).map(Message::Buffer),
         Kind::NEED => whole(&body).map(Message::Need),
+        Kind::REGION_CREATE => whole(&body).map(Message::RegionCreate),
+        Kind::REGION_CREATED => whole(&body).map(Message::RegionCreated),
+        Kind::REGIONS_ASK => bare(&body, Message::RegionsAsk),
+        Kind::REGIONS => whole(&body).map(Message::Regions),
+        Kind::REGION_DROP => whole(&body).map(Message::RegionDrop),
+        Kind::REGION_DROPPED => whole(&body).map(Message::RegionDropped),
+        Kind::ATTACH => whole(&body).map(Message::Attach),
+        Kind::ATTACHED => whole(&body).map(Message::Attached),
+        Kind::REQUEST => with_trailer(&body).map(|(head, bytes)| Message::Request(head, bytes)),
+        Kind::ANSWER => with_trailer(&body).map(|(head, bytes)| Message::Answer(head, bytes)),
+        Kind::CHANGED => whole(&body).map(Message::Changed),
+        Kind::RECALL => whole(&body).map(Message::Recall),
         _ => return Err(DecodeError::UnknownKind { kind }),
     };
     message.map(|message| (channel, message)).ok_or(malformed)

@@ -1,0 +1,5 @@
+//! The client's side of shared memory.
+//!
+//! Elsewhere: what a region decides (`logic::regions`), how a cluster finds its home (`client`).
+
+#![forbid(unsafe_code)]
