@@ -51,6 +51,12 @@ const THREADS: usize = 1;
 /// own bounds are 4 and 30, at which it would stop for good if the thread that does it had failed.
 const SEALED_MAX: usize = 3;
 const TABLES_MAX: usize = 24;
+/// Groups with holes at the end of a journal: each has waited for `FLUSH` at most.
+const TORN_MAX: usize = 256;
+/// Nothing is written there yet.
+const ROOM: [u8; 4096] = [0; 4096];
+/// The last bytes of each batch in the store's journal.
+const BATCH_END: &[u8] = b"FJL\x03";
 /// A disk with less is called full: the store writes its tables in pieces of this size.
 const FREE_MIN: u64 = 64 << 20;
 
@@ -245,16 +251,8 @@ impl Keeper {
 
     fn start(&mut self, cluster: &str, loader: Sender<Command>) {
         let store = self.folder.join("store");
-        let opened = prepare(&self.folder, cluster).and_then(|()| {
-            guarded(|| {
-                Database::builder(&store)
-                    .cache_size(CACHE)
-                    .worker_threads(THREADS)
-                    .manual_journal_persist(true)
-                    .open()
-            })
-            .map_err(|fault| fault.at(&store))
-        });
+        let opened = prepare(&self.folder, cluster)
+            .and_then(|()| open_store(&store).map_err(|fault| fault.at(&store)));
         let listed = Water::list(&self.folder.join("water"));
         let (waters, unreadable) = match listed {
             Ok(listed) => listed,
@@ -592,6 +590,58 @@ impl Keeper {
         let folder = self.folder.display();
         format!("end this node and put a backup of `{folder}` in its place, or drop the region")
     }
+}
+
+/// Opens the store. A power cut may leave holes in the last groups of the journal, which nobody was
+/// told of. The store takes holes for damage and goes no further, so such groups are cut off, from the
+/// end. Had they been acknowledged, the high-water files would know.
+fn open_store(path: &Path) -> Result<Database, Fault> {
+    use fjall::{Error, JournalRecoveryError as Torn};
+    let open = || {
+        let builder = Database::builder(path).cache_size(CACHE).worker_threads(THREADS);
+        guarded(|| builder.manual_journal_persist(true).open())
+    };
+    let mut opened = open();
+    for attempt in 0..TORN_MAX {
+        let Err(Fault::Store(Error::JournalRecovery(
+            Torn::ChecksumMismatch | Torn::InsufficientLength,
+        ))) = &opened
+        else {
+            break;
+        };
+        if !cut_tail(path, attempt == 0)? {
+            break;
+        }
+        opened = open();
+    }
+    opened
+}
+
+/// Makes the last batch of the journal one without an end, which the store drops.
+fn cut_tail(path: &Path, is_first: bool) -> io::Result<bool> {
+    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+    let is_journal = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "jnl");
+    let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
+    let paths = entries.collect::<io::Result<Vec<_>>>()?;
+    let Some(journal) = paths.into_iter().filter(is_journal).max_by_key(number) else {
+        return Ok(false);
+    };
+    let mut bytes = fs::read(&journal)?;
+    // Behind what was written there are megabytes of room.
+    let room = bytes.rchunks(ROOM.len()).take_while(|chunk| **chunk == ROOM[..chunk.len()]);
+    let room: usize = room.map(<[u8]>::len).sum();
+    bytes.truncate(bytes.len() - room);
+    let Some(end) = bytes.windows(BATCH_END.len()).rposition(|window| window == BATCH_END) else {
+        return Ok(false);
+    };
+    if is_first {
+        // Should it turn out to be damage, whoever mends it wants to see it as it was.
+        fs::write(journal.with_extension("jnl.before"), &bytes)?;
+    }
+    let file = fs::File::options().write(true).open(&journal)?;
+    file.set_len(end as u64)?;
+    file.sync_all()?;
+    Ok(true)
 }
 
 /// Reads regions one after the other, on a thread of its own, so that those that are open already need

@@ -299,4 +299,72 @@ fn a_region_that_is_refused_can_be_discarded_and_made_anew() {
     assert_eq!((bench.opened().id, bench.opened().id), (RegionId(6), RegionId(2)));
 }
 
+/// A disk of a few megabytes; none where this process may not mount one.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let none: Option<&str> = None;
+        let flags = nix::mount::MsFlags::empty();
+        match nix::mount::mount(none, folder.path(), Some("tmpfs"), flags, Some("size=6m")) {
+            Ok(()) => Some(Self(folder)),
+            Err(error) => {
+                eprintln!("skipped: a small disk cannot be mounted here: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(self.0.path());
+    }
+}
+
+#[test]
+fn a_full_disk_loses_the_regions_by_name_and_nothing_that_was_told() {
+    let Some(disk) = Disk::new() else { return };
+    let folder = disk.0.path().join("regions");
+    let bench = Bench::open(&folder);
+    bench.make(1, "genes", Durability::Sync);
+    bench.make(2, "notes", Durability::Async);
+    let (mut told, mut lost) = (0, Vec::new());
+    for sequence in 1.. {
+        bench.vault.keep(batch(1, sequence, sequence % 13));
+        match bench.event() {
+            Event::Kept { sequence, .. } => told = sequence,
+            Event::Lost { id, reason } => {
+                lost.push(id);
+                assert!(reason.contains("is full; make room there"), "{reason}");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(sequence < 100_000, "six megabytes are full by now");
+    }
+    match bench.event() {
+        Event::Lost { id, .. } => lost.push(id),
+        other => panic!("{other:?}"),
+    }
+    lost.sort();
+    assert_eq!(lost, vec![RegionId(1), RegionId(2)]);
+    // Until there is room, it says the same to whoever asks.
+    bench.vault.open(name("genes"));
+    assert!(bench.refused().1.contains("is full"));
+    drop(bench);
+
+    fs::write(folder.join("store/ballast"), b"").expect("a name takes no room");
+    let bigger = Some("size=100m");
+    let none: Option<&str> = None;
+    let flags = nix::mount::MsFlags::MS_REMOUNT;
+    nix::mount::mount(none, disk.0.path(), none, flags, bigger).expect("more room");
+    let bench = Bench::open(&folder);
+    let genes = bench.opened();
+    assert!(genes.sequence >= told && told > 100, "{} after {told}", genes.sequence);
+    assert_eq!(bench.opened().sequence, 0);
+    fill(&bench, 1, genes.sequence + 1, 10);
+}
+
 mod damage;
