@@ -19,6 +19,7 @@ use wire::Message;
 use wire::name::Name;
 use wire::region::{Answer, Attach, Create, Drop, PageNo, RegionId, SessionId, Version};
 use wire::region::{Ask, Refusal};
+use wire::units::Time;
 
 use crate::LinkId;
 
@@ -82,6 +83,11 @@ pub enum Event {
     Kept {
         id: RegionId,
         sequence: u64,
+    },
+    /// Replicated regions may be used until then: before it, no other node is their home. Whoever
+    /// brings a request in reads the clock after the request's bytes.
+    Renewed {
+        until: Time,
     },
     /// A vault lost a region, or this node's right to it: nothing that waits for it can be answered.
     Lost {

@@ -136,16 +136,20 @@ impl Ledger {
             changes.insert(key, Some(item));
         }
         for (session, last) in batch.forgotten {
-            let over: Vec<_> =
-                self.outcomes.range((session, 0)..=(session, last)).copied().collect();
-            for (session, request) in over {
-                let key = Key::Outcome(session, request);
-                self.outcomes.remove(&(session, request));
-                self.take_out(key, Version(0));
-                changes.insert(key, None);
-            }
+            self.forget(session, last, changes);
         }
         Ok(())
+    }
+
+    /// Takes the outcomes of a session out, up to this request.
+    pub(crate) fn forget(&mut self, session: SessionId, last: u64, changes: &mut Changes) {
+        let over: Vec<_> = self.outcomes.range((session, 0)..=(session, last)).copied().collect();
+        for (session, request) in over {
+            let key = Key::Outcome(session, request);
+            self.outcomes.remove(&(session, request));
+            self.take_out(key, Version(0));
+            changes.insert(key, None);
+        }
     }
 
     pub(crate) fn head_item(&self) -> Item {

@@ -14,10 +14,12 @@
 #![forbid(unsafe_code)]
 
 pub mod embedded;
+pub mod etcd;
 
 mod ledger;
 mod vault;
 mod water;
 
 pub use embedded::Embedded;
+pub use etcd::Etcd;
 pub use vault::{Outbox, Vault};
