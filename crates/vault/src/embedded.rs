@@ -601,6 +601,12 @@ fn open_store(path: &Path) -> Result<Database, Fault> {
         let builder = Database::builder(path).cache_size(CACHE).worker_threads(THREADS);
         guarded(|| builder.manual_journal_persist(true).open())
     };
+    if path.join("lock").try_exists()? {
+        // Whoever has it may be changing what is looked at here.
+        let lock = fs::File::open(path.join("lock"))?;
+        lock.try_lock().map_err(|_| Fault::Store(Error::Locked))?;
+        check_manifests(&path.join("keyspaces"))?;
+    }
     let mut opened = open();
     for attempt in 0..TORN_MAX {
         let Err(Fault::Store(Error::JournalRecovery(
@@ -615,6 +621,28 @@ fn open_store(path: &Path) -> Result<Database, Fault> {
         opened = open();
     }
     opened
+}
+
+/// The store writes checksums of its lists of tables and believes the lists without looking at them, to
+/// the point of reserving whatever memory a damaged one asks for, which would end this process.
+fn check_manifests(keyspaces: &Path) -> Result<(), Fault> {
+    for keyspace in fs::read_dir(keyspaces)? {
+        let keyspace = keyspace?.path();
+        // The number of the list, its checksum, and the kind of the checksum.
+        let Ok(current) = fs::read(keyspace.join("current")) else { continue };
+        let damaged = || Fault::Damaged(keyspace.join("current"));
+        let (number, rest) = current.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let (sum, kind) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+        if kind != [0] {
+            return Err(damaged());
+        }
+        let list = keyspace.join(format!("v{}", u64::from_le_bytes(*number)));
+        let bytes = fs::read(&list).map_err(|_| Fault::Damaged(list.clone()))?;
+        if xxhash_rust::xxh3::xxh3_128(&bytes) != u128::from_le_bytes(*sum) {
+            return Err(Fault::Damaged(list));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the last batch of the journal one without an end, which the store drops.
@@ -732,6 +760,8 @@ fn options() -> KeyspaceCreateOptions {
 enum Fault {
     Store(fjall::Error),
     Panic(String),
+    /// A file of the store is not what it wrote.
+    Damaged(PathBuf),
 }
 
 impl From<io::Error> for Fault {
@@ -748,6 +778,7 @@ impl fmt::Display for Fault {
             Self::Store(fjall::Error::Poisoned) => f.write_str("an earlier write failed"),
             Self::Store(error) => write!(f, "{error:?}"),
             Self::Panic(text) => f.write_str(text),
+            Self::Damaged(path) => write!(f, "`{}` is damaged", path.display()),
         }
     }
 }
@@ -762,7 +793,7 @@ impl Fault {
             Self::Store(fjall::Error::Poisoned) => {
                 sys::files::room(path).is_ok_and(|room| room.free < FREE_MIN)
             }
-            Self::Store(_) | Self::Panic(_) => false,
+            Self::Store(_) | Self::Panic(_) | Self::Damaged(_) => false,
         };
         match self {
             Self::Store(fjall::Error::Locked) => format!(

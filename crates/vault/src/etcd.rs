@@ -42,6 +42,7 @@ pub struct Etcd {
 struct Shared {
     office: Arc<Office>,
     outbox: Outbox,
+    clock: Clock,
     desk: Mutex<Desk>,
 }
 
@@ -75,9 +76,9 @@ impl Etcd {
         let lease = Lease::new(Arc::clone(&gateway));
         let root = format!("farcall/{cluster}/");
         let office = Arc::new(Office { gateway, lease, node, root, claims: AtomicU64::new(0) });
-        let shared = Arc::new(Shared { office, outbox, desk: Mutex::default() });
+        let shared = Arc::new(Shared { office, outbox, clock, desk: Mutex::default() });
         let leaser = Arc::clone(&shared);
-        let run = move || leaser.office.lease.run(|news| leaser.lease_news(news, &clock));
+        let run = move || leaser.office.lease.run(|news| leaser.lease_news(news));
         let leaser = std::thread::Builder::new().name("etcd lease".to_owned()).spawn(run)?;
         Ok(Self { shared, leaser: Some(leaser) })
     }
@@ -85,7 +86,8 @@ impl Etcd {
     /// On a thread of its own, which ends with the region.
     fn attend(&self, work: impl FnOnce(&Arc<Shared>) + Send + 'static) {
         let shared = Arc::clone(&self.shared);
-        let spawned = std::thread::Builder::new().name("etcd".to_owned()).spawn(move || work(&shared));
+        let spawned =
+            std::thread::Builder::new().name("etcd".to_owned()).spawn(move || work(&shared));
         let mut desk = self.shared.desk();
         desk.threads.retain(|thread| !thread.is_finished());
         desk.threads.extend(spawned);
@@ -168,10 +170,11 @@ impl Shared {
             let mut desk = self.desk();
             desk.opening.remove(&name);
             desk.stewards.insert(id, orders);
-            if steward.is_home() {
+            if let Some(until) = steward.is_home_until() {
                 desk.open.insert(id, name);
                 // Before the lock is given back: should the lease end now, that is told afterwards.
-                self.outbox.tell([news]);
+                let until = (self.clock)(until);
+                self.outbox.tell([Event::Renewed { until }, news]);
             } else {
                 desk.stewards.remove(&id);
                 let refusal = Refusal::Unkept { reason: SILENCE.to_owned() };
@@ -182,7 +185,8 @@ impl Shared {
                 return self.outbox.tell([news]);
             }
         }
-        let outcome = steward.run(&inbox, |sequence| self.outbox.tell([Event::Kept { id, sequence }]));
+        let outcome =
+            steward.run(&inbox, |sequence| self.outbox.tell([Event::Kept { id, sequence }]));
         let mut desk = self.desk();
         desk.stewards.remove(&id);
         // If the lease is over, that has been told.
@@ -192,9 +196,9 @@ impl Shared {
         }
     }
 
-    fn lease_news(&self, news: News, clock: &Clock) {
+    fn lease_news(&self, news: News) {
         match news {
-            News::Until(until) => self.outbox.tell([Event::Renewed { until: clock(until) }]),
+            News::Until(until) => self.outbox.tell([Event::Renewed { until: (self.clock)(until) }]),
             News::Over => {
                 let mut desk = self.desk();
                 // Without a sender their threads end; what they are at fails, or was in time.

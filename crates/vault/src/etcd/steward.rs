@@ -21,7 +21,9 @@ use wire::limits::REPLICATED_BYTES_MAX;
 use wire::name::Name;
 use wire::region::{Create, Refusal, RegionId};
 
-use super::gateway::{Gateway, Range, Silent, Txn, changed_at, created_at, delete, get, put, put_leased};
+use super::gateway::{
+    Gateway, Range, Silent, Txn, changed_at, created_at, delete, get, put, put_leased,
+};
 use super::lease::{LEASE, Lease};
 use crate::ledger::{Changes, Ledger};
 
@@ -213,9 +215,9 @@ impl Steward {
         self.ledger.region.id
     }
 
-    /// Nobody else can be home yet.
-    pub(crate) fn is_home(&self) -> bool {
-        self.office.lease.until(self.claim.lease).is_some()
+    /// Nobody else can be home before.
+    pub(crate) fn is_home_until(&self) -> Option<Instant> {
+        self.office.lease.until(self.claim.lease)
     }
 
     /// Keeps what comes, until the region is removed (none), the home lost (the reason), or nobody can
@@ -285,8 +287,10 @@ impl Steward {
                     return Ok(());
                 }
                 Ok(Txn::Not(found)) => {
-                    let pair = |at: usize| found.get(at).and_then(|range: &Range| range.kvs.first());
-                    let is_home = pair(0).is_some_and(|home| home.create_revision == self.claim.made);
+                    let pair =
+                        |at: usize| found.get(at).and_then(|range: &Range| range.kvs.first());
+                    let is_home =
+                        pair(0).is_some_and(|home| home.create_revision == self.claim.made);
                     match pair(1) {
                         // An earlier attempt was carried out, and its answer lost.
                         Some(there) if is_home && there.value == head => {

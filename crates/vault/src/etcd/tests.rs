@@ -35,8 +35,7 @@ impl Members {
             sockets.iter().map(|socket| socket.local_addr().expect("a port").port()).collect();
         drop(sockets);
         let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let peers: Vec<_> =
-            (0..count).map(|n| format!("m{n}={}", url(ports[count + n]))).collect();
+        let peers: Vec<_> = (0..count).map(|n| format!("m{n}={}", url(ports[count + n]))).collect();
         let data = folder.path().to_owned();
         let start = |n: usize| {
             let (client, peer) = (url(ports[n]), url(ports[count + n]));
