@@ -139,6 +139,10 @@ pub enum Effect {
     Remove {
         id: RegionId,
     },
+    /// Forget what a vault has of a region that it refused to open.
+    Discard {
+        name: Name,
+    },
     /// Keep a commit, after those before it; `Kept` or `Lost` follows.
     Keep(Batch),
 }
@@ -246,6 +250,8 @@ pub struct Regions {
     opening: BTreeMap<Name, Vec<Newcomer>>,
     /// The session of each link that has one.
     links: Vec<Option<(usize, SessionAt)>>,
+    /// Regions that their vault has and cannot open, and why not.
+    refused: BTreeMap<Name, String>,
     /// Replicated regions are ours until then.
     until: Time,
     /// When each region is looked at again.
@@ -287,6 +293,7 @@ impl Regions {
             making: BTreeMap::new(),
             opening: BTreeMap::new(),
             links: Vec::new(),
+            refused: BTreeMap::new(),
             until: Time(0),
             alarms: Alarms::default(),
             out: Outbox { effects: VecDeque::new(), held: 0, held_max: options.held_max },
@@ -473,6 +480,15 @@ impl Regions {
     }
 
     fn drop_region(&mut self, owner: &Owner, name: &Name) -> Result<(), Refusal> {
+        if let Some(reason) = self.refused.get(name) {
+            // Whose it is cannot be known any more.
+            if !owner.is_admin {
+                return Err(Refusal::Unkept { reason: reason.clone() });
+            }
+            self.refused.remove(name);
+            self.out.effects.push_back(Effect::Discard { name: name.clone() });
+            return Ok(());
+        }
         let at = *self.names.get(name).ok_or(Refusal::NoSuchRegion)?;
         if !self.regions[at].is_of(owner) {
             return Err(Refusal::NotYours);
@@ -540,6 +556,14 @@ impl Regions {
 
     fn opened(&mut self, now: Time, name: Name, result: Result<Box<Opened>, Refusal>) {
         let newcomers = self.opening.remove(&name).unwrap_or_default();
+        match &result {
+            Err(Refusal::Unkept { reason }) if !self.names.contains_key(&name) => {
+                self.refused.insert(name.clone(), reason.clone());
+            }
+            _ => {
+                self.refused.remove(&name);
+            }
+        }
         let result = result.and_then(|opened| {
             if let Some(&at) = self.names.get(&name) {
                 return Ok(at);

@@ -2,6 +2,7 @@
 //!
 //! No call here waits for a disk or a network. What became of it comes back through the `Outbox`.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -41,11 +42,17 @@ impl Outbox {
         Self { events, wake }
     }
 
-    pub(crate) fn tell(&self, events: impl IntoIterator<Item = Event>) {
+    pub fn tell(&self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             // Nobody listens when the node is ending.
             let _ = self.events.send(event);
         }
         (self.wake)();
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outbox")
     }
 }

@@ -59,3 +59,25 @@ fn an_async_region_answers_at_once_until_its_vault_is_far_behind() {
     let kept = home.event(Event::Kept { id: RegionId(7), sequence: 1 });
     assert_eq!(super::sent(kept), [(ANN, number, answered(committed(ASYNC_BEHIND_MAX + 2)))]);
 }
+
+#[test]
+fn a_region_that_cannot_be_opened_is_dropped_by_admins_alone() {
+    let mut home = kept(Durability::Sync);
+    let damaged = || Refusal::Unkept { reason: "damaged".to_owned() };
+    home.event(Event::Opened { name: name("notes"), result: Err(damaged()) });
+    let mut drop = |is_admin| {
+        let (link, channel, drop) = (CONTROL, 1, Drop { name: name("notes") });
+        let owner = Owner { is_admin, ..owner("ann") };
+        home.event(Event::Drop { link, channel, owner, drop })
+    };
+    let dropped = |effect: &Effect| match effect {
+        Effect::Send { message: Message::RegionDropped(dropped), .. } => dropped.result.clone(),
+        other => panic!("{other:?}"),
+    };
+    let effects = drop(false);
+    assert_eq!(effects.iter().map(dropped).collect::<Vec<_>>(), [Err(damaged())]);
+    let effects = drop(true);
+    assert!(matches!(&effects[0], Effect::Discard { name: gone } if *gone == name("notes")));
+    assert_eq!(dropped(&effects[1]), Ok(()));
+    assert_eq!(dropped(&drop(true)[0]), Err(Refusal::NoSuchRegion));
+}
