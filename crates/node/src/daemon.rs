@@ -39,7 +39,7 @@ use crate::join::{self, Neighbours};
 use crate::links::{Link, Links};
 use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
-use crate::regions::Vaults;
+use crate::regions::{Replicated, Vaults};
 use crate::scratch;
 use crate::source::Source;
 use crate::store::Store;
@@ -207,7 +207,13 @@ impl Daemon {
             node.memory_is_limited();
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
-        let vaults = Vaults::default();
+        let waker = Arc::new(waker);
+        let replicated = (!options.etcd.is_empty()).then(|| {
+            let (endpoints, node) = (options.etcd.clone(), options.name.clone());
+            Replicated { endpoints, node, clock: now }
+        });
+        let vaults = Vaults::new(&options.data, &cluster, replicated, Arc::clone(&waker));
+        let vaults = vaults.map_err(kernel("start a thread"))?;
         node.keep_regions(logic::regions::Options {
             keeps: vaults.keeps(),
             ..logic::regions::Options::default()
@@ -277,7 +283,7 @@ impl Daemon {
                 self.read_stderr(now, worker);
             }
             if self.node.poll_timeout() <= now {
-                self.node.handle(now, Event::Tick);
+                self.node.handle(self::now(), Event::Tick);
             }
             for (link, event) in self.controllers.take_said() {
                 self.node.handle(now, Event::Controller { link, event });
@@ -454,7 +460,9 @@ impl Daemon {
             }
             return;
         }
-        if !self.links.read(link, random, |event| node.handle(now, event)) {
+        let is_old = self.vaults.may_be_deposed();
+        let time = || if is_old { self::now() } else { now };
+        if !self.links.read(link, random, |event| node.handle(time(), event)) {
             self.drop_link(now, link);
         }
     }
@@ -462,6 +470,9 @@ impl Daemon {
     /// Bulk threads have something to say.
     fn threads(&mut self, now: Time) {
         while let Some(event) = self.vaults.news() {
+            if let Some(words) = crate::regions::warning(&event) {
+                (self.options.warn)(&words);
+            }
             self.node.handle(now, Event::Region(event));
         }
         while let Some(news) = self.payloads.news() {

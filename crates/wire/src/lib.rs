@@ -18,6 +18,7 @@ pub mod job;
 pub mod record;
 pub mod worker_v1;
 pub mod task;
+pub mod kept;
 pub mod region;
 pub mod blob;
 pub mod status;
