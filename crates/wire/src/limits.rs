@@ -187,6 +187,9 @@ pub const NETMEM_CONNECTIONS_MAX: usize = 512;
 /// longer.
 pub const NETMEM_UNSENT_MAX: usize = 64 * 1024;
 
+/// Locks that one NetMem connection holds: whoever takes more is sent away.
+pub const NETMEM_LOCKS_MAX: usize = 64 * 1024;
+
 /// Largest body of a frame on a connection of purpose Memory: a page, or a transaction.
 pub const MEMORY_BODY_MAX: u64 = TRANSACTION_BYTES_MAX + 128 * 1024;
 
