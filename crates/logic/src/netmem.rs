@@ -108,9 +108,7 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     Params,
-    /// `kind`: of the answer; a page that is locked already is read for LOCK.
     Read {
-        kind: u8,
         page: i32,
         version: i32,
     },
@@ -123,11 +121,6 @@ enum Doing {
     },
     Update {
         page: i32,
-    },
-    /// It was written by the holder of its lock, who gives it back.
-    Release {
-        page: i32,
-        version: i32,
     },
 }
 
@@ -376,7 +369,7 @@ impl Peers {
             return;
         }
         let Some(doing) = peer.doing.take() else { return };
-        match peer.finish(link, doing, answer, bytes, &mut self.effects) {
+        match peer.finish(doing, answer, bytes) {
             Some(answer) => {
                 peer.reply(link, answer, &mut self.effects);
                 if peer.behind && !peer.is_stuffed() {
@@ -384,8 +377,6 @@ impl Peers {
                     self.effects.push_back(Effect::Listen { link });
                 }
             }
-            // One more request for the same command.
-            None if peer.doing.is_some() => {}
             // NetMem has no word for it.
             None => peer.leave(now, link, &mut self.effects),
         }
@@ -477,13 +468,9 @@ impl Peer {
             }
             Command::Read { page, version } => {
                 let request = Request::Read { page: number(page), known };
-                (Doing::Read { kind: Type::READ, page, version }, request, nothing)
+                (Doing::Read { page, version }, request, nothing)
             }
-            // A second time: nobody else can have changed it.
-            Command::Lock { page, version } if self.held.contains_key(&number(page)) => {
-                let request = Request::Read { page: number(page), known };
-                (Doing::Read { kind: Type::LOCK, page, version }, request, nothing)
-            }
+            // Of a page that it has locked already, it is answered at once.
             Command::Lock { page, version } => {
                 let request = Request::Lock { page: number(page), known, wait: None };
                 (Doing::Lock { page, version }, request, nothing)
@@ -519,14 +506,12 @@ impl Peer {
         effects.push_back(Effect::Request { link, channel: self.requests, ask, bytes });
     }
 
-    /// What a command comes to. `None`: to another request, or to nothing that could be said.
+    /// What a command comes to. `None`: to nothing that could be said.
     fn finish(
         &mut self,
-        link: LinkId,
         doing: Doing,
         answer: region::Answer,
         bytes: Bytes,
-        effects: &mut VecDeque<Effect>,
     ) -> Option<netmem::Answer> {
         use region::Answer;
         match (doing, answer) {
@@ -534,14 +519,14 @@ impl Peer {
                 let pages = about.pages.min(i32::MAX as u64) as i32;
                 Some(netmem::Answer::Params { pages, length: self.length as i32 })
             }
-            (Doing::Read { kind, page, version }, Answer::Page { version: is }) => {
-                Some(self.page(kind, page, version, is, bytes))
+            (Doing::Read { page, version }, Answer::Page { version: is }) => {
+                Some(self.page(Type::READ, page, version, is, bytes))
             }
             (Doing::Lock { page, version }, Answer::Locked { token, version: is }) => {
-                if self.held.len() >= NETMEM_LOCKS_MAX {
+                self.held.insert(number(page), token);
+                if self.held.len() > NETMEM_LOCKS_MAX {
                     return None;
                 }
-                self.held.insert(number(page), token);
                 Some(self.page(Type::LOCK, page, version, is, bytes))
             }
             (Doing::Unlock { page }, Answer::Committed { version }) => {
@@ -550,17 +535,10 @@ impl Peer {
                 Some(netmem::Answer::Written { kind, page, version })
             }
             (Doing::Update { page }, Answer::Committed { version }) => {
+                // With the lock it gives the lock back.
+                self.held.remove(&number(page));
                 let (kind, version) = (Type::UPDATE, field(version));
-                if let Some(token) = self.held.remove(&number(page)) {
-                    let commit = Commit::Nothing;
-                    let request = Request::Unlock { page: number(page), token, commit };
-                    self.ask(link, Doing::Release { page, version }, request, Bytes::new(), effects);
-                    return None;
-                }
                 Some(netmem::Answer::Written { kind, page, version })
-            }
-            (Doing::Release { page, version }, Answer::Released) => {
-                Some(netmem::Answer::Written { kind: Type::UPDATE, page, version })
             }
             (_, Answer::Refused(Refusal::NoSuchPage { .. })) => Some(netmem::Answer::NoSuchPage),
             (Doing::Unlock { page }, Answer::Refused(Refusal::StaleToken { .. })) => {
@@ -596,7 +574,7 @@ fn number(page: i32) -> PageNo {
 }
 
 /// A version as it is told: never 0, never negative, and of two commits in a row never the same.
-fn field(version: Version) -> i32 {
+pub fn field(version: Version) -> i32 {
     let (version, max) = (version.0.max(1), VERSION_MAX as u64);
     ((version - 1) % max + 1) as i32
 }
