@@ -21,7 +21,7 @@ const PAGE_SIZE: u32 = 4096;
 
 #[derive(Args, Default)]
 #[command(next_help_heading = "NetMem 0.2 (no certificates; off unless asked for)")]
-pub(super) struct Flags {
+pub(super) struct NetMemFlags {
     /// Serve a region's pages with NetMem at HOST:PORT; may be given several times. The region is
     /// made if there is none of the name [default region: netmem]
     #[arg(long, value_name = "ADDR[=REGION]")]
@@ -46,7 +46,7 @@ pub(super) struct Written {
     pub(super) anyone: bool,
 }
 
-impl Flags {
+impl NetMemFlags {
     pub(super) fn gather(self, written: Written) -> Result<Vec<NetMem>, Complaint> {
         let pages = self.netmem_pages.or(written.pages).unwrap_or(PAGES);
         let length = self.netmem_page_size.or(written.page_size);

@@ -93,7 +93,7 @@ pub(crate) struct Node {
     #[command(flatten)]
     v1: v1::Flags,
     #[command(flatten)]
-    netmem: netmem::Flags,
+    netmem: netmem::NetMemFlags,
     /// End when standard input ends
     #[arg(long, hide = true)]
     pub(super) embedded: bool,
