@@ -367,8 +367,8 @@ impl Daemon {
             self.dropped = false;
             self.send_all(now);
             // A connection that failed brings new events, and nothing else may ever wake the loop for
-            // what follows from them. Each round has fewer connections.
-            if !self.dropped {
+            // what follows from them. Each round has fewer connections. What was sent makes room, too.
+            if !self.dropped && self.node.netmem().is_settled() {
                 break;
             }
         }
