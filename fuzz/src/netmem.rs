@@ -51,7 +51,8 @@ fn answer(bytes: &[u8], page: u32) {
         let answer = Answer::of(header, Bytes::copy_from_slice(rest));
         let mut put = BytesMut::new();
         answer.put(&mut put);
-        let again = Header::peek(&put).map(|again| Answer::of(again, put.split_off(HEADER).freeze()));
+        let again =
+            Header::peek(&put).map(|again| Answer::of(again, put.split_off(HEADER).freeze()));
         assert_eq!(again, Some(answer), "another answer");
     }
 }

@@ -23,6 +23,8 @@
 //! better than guessing; what finishes is the search of neighbourhoods, none of which a worker
 //! visits twice. Factoring is hard. What is shown here is how programs share pages.
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use std::collections::HashSet;
 use std::io::Write;
 use std::process::{Child, Command, ExitCode};
@@ -131,7 +133,10 @@ fn work(port: u16, seed: u64) -> Result<()> {
             let mut result = client.lock_page(RESULT)?;
             let (factor, other) = (child, number / child);
             assert_eq!(factor * other, number, "a factor divides");
-            let halves = [[factor as u32, (factor >> 32) as u32, 0, 0, 0], [other as u32, (other >> 32) as u32, 0, 0, 0]];
+            let halves = [
+                [factor as u32, (factor >> 32) as u32, 0, 0, 0],
+                [other as u32, (other >> 32) as u32, 0, 0, 0],
+            ];
             result.data = bytes(&halves.concat());
             client.unlock_page(&mut result)?;
             break;
@@ -142,11 +147,14 @@ fn work(port: u16, seed: u64) -> Result<()> {
         if let Some(worst) = pool.iter_mut().min_by_key(|one| search.fitness(**one)) {
             *worst = child;
         }
-        page.data = bytes(&pool.iter().flat_map(|one| [*one as u32, (*one >> 32) as u32]).collect::<Vec<_>>());
+        page.data = bytes(
+            &pool.iter().flat_map(|one| [*one as u32, (*one >> 32) as u32]).collect::<Vec<_>>(),
+        );
         client.unlock_page(&mut page)?;
     }
     // Several of these write at once: one call, one line.
-    std::io::stdout().write_all(format!("worker {seed}: {generations} generations\n").as_bytes())?;
+    std::io::stdout()
+        .write_all(format!("worker {seed}: {generations} generations\n").as_bytes())?;
     Ok(())
 }
 
@@ -184,7 +192,9 @@ impl Search {
     fn fitness(&self, genes: u64) -> u64 {
         let candidate = self.candidate(genes);
         let remainder = self.number % candidate;
-        u64::MAX - (u128::from(remainder.min(candidate - remainder)) * (1 << 60) / u128::from(candidate)) as u64
+        u64::MAX
+            - (u128::from(remainder.min(candidate - remainder)) * (1 << 60) / u128::from(candidate))
+                as u64
     }
 
     /// The fitter one of two that chance picks.
@@ -242,7 +252,10 @@ impl Random {
 }
 
 fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+        .collect()
 }
 
 fn bytes(words: &[u32]) -> Vec<u8> {

@@ -45,19 +45,38 @@ pub struct Served {
 pub enum Effect {
     // For the regions.
     /// `attached` follows.
-    Attach { link: LinkId, region: Name },
+    Attach {
+        link: LinkId,
+        region: Name,
+    },
     /// `answered` follows, unless the peer goes.
-    Request { link: LinkId, channel: u64, ask: Ask, bytes: Bytes },
+    Request {
+        link: LinkId,
+        channel: u64,
+        ask: Ask,
+        bytes: Bytes,
+    },
     /// Its locks are free.
-    Detach { link: LinkId },
+    Detach {
+        link: LinkId,
+    },
     // For the driver.
-    Reply { link: LinkId, answer: netmem::Answer },
+    Reply {
+        link: LinkId,
+        answer: netmem::Answer,
+    },
     /// Look again at what it sent, and whether there is more.
-    Listen { link: LinkId },
+    Listen {
+        link: LinkId,
+    },
     /// End our side: everything was sent.
-    Finish { link: LinkId },
+    Finish {
+        link: LinkId,
+    },
     /// Both sides have ended.
-    Drop { link: LinkId },
+    Drop {
+        link: LinkId,
+    },
 }
 
 /// All peers of NetMem. After each call, drain `poll_effect`; sleep until `poll_timeout`, then drop
@@ -108,20 +127,10 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     Params,
-    Read {
-        page: i32,
-        version: i32,
-    },
-    Lock {
-        page: i32,
-        version: i32,
-    },
-    Unlock {
-        page: i32,
-    },
-    Update {
-        page: i32,
-    },
+    Read { page: i32, version: i32 },
+    Lock { page: i32, version: i32 },
+    Unlock { page: i32 },
+    Update { page: i32 },
 }
 
 impl Peers {
@@ -479,7 +488,11 @@ impl Peer {
                 // Where it holds none, the regions say which of two is wrong: the page, or that.
                 let token = self.held.get(&number(page)).copied().unwrap_or_default();
                 let commit = Commit::Bytes { offset: 0 };
-                (Doing::Unlock { page }, Request::Unlock { page: number(page), token, commit }, bytes)
+                (
+                    Doing::Unlock { page },
+                    Request::Unlock { page: number(page), token, commit },
+                    bytes,
+                )
             }
             Command::Update { page, version, bytes } => {
                 let at_least = Version(version.max(0) as u64);

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod netmem;
+mod place;
 mod v1;
 
 use std::collections::HashSet;
@@ -18,7 +19,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logic::near;
 use logic::node::{Effect, Event, Node, Peer};
 use logic::slots;
 use logic::{LinkId, Payload, WorkerId};
@@ -37,7 +37,7 @@ use crate::dials::Dials;
 use crate::groups::Groups;
 use crate::http::Http;
 use crate::join::{self, Neighbours};
-use crate::links::{Link, Links};
+use crate::links::Links;
 use crate::netmem::NetMem;
 use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
@@ -297,9 +297,7 @@ impl Daemon {
             for link in self.links.overdue(now).into_iter().chain(self.controllers.overdue(now)) {
                 self.drop_link(now, link);
             }
-            for link in self.node.netmem().overdue(now) {
-                self.drop_link(now, link);
-            }
+            self.drop_overdue_netmem(now);
             self.settle(now);
             // Only now: a new connection may get the number of one that was dropped above
             // (`free_numbers`).
@@ -626,11 +624,7 @@ impl Daemon {
                 self.accept_controller(now, knock);
             }
         }
-        for at in 0..self.netmem.listeners() {
-            while let Some(knock) = self.knock(now, |this| this.netmem.accept(at)) {
-                self.accept_netmem(now, at, knock);
-            }
-        }
+        self.accept_netmem(now);
     }
 
     /// The next one at a listener, which tells of its readiness only once.
@@ -721,8 +715,7 @@ impl Daemon {
                 self.controllers.carry_out(&mut self.links, &self.payloads.buffers, effect);
             }
             Effect::Region(effect) => self.vaults.carry_out(effect),
-            Effect::NetMem(effect) => self.carry_out_netmem(now, effect),
-            Effect::NetMemRefused { words } => (self.options.netmem_refused)(&words),
+            Effect::NetMem(_) | Effect::NetMemRefused { .. } => self.carry_out_netmem(now, effect),
             Effect::Place(effect) => self.place(effect),
             Effect::Close { link } => {
                 self.payloads.forget(link);
@@ -801,31 +794,6 @@ impl Daemon {
             | slots::Effect::Bound { .. }
             | slots::Effect::Unbound { .. } => {
                 unreachable!("the machine turns these into messages")
-            }
-        }
-    }
-
-    /// Moves the loop and a worker, as far as the kernel lets us; nothing depends on it but speed.
-    fn place(&mut self, effect: near::Effect) {
-        let Some(anywhere) = &self.anywhere else { return };
-        match effect {
-            near::Effect::Follow { link, worker } => {
-                let arrives = |link: &mut Link| sys::cpu::incoming(&*link.connection);
-                let arrives = self.links.get_mut(link).and_then(arrives);
-                let here = arrives.or_else(sys::cpu::current);
-                let Some(here) = here.and_then(|here| anywhere.only(here)) else { return };
-                let _ = here.assign(sys::Pid(0));
-                if let Some(pid) = self.workers.pid(worker) {
-                    let _ = here.assign(sys::Pid(pid));
-                    self.moved = Some(worker);
-                }
-            }
-            near::Effect::Spread => {
-                let _ = anywhere.assign(sys::Pid(0));
-                let moved = self.moved.take().and_then(|worker| self.workers.pid(worker));
-                if let Some(pid) = moved {
-                    let _ = anywhere.assign_all(sys::Pid(pid));
-                }
             }
         }
     }

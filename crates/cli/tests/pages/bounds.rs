@@ -134,8 +134,7 @@ fn who_does_not_read_is_not_served_any_more() {
     both(2, LENGTH, |place| {
         let mut other = place.raw();
         other.ask((5, 0, -1), &vec![7; LENGTH as usize]);
-        let memory =
-            || place.node.as_ref().map_or(0, |node| process::memory(node.child.id()));
+        let memory = || place.node.as_ref().map_or(0, |node| process::memory(node.child.id()));
         let before = memory();
         // 10,000 pages of a megabyte each.
         let mut greedy = place.raw();
@@ -222,10 +221,9 @@ fn settings_come_from_a_file_and_flags_win() {
     };
     assert_eq!(serve(""), (9, 40));
     assert_eq!(serve("--netmem-pages 3"), (3, 40));
-    for (file, words) in [
-        ("netmem_pages = 0", "netmem_pages"),
-        ("netmem_page_size = 2000000", "netmem_page_size"),
-    ] {
+    for (file, words) in
+        [("netmem_pages = 0", "netmem_pages"), ("netmem_page_size = 2000000", "netmem_page_size")]
+    {
         let path = machine.write("wrong.toml", file);
         machine.run(&format!("node --config {}", path.display())).complains(&["E0403", words]);
     }
@@ -240,7 +238,9 @@ fn a_port_for_others_has_to_be_insisted_on() {
     machine.run("node --netmem 127.0.0.1:0=a/b").complains(&["E0102", "ADDR=REGION"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap();
-    machine.run(&format!("node --listen 127.0.0.1:0 --netmem {at}")).complains(&["E0211", "--netmem"]);
+    machine
+        .run(&format!("node --listen 127.0.0.1:0 --netmem {at}"))
+        .complains(&["E0211", "--netmem"]);
     let (mut node, _) = machine.start_node("--netmem 0.0.0.0:0 --netmem-anyone");
     node.line_with("netmem at 0.0.0.0:");
 }

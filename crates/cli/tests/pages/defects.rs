@@ -159,7 +159,11 @@ fn defect_8_who_waits_is_served_in_order() {
         // Two that lock, then one that updates.
         let mut waiters: Vec<_> = (0..3).map(|_| place.raw()).collect();
         for (at, waiter) in waiters.iter_mut().enumerate() {
-            waiter.put(&if at < 2 { command(3, 0, 0, b"") } else { command(5, 0, -1, b"the last") });
+            waiter.put(&if at < 2 {
+                command(3, 0, 0, b"")
+            } else {
+                command(5, 0, -1, b"the last")
+            });
             waiter.is_silent();
         }
         // Nobody else waits for them.

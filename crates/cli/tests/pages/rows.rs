@@ -28,21 +28,12 @@ fn nm_1_the_wire_is_right_to_the_byte() {
         raw.asks(cold, "02 00000002 00000008 00000001 0000000000000000");
         raw.asks("02 00000002 00000000 00000001", "02 00000002 00000000 00000001");
         raw.asks("03 00000002 00000000 00000001", "03 00000002 00000000 00000001");
-        raw.asks(
-            "04 00000002 00000008 00000001 4142434445464748",
-            "04 00000002 00000000 00000002",
-        );
+        raw.asks("04 00000002 00000008 00000001 4142434445464748", "04 00000002 00000000 00000002");
         raw.asks(cold, "02 00000002 00000008 00000002 4142434445464748");
         raw.asks("03 00000002 00000000 00000001", "03 00000002 00000008 00000002 4142434445464748");
-        raw.asks(
-            "05 00000001 00000008 ffffffff 3132333435363738",
-            "05 00000001 00000000 00000002",
-        );
+        raw.asks("05 00000001 00000008 ffffffff 3132333435363738", "05 00000001 00000000 00000002");
         raw.asks("02 00000006 00000000 00000000", "64 00000000 00000000 00000000");
-        raw.asks(
-            "04 00000001 00000008 00000000 0000000000000000",
-            "65 00000000 00000000 00000000",
-        );
+        raw.asks("04 00000001 00000008 00000000 0000000000000000", "65 00000000 00000000 00000000");
         raw.asks("4d 00000001 00000002 00000003", "4d 00000001 00000000 00000003");
         // In pieces, and the answer comes with the last byte.
         for byte in super::hex("02 00000002 00000000 000000") {
@@ -347,7 +338,8 @@ fn nm_9_a_server_inside_a_program_has_its_pages_at_hand() {
         let mut locked = server.page(page).lock().unwrap();
         locked.fill(page as u8);
         // With its own bytes, or with others.
-        let version = if page % 2 == 0 { locked.commit() } else { locked.unlock(&[page as u8; 40]) };
+        let version =
+            if page % 2 == 0 { locked.commit() } else { locked.unlock(&[page as u8; 40]) };
         assert_eq!(version.unwrap(), 2);
     }
     let mut raw = Raw::over(TcpStream::connect(server.start(0).unwrap()).unwrap());

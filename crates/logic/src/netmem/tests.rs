@@ -1,3 +1,5 @@
+//! One peer, heard and answered by hand.
+
 use wire::netmem::{Answer, Header};
 use wire::region::{Admission, Attached, Audience, Durability, RegionId};
 use wire::units::Span;
@@ -32,8 +34,7 @@ impl Play {
 
     fn attach(&mut self, page_size: u32) {
         let about = about(page_size, 6);
-        let admission =
-            Admission { about, resumed: false, epoch: 1, lease: Span::from_secs(3) };
+        let admission = Admission { about, resumed: false, epoch: 1, lease: Span::from_secs(3) };
         let message = Message::Attached(Attached { result: Ok(admission) }.into());
         self.peers.told(self.now, LINK, 0, message);
     }
@@ -49,7 +50,12 @@ impl Play {
     }
 
     /// The regions answer the latest request.
-    fn region(&mut self, channel: u64, answer: region::Answer, bytes: &'static [u8]) -> Vec<Effect> {
+    fn region(
+        &mut self,
+        channel: u64,
+        answer: region::Answer,
+        bytes: &'static [u8],
+    ) -> Vec<Effect> {
         let message = Message::Answer(answer, Bytes::from_static(bytes));
         self.peers.told(self.now, LINK, channel, message);
         self.drain()

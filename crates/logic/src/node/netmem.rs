@@ -162,7 +162,9 @@ fn seeker(at: usize) -> LinkId {
 
 /// A region as NetMem has them: for everybody, and gone with its node.
 fn volatile(name: Name, pages: u64, page_size: u32) -> Create {
-    let (durability, style, audience) =
-        (Durability::None, Style::Transactional, Audience::Cluster);
+    let (durability, style, audience) = (Durability::None, Style::Transactional, Audience::Cluster);
     Create { name, page_size, pages, durability, style, audience }
 }
+
+#[cfg(test)]
+mod tests;

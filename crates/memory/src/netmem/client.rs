@@ -97,7 +97,8 @@ impl Client {
     /// Pages and their length, as the server says now.
     pub fn params(&mut self) -> Result<Params, Error> {
         match self.ask(&Command::Params, 0)? {
-            Answer::Params { pages, length } => match (u32::try_from(pages), u32::try_from(length)) {
+            Answer::Params { pages, length } => match (u32::try_from(pages), u32::try_from(length))
+            {
                 (Ok(pages @ 1..), Ok(length @ 1..)) => Ok(Params { pages, length }),
                 _ => Err(Error::NoPagesInit),
             },

@@ -67,7 +67,8 @@ impl Server {
     /// So many pages of so many bytes, all zero, with version 1. Pages that nobody writes take no
     /// memory.
     pub fn new(pages: u32, length: u32) -> Result<Self, Error> {
-        let is_possible = (1..=i32::MAX as u32).contains(&pages) && (1..=PAGE_SIZE_MAX).contains(&length);
+        let is_possible =
+            (1..=i32::MAX as u32).contains(&pages) && (1..=PAGE_SIZE_MAX).contains(&length);
         if !is_possible {
             return Err(Error::NoPagesInit);
         }

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 
 use logic::LinkId;
-use logic::netmem::{Effect, Full, Served};
-use logic::node::Port;
-use mio::net::TcpStream;
+use logic::netmem::{Full, Served};
+use logic::node::{Effect, Port};
 use transport::Connection;
 use wire::name::Name;
 use wire::region::RegionId;
@@ -31,31 +30,43 @@ impl Daemon {
         places.into_iter().zip(regions).collect()
     }
 
-    /// A peer may be anybody who gets here: on loopback, this host's users, and what workers start.
-    pub(super) fn accept_netmem(
-        &mut self,
-        now: Time,
-        at: usize,
-        (stream, address): (TcpStream, SocketAddr),
-    ) {
-        match self.node.netmem().make_room() {
-            Ok(None) => {}
-            Ok(Some(silent)) => self.drop_link(now, silent),
-            Err(Full) => return,
+    /// Lets in everybody who knocks. A peer may be anybody who gets here: on loopback, this host's users,
+    /// and what workers start.
+    pub(super) fn accept_netmem(&mut self, now: Time) {
+        for at in 0..self.netmem.listeners() {
+            while let Some((stream, address)) = self.knock(now, |this| this.netmem.accept(at)) {
+                match self.node.netmem().make_room() {
+                    Ok(None) => {}
+                    Ok(Some(silent)) => self.drop_link(now, silent),
+                    Err(Full) => continue,
+                }
+                let Ok(connection) = Connection::bare(stream, address) else { continue };
+                self.free_numbers(now);
+                let link = self.links.insert_controller(self.poll.registry(), now, connection);
+                if let Some(link) = link {
+                    self.netmem.insert(link);
+                    self.node.netmem_up(now, link, at);
+                    self.read_link(now, link);
+                }
+            }
         }
-        let Ok(connection) = Connection::bare(stream, address) else { return };
-        self.free_numbers(now);
-        let link = self.links.insert_controller(self.poll.registry(), now, connection);
-        if let Some(link) = link {
-            self.netmem.insert(link);
-            self.node.netmem_up(now, link, at);
-            self.read_link(now, link);
+    }
+
+    pub(super) fn drop_overdue_netmem(&mut self, now: Time) {
+        for link in self.node.netmem().overdue(now) {
+            self.drop_link(now, link);
         }
     }
 
     pub(super) fn carry_out_netmem(&mut self, now: Time, effect: Effect) {
-        if let Some(over) = self.netmem.carry_out(&mut self.links, effect) {
-            self.drop_link(now, over);
+        match effect {
+            Effect::NetMem(effect) => {
+                if let Some(over) = self.netmem.carry_out(&mut self.links, effect) {
+                    self.drop_link(now, over);
+                }
+            }
+            Effect::NetMemRefused { words } => (self.options.netmem_refused)(&words),
+            _ => unreachable!("others are the daemon's own"),
         }
     }
 

@@ -1,3 +1,5 @@
+//! Headers, lengths, and what is not believed.
+
 use super::*;
 
 fn input(parts: &[&[u8]]) -> BytesMut {

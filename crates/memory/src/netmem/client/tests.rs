@@ -1,3 +1,5 @@
+//! A client against a server that says what it is told to say.
+
 use std::net::TcpListener;
 use std::thread;
 
@@ -17,7 +19,8 @@ fn server(answers: Vec<Vec<u8>>) -> (u16, thread::JoinHandle<()>) {
                 return;
             }
             let header = Header::peek(&header).unwrap();
-            let data = if matches!(header.kind, Type::UNLOCK | Type::UPDATE) { header.length } else { 0 };
+            let data =
+                if matches!(header.kind, Type::UNLOCK | Type::UPDATE) { header.length } else { 0 };
             stream.read_exact(&mut vec![0; data as usize]).unwrap();
             stream.write_all(&answer).unwrap();
         }

@@ -1,3 +1,5 @@
+//! A server and its clients in one program.
+
 use std::sync::mpsc;
 
 use super::*;

@@ -17,9 +17,7 @@ use transport::{Connection, ReadOutcome, Watched};
 use wire::Message;
 use wire::limits::PAGE_SIZE_MIN;
 use wire::name::Name;
-use wire::region::{
-    Answer, Ask, Audience, Create, Durability, RegionId, Request, Style,
-};
+use wire::region::{Answer, Ask, Audience, Create, Durability, RegionId, Request, Style};
 use wire::units::Time;
 
 use super::super::client::Params;
@@ -138,7 +136,8 @@ impl State {
         self.regions.handle(now(), Event::AttachBare { link, region: self.served.region.clone() });
         let mut refused = false;
         while let Some(effect) = self.regions.poll_effect() {
-            if let regions::Effect::Send { link: of, message: Message::Attached(attached), .. } = &effect
+            if let regions::Effect::Send { link: of, message: Message::Attached(attached), .. } =
+                &effect
                 && *of == link
             {
                 refused = attached.result.is_err();
@@ -360,7 +359,8 @@ pub(super) fn serve(state: &Mutex<State>, answered: &Condvar, port: Port) {
     let mut turned_away = false;
     loop {
         let timeout = lock(state).timeout();
-        let timeout = if turned_away { Some(timeout.unwrap_or(PATIENCE).min(PATIENCE)) } else { timeout };
+        let timeout =
+            if turned_away { Some(timeout.unwrap_or(PATIENCE).min(PATIENCE)) } else { timeout };
         match poll.poll(&mut events, timeout) {
             Err(error) if error.kind() != ErrorKind::Interrupted => break,
             Ok(()) | Err(_) => {}
