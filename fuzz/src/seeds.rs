@@ -29,6 +29,20 @@ pub fn vectors_v1(text: &str) -> Result<Vec<Vector>, String> {
     vectors_of("vector-v1", text)
 }
 
+/// The same of NetMem, whose messages have another header.
+pub fn vectors_netmem(text: &str) -> Result<Vec<Vector>, String> {
+    vectors_of("vector-netmem", text)
+}
+
+/// The vectors that a target begins with.
+pub fn vectors_for(target: &str, text: &str) -> Result<Vec<Vector>, String> {
+    match target {
+        "worker_v1" => vectors_v1(text),
+        "netmem" => vectors_netmem(text),
+        _ => vectors(text),
+    }
+}
+
 fn vectors_of(kind: &str, text: &str) -> Result<Vec<Vector>, String> {
     let fence = format!("\n```{kind}\n");
     let blocks = text.split(fence.as_str()).skip(1);
@@ -94,8 +108,8 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
             );
             all
         }
-        // Given the vectors of v1.
-        "worker_v1" => each(&|message| message.to_vec()),
+        // Given the vectors of their own.
+        "worker_v1" | "netmem" => each(&|message| message.to_vec()),
         "payload_head" => vec![(0..16).collect()],
         "token" => vec![TOKEN.into()],
         _ => Vec::new(),
