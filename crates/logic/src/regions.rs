@@ -28,7 +28,8 @@ use bytes::Bytes;
 use slab::Slab;
 use wire::Message;
 use wire::limits::{
-    LEASE, PAGE_SIZE_MAX, PAGE_SIZE_MIN, PAGES_MAX, REGIONS_HELD_MAX, REGIONS_MAX, REGIONS_TOLD_MAX,
+    LEASE, PAGE_SIZE_MAX, PAGE_SIZE_MIN, PAGES_MAX, REGIONS_HELD_MAX, REGIONS_MAX,
+    REGIONS_TOLD_MAX, TRANSACTION_BYTES_MAX,
 };
 use wire::name::Name;
 use wire::region::{About, Answer, Ask, Attach, Attached, Bound, Create, Created, Drop, Dropped};
@@ -265,6 +266,8 @@ struct Outbox {
     /// Bytes of all written pages, their tables, and of changes that wait.
     held: u64,
     held_max: u64,
+    /// Bytes of pages that conflicts may still bring, of those that one event leads to.
+    conflicts: u64,
 }
 
 /// What a link has.
@@ -305,12 +308,18 @@ impl Regions {
             refused: BTreeMap::new(),
             until: Time(0),
             alarms: Alarms::default(),
-            out: Outbox { effects: VecDeque::new(), held: 0, held_max: options.held_max },
+            out: Outbox {
+                effects: VecDeque::new(),
+                held: 0,
+                held_max: options.held_max,
+                conflicts: 0,
+            },
             options,
         }
     }
 
     pub fn handle(&mut self, now: Time, event: Event) {
+        self.out.conflicts = TRANSACTION_BYTES_MAX;
         match event {
             Event::Request { link, channel, ask, bytes } => {
                 self.request(now, link, channel, ask, bytes);

@@ -16,6 +16,7 @@ use wire::limits::{
     CONTROL_BODY_MAX, MEMORY_BODY_MAX, STRANGER_BODY_MAX, STRANGER_PATIENCE, STRANGERS_MAX,
     UNSENT_MAX,
 };
+use wire::region::{Ask, Request};
 use wire::units::Time;
 
 use crate::source::Source;
@@ -251,9 +252,9 @@ impl Links {
                 event(Event::Accepted { link, peer, token: token() });
             }
         }
-        // A request of a few bytes may be answered with a page: no more are heard at once than what
-        // may be unsent.
-        let (body_max, mut requests) = match entry.stage {
+        // A request of a few bytes may be answered with pages: no more are heard at once than what may
+        // be unsent.
+        let (body_max, mut pages) = match entry.stage {
             Stage::Memory { page_size } => (MEMORY_BODY_MAX, UNSENT_MAX / page_size as usize + 1),
             Stage::Trusted => (CONTROL_BODY_MAX, usize::MAX),
             Stage::Handshake { .. } | Stage::Stranger | Stage::Known | Stage::Controller => {
@@ -276,9 +277,9 @@ impl Links {
             // The answer is far longer than the question: it is sent before the next one is heard.
             let is_short_question =
                 matches!(message, Message::StatusAsk | Message::WhyAsk(_) | Message::JobsAsk);
+            pages = pages.saturating_sub(pages_of(&message));
             event(Event::Message { link, channel, message });
-            requests -= 1;
-            if is_short_question || requests == 0 {
+            if is_short_question || pages == 0 {
                 entry.held = true;
                 outcome = ReadOutcome::More;
                 break;
@@ -369,6 +370,16 @@ impl Links {
 
     pub(crate) fn poll_timeout(&self) -> Time {
         self.strangers.front().map_or(Time::NEVER, |&(born, _)| born + STRANGER_PATIENCE)
+    }
+}
+
+/// How many pages the answer to a message may have.
+fn pages_of(message: &Message) -> usize {
+    match message {
+        Message::Request(Ask { request: Request::Transact { reads, .. }, .. }, _) => {
+            reads.len().max(1)
+        }
+        _ => 1,
     }
 }
 

@@ -184,8 +184,10 @@ impl Region {
     fn conflict(&mut self, at: SessionAt, number: u64, stale: Vec<PageNo>, out: &mut Outbox) {
         let tells = stale.iter().map(|&page| self.page(page).2).max().unwrap_or(0);
         let size = self.page_size as usize;
-        let fit = (TRANSACTION_BYTES_MAX as usize / size).min(stale.len());
-        let bytes = if let [page] = stale[..] {
+        // Many that have waited may conflict at once: those that get no bytes read them.
+        let fit = (out.conflicts as usize / size).min(stale.len());
+        out.conflicts -= (fit * size) as u64;
+        let bytes = if let [page] = stale[..fit] {
             self.page(page).1.clone()
         } else {
             let mut bytes = BytesMut::with_capacity(fit * size);
