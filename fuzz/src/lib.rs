@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod node;
+pub mod regions;
 pub mod link;
 pub mod message;
 pub mod payload_head;
