@@ -15,12 +15,12 @@
 //! `vault`).
 
 mod region;
-mod writing;
 mod table;
 mod watches;
 mod barriers;
 mod sessions;
 mod locks;
+mod places;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

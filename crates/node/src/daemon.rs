@@ -698,14 +698,7 @@ impl Daemon {
                 if let wire::Message::Why(why) = &mut message {
                     self.complete(why);
                 }
-                if matches!(message, wire::Message::Welcome(_)) {
-                    self.links.trust(link);
-                }
-                if let wire::Message::Attached(attached) = &message
-                    && let Ok(admission) = &attached.result
-                {
-                    self.links.serve_memory(link, admission.about.page_size);
-                }
+                self.links.admit(link, &message);
                 self.links.send(link, channel, &message);
             }
             Effect::SendLog { link, worker, log, bytes } => {

@@ -181,22 +181,21 @@ impl Links {
         }
     }
 
-    /// Its messages may be long from now on.
-    pub(crate) fn trust(&mut self, link: LinkId) {
-        if let Some(link) = self.get_mut(link)
-            && link.stage == Stage::Known
-        {
-            link.stage = Stage::Trusted;
+    /// What a peer is told may let it say more: once it is welcome its messages may be long, and as
+    /// long as a transaction once it has a region.
+    pub(crate) fn admit(&mut self, link: LinkId, told: &Message) {
+        if !matches!(told, Message::Welcome(_) | Message::Attached(_)) {
+            return;
         }
-    }
-
-    /// It has a region from now on: its messages may be as long as a transaction.
-    pub(crate) fn serve_memory(&mut self, link: LinkId, page_size: u32) {
-        if let Some(link) = self.get_mut(link)
-            && link.stage == Stage::Trusted
-        {
-            link.stage = Stage::Memory { page_size };
-        }
+        let Some(link) = self.get_mut(link) else { return };
+        link.stage = match (told, link.stage) {
+            (Message::Welcome(_), Stage::Known) => Stage::Trusted,
+            (Message::Attached(attached), Stage::Trusted) => match &attached.result {
+                Ok(admission) => Stage::Memory { page_size: admission.about.page_size },
+                Err(_) => Stage::Trusted,
+            },
+            (_, stage) => stage,
+        };
     }
 
     pub(crate) fn send(&mut self, link: LinkId, channel: u64, message: &Message) {

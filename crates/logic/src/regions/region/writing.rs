@@ -8,20 +8,20 @@ use wire::limits::{
 use wire::region::{Answer, Bound, Durability, PageNo, Refusal, Version, Write};
 use wire::units::Time;
 
-use super::region::{Region, too_many};
-use super::sessions::SessionAt;
-use super::{Batch, Effect, Outbox, Outcome, Written};
+use super::{Region, too_many};
+use crate::regions::places::SessionAt;
+use crate::regions::{Batch, Effect, Outbox, Outcome, Written};
 
 /// What stands in the queue of a page.
 #[derive(Debug)]
-pub(super) enum Want {
+pub(in crate::regions) enum Want {
     Lock { at: SessionAt, number: u64, known: Version, until: Time },
     Change { at: SessionAt, number: u64, change: Change, bytes: Bytes },
 }
 
 /// A request to write, apart from its bytes.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(in crate::regions) enum Change {
     Update { page: PageNo, offset: u32, if_version: Option<Version>, at_least: Version },
     Transact { reads: Vec<(PageNo, Version)>, writes: Vec<Write> },
 }
