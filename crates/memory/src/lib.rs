@@ -3,3 +3,5 @@
 //! Elsewhere: what a region decides (`logic::regions`), how a cluster finds its home (`client`).
 
 #![forbid(unsafe_code)]
+
+pub mod netmem;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use node::{Jail, WorkerV1};
+use node::{Jail, NetMem, WorkerV1};
 use serde::Deserialize;
 use transport::Name;
 
+use super::netmem;
 use super::v1::{self, either};
 use crate::codes;
 use crate::config;
@@ -34,6 +35,8 @@ Examples:
   farcall node --etcd http://host-a:2379,http://host-b:2379
                                                           with regions that are kept in etcd
   farcall node --worker-v1 127.0.0.1:4115                 for controllers of protocol v1, too
+  farcall node --netmem 127.0.0.1:10001=genes --netmem-pages 6 --netmem-page-size 40
+                                                          with six pages for clients of NetMem
   farcall node --config /etc/farcall/node.toml
 
 A configuration file has the same names:
@@ -95,6 +98,8 @@ pub(crate) struct Node {
     home: Option<PathBuf>,
     #[command(flatten)]
     v1: v1::Flags,
+    #[command(flatten)]
+    netmem: netmem::NetMemFlags,
     /// End when standard input ends
     #[arg(long, hide = true)]
     pub(super) embedded: bool,
@@ -137,6 +142,10 @@ struct Written {
     worker_v1_payload_max: Option<String>,
     worker_v1_time_limit: Option<String>,
     worker_v1_memory: Option<String>,
+    netmem: Vec<String>,
+    netmem_pages: Option<u32>,
+    netmem_page_size: Option<u32>,
+    netmem_anyone: bool,
 }
 
 /// Everything decided.
@@ -156,6 +165,7 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) home: PathBuf,
     pub(crate) worker_v1: WorkerV1,
+    pub(crate) netmem: Vec<NetMem>,
 }
 
 impl Node {
@@ -229,6 +239,12 @@ impl Settings {
             time_limit: written.worker_v1_time_limit,
             memory: written.worker_v1_memory,
         })?;
+        let netmem = flags.netmem.gather(netmem::Written {
+            netmem: written.netmem,
+            pages: written.netmem_pages,
+            page_size: written.netmem_page_size,
+            anyone: written.netmem_anyone,
+        })?;
         Ok(Self {
             listen,
             join,
@@ -249,6 +265,7 @@ impl Settings {
             grace,
             home: flags.home.or(written.home).unwrap_or_else(client::Cluster::home),
             worker_v1,
+            netmem,
         })
     }
 }

@@ -2,9 +2,13 @@
 
 mod pages;
 mod locks;
+mod sessions;
+mod watches;
+mod bounds;
 mod keeping;
+mod deposed;
+mod model;
 
-use wire::limits::ASYNC_BEHIND_MAX;
 use wire::region::{Audience, Changed, Commit, Request, Token, Write};
 
 use super::*;
@@ -79,6 +83,7 @@ impl Home {
         if durability != Durability::None {
             let made = Event::Made { id: RegionId(7), result: Ok(Epoch { number: 1 }) };
             home.event(made);
+            home.event(Event::Renewed { until: Time::NEVER });
         }
         for link in [ANN, BOB, CAT] {
             home.attach(link, u64::from(link.0));
