@@ -329,18 +329,16 @@ impl Regions {
                 }
             }
             Event::Drop { link, channel, owner, drop } => {
-                if let Some(result) = self.discard(&owner, &drop.name) {
-                    return self.out.send(
-                        link,
-                        channel,
-                        Message::RegionDropped(Dropped { result }),
-                    );
-                }
                 let found = self.droppable(&owner, &drop.name);
                 let result = found.clone().map(|_| ());
                 self.out.send(link, channel, Message::RegionDropped(Dropped { result }));
-                if let Ok(at) = found {
-                    self.drop_region(at);
+                match found {
+                    Ok(Some(at)) => self.drop_region(at),
+                    Ok(None) => {
+                        self.refused.remove(&drop.name);
+                        self.out.effects.push_back(Effect::Discard { name: drop.name });
+                    }
+                    Err(_) => {}
                 }
             }
             Event::RegionsAsk { link, channel, owner } => {
@@ -514,20 +512,15 @@ impl Regions {
         region
     }
 
-    fn droppable(&self, owner: &Owner, name: &Name) -> Result<usize, Refusal> {
-        let at = *self.names.get(name).ok_or(Refusal::NoSuchRegion)?;
-        if self.regions[at].is_of(owner) { Ok(at) } else { Err(Refusal::NotYours) }
-    }
-
-    /// Of a region that its vault cannot open, nobody knows any more whose it is.
-    fn discard(&mut self, owner: &Owner, name: &Name) -> Option<Result<(), Refusal>> {
-        let reason = self.refused.get(name)?;
-        if !owner.is_admin {
-            return Some(Err(Refusal::Unkept { reason: reason.clone() }));
+    /// The region of this name, or none if it is one that cannot be opened.
+    fn droppable(&self, owner: &Owner, name: &Name) -> Result<Option<usize>, Refusal> {
+        if let Some(reason) = self.refused.get(name) {
+            // Whose it is cannot be known any more.
+            let reason = reason.clone();
+            return if owner.is_admin { Ok(None) } else { Err(Refusal::Unkept { reason }) };
         }
-        self.refused.remove(name);
-        self.out.effects.push_back(Effect::Discard { name: name.clone() });
-        Some(Ok(()))
+        let at = *self.names.get(name).ok_or(Refusal::NoSuchRegion)?;
+        if self.regions[at].is_of(owner) { Ok(Some(at)) } else { Err(Refusal::NotYours) }
     }
 
     fn drop_region(&mut self, at: usize) {

@@ -6,7 +6,6 @@ mod sessions;
 mod watches;
 mod bounds;
 mod keeping;
-mod deposed;
 mod model;
 
 use wire::region::{Audience, Changed, Commit, Request, Token, Write};
@@ -83,7 +82,6 @@ impl Home {
         if durability != Durability::None {
             let made = Event::Made { id: RegionId(7), result: Ok(Epoch { number: 1 }) };
             home.event(made);
-            home.event(Event::Renewed { until: Time::NEVER });
         }
         for link in [ANN, BOB, CAT] {
             home.attach(link, u64::from(link.0));
