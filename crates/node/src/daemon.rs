@@ -221,7 +221,8 @@ impl Daemon {
             let (endpoints, node) = (options.etcd.clone(), options.name.clone());
             Replicated { endpoints, node, clock: now }
         });
-        let vaults = Vaults::new(&options.data, &cluster, replicated, Arc::clone(&waker));
+        let vaults =
+            Vaults::new(&options.data, &cluster, replicated, Arc::clone(&waker), options.warn);
         let vaults = vaults.map_err(kernel("start a thread"))?;
         node.keep_regions(logic::regions::Options {
             keeps: vaults.keeps(),
@@ -490,9 +491,6 @@ impl Daemon {
     /// Bulk threads have something to say.
     fn threads(&mut self, now: Time) {
         while let Some(event) = self.vaults.news() {
-            if let Some(words) = crate::regions::warning(&event) {
-                (self.options.warn)(&words);
-            }
             self.node.handle(now, Event::Region(event));
         }
         while let Some(news) = self.payloads.news() {

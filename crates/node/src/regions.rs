@@ -6,7 +6,7 @@
 //!
 //! Elsewhere: when a commit may be answered (`logic::regions`), vaults themselves (crate `vault`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,9 @@ use wire::name::Name;
 use wire::region::{Durability, Refusal, RegionId};
 use wire::units::{Span, Time};
 
+/// Different things that are said of regions; beyond, the log says nothing new.
+const WARNINGS_MAX: usize = 256;
+
 /// The vaults of a node.
 #[derive(Debug)]
 pub(crate) struct Vaults {
@@ -30,10 +33,12 @@ pub(crate) struct Vaults {
     cluster: String,
     embedded: Option<Embedded>,
     etcd: Option<Etcd>,
-    /// Which vault each region is in.
-    regions: HashMap<RegionId, Durability>,
+    /// Which vault each region is in, and what it is called.
+    regions: HashMap<RegionId, (Durability, Name)>,
     /// Vaults that have not said yet whether they have a region.
     opening: HashMap<Name, usize>,
+    tell: fn(&str),
+    warned: HashSet<String>,
 }
 
 /// Where replicated regions are kept, and by whom.
@@ -51,6 +56,7 @@ impl Vaults {
         cluster: &str,
         replicated: Option<Replicated>,
         waker: Arc<Waker>,
+        tell: fn(&str),
     ) -> io::Result<Self> {
         let (sender, events) = channel();
         let wake = move || {
@@ -72,6 +78,8 @@ impl Vaults {
             etcd: etcd.transpose()?,
             regions: HashMap::new(),
             opening: HashMap::new(),
+            tell,
+            warned: HashSet::new(),
         };
         if fs::symlink_metadata(&this.folder).is_ok() {
             this.embedded()?;
@@ -94,7 +102,7 @@ impl Vaults {
     pub(crate) fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Make { id, owner, create } => {
-                self.regions.insert(id, create.durability);
+                self.regions.insert(id, (create.durability, create.name.clone()));
                 match self.vault(create.durability) {
                     Ok(vault) => vault.make(id, owner, create),
                     Err(refusal) => self.outbox.tell([Event::Made { id, result: Err(refusal) }]),
@@ -102,7 +110,7 @@ impl Vaults {
             }
             Effect::Open { name } => self.open(name),
             Effect::Remove { id } => {
-                if let Some(durability) = self.regions.remove(&id)
+                if let Some((durability, _)) = self.regions.remove(&id)
                     && let Ok(vault) = self.vault(durability)
                 {
                     vault.remove(id);
@@ -116,7 +124,7 @@ impl Vaults {
                 }
             }
             Effect::Keep(batch) => {
-                if let Some(durability) = self.regions.get(&batch.region).copied()
+                if let Some(&(durability, _)) = self.regions.get(&batch.region)
                     && let Ok(vault) = self.vault(durability)
                 {
                     vault.keep(batch);
@@ -136,7 +144,8 @@ impl Vaults {
                     let waiting = self.opening.get(name).copied().unwrap_or(0);
                     match result {
                         Ok(opened) => {
-                            self.regions.insert(opened.id, opened.create.durability);
+                            let found = (opened.create.durability, name.clone());
+                            self.regions.insert(opened.id, found);
                             self.opening.remove(name);
                         }
                         // Another vault may have it.
@@ -144,17 +153,32 @@ impl Vaults {
                             self.opening.insert(name.clone(), waiting - 1);
                             continue;
                         }
-                        Err(_) => {
+                        Err(refusal) => {
                             self.opening.remove(name);
+                            if let Refusal::Unkept { reason } = refusal {
+                                self.warn(format!("region `{name}` cannot be opened: {reason}"));
+                            }
                         }
                     }
                 }
-                Event::Made { id, result: Err(_) } | Event::Lost { id, .. } => {
+                Event::Made { id, result: Err(_) } => {
                     self.regions.remove(id);
+                }
+                Event::Lost { id, reason } => {
+                    if let Some((_, name)) = self.regions.remove(id) {
+                        self.warn(format!("region `{name}` is lost: {reason}"));
+                    }
                 }
                 _ => (),
             }
             return Some(event);
+        }
+    }
+
+    /// What whoever runs this node should look into, once each.
+    fn warn(&mut self, words: String) {
+        if self.warned.len() < WARNINGS_MAX && self.warned.insert(words.clone()) {
+            (self.tell)(&words);
         }
     }
 
@@ -191,17 +215,6 @@ impl Vaults {
             Some(embedded) => Ok(embedded),
             None => unreachable!("it was just made"),
         }
-    }
-}
-
-/// What whoever runs this node should look into.
-pub(crate) fn warning(event: &Event) -> Option<String> {
-    match event {
-        Event::Opened { name, result: Err(Refusal::Unkept { reason }) } => {
-            Some(format!("region `{name}` cannot be opened: {reason}"))
-        }
-        Event::Lost { reason, .. } => Some(format!("a region is lost: {reason}")),
-        _ => None,
     }
 }
 

@@ -177,7 +177,7 @@ impl Shared {
                 self.outbox.tell([Event::Renewed { until }, news]);
             } else {
                 desk.stewards.remove(&id);
-                let refusal = Refusal::Unkept { reason: SILENCE.to_owned() };
+                let refusal = Refusal::NoVault { reason: SILENCE.to_owned() };
                 let news = match news {
                     Event::Made { id, .. } => Event::Made { id, result: Err(refusal) },
                     _ => Event::Opened { name, result: Err(refusal) },

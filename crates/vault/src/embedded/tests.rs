@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use logic::regions::{Outcome, Written};
+use bytes::Bytes;
+use logic::regions::{Opened, Outcome, Written};
 use wire::region::{Answer, Audience, PageNo, SessionId, Style, Version};
 
 use super::*;

@@ -339,7 +339,7 @@ fn an_etcd_that_is_not_there_is_named() {
     let one = Bench::new(vec![format!("http://{nobody}")], "one");
     one.vault.open(name("genes"));
     match one.event() {
-        Event::Opened { result: Err(Refusal::Unkept { reason }), .. } => {
+        Event::Opened { result: Err(Refusal::NoVault { reason }), .. } => {
             assert!(reason.contains("etcd does not answer"), "{reason}");
             assert!(reason.contains(&nobody.to_string()), "{reason}");
         }
