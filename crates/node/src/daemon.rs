@@ -41,7 +41,7 @@ use crate::links::Links;
 use crate::netmem::NetMem;
 use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
-use crate::regions::{Replicated, Vaults};
+use crate::regions::Vaults;
 use crate::scratch;
 use crate::source::Source;
 use crate::store::Store;
@@ -217,12 +217,7 @@ impl Daemon {
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
         let waker = Arc::new(waker);
-        let replicated = (!options.etcd.is_empty()).then(|| {
-            let (endpoints, node) = (options.etcd.clone(), options.name.clone());
-            Replicated { endpoints, node, clock: now }
-        });
-        let vaults =
-            Vaults::new(&options.data, &cluster, replicated, Arc::clone(&waker), options.warn);
+        let vaults = Vaults::new(&options, &cluster, Arc::clone(&waker), now);
         let vaults = vaults.map_err(kernel("start a thread"))?;
         node.keep_regions(logic::regions::Options {
             keeps: vaults.keeps(),

@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
@@ -20,6 +20,8 @@ use vault::{Embedded, Etcd, Outbox, Vault};
 use wire::name::Name;
 use wire::region::{Durability, Refusal, RegionId};
 use wire::units::{Span, Time};
+
+use crate::options::Options;
 
 /// Different things that are said of regions; beyond, the log says nothing new.
 const WARNINGS_MAX: usize = 256;
@@ -41,22 +43,13 @@ pub(crate) struct Vaults {
     warned: HashSet<String>,
 }
 
-/// Where replicated regions are kept, and by whom.
-#[derive(Debug)]
-pub(crate) struct Replicated {
-    pub(crate) endpoints: Vec<String>,
-    pub(crate) node: Name,
-    pub(crate) clock: fn() -> Time,
-}
-
 impl Vaults {
-    /// Of a node with this data folder, in the cluster with this authority.
+    /// Of a node in the cluster with this authority; `clock` is that of its machines.
     pub(crate) fn new(
-        data: &Path,
+        options: &Options,
         cluster: &str,
-        replicated: Option<Replicated>,
         waker: Arc<Waker>,
-        tell: fn(&str),
+        clock: fn() -> Time,
     ) -> io::Result<Self> {
         let (sender, events) = channel();
         let wake = move || {
@@ -64,21 +57,22 @@ impl Vaults {
             let _ = waker.wake();
         };
         let outbox = Outbox::new(sender, Arc::new(wake));
-        let etcd = replicated.map(|Replicated { endpoints, node, clock }| {
+        let etcd = (!options.etcd.is_empty()).then(|| {
             let (base, now) = (Instant::now(), clock());
             let clock = move |at: Instant| now + Span::from(at.saturating_duration_since(base));
-            Etcd::new(endpoints, node, cluster, outbox.clone(), Arc::new(clock))
+            let (members, node) = (options.etcd.clone(), options.name.clone());
+            Etcd::new(members, node, cluster, outbox.clone(), Arc::new(clock))
         });
         let mut this = Self {
             events,
             outbox,
-            folder: data.join("regions"),
+            folder: options.data.join("regions"),
             cluster: cluster.to_owned(),
             embedded: None,
             etcd: etcd.transpose()?,
             regions: HashMap::new(),
             opening: HashMap::new(),
-            tell,
+            tell: options.warn,
             warned: HashSet::new(),
         };
         if fs::symlink_metadata(&this.folder).is_ok() {

@@ -4,9 +4,9 @@
 //! like any other region. Commits are transactions of etcd that hold only as long as that key is the
 //! one this node made: see `steward`. Each region has a thread, since each waits for etcd by itself.
 
-mod gateway;
-mod lease;
 mod steward;
+mod lease;
+mod gateway;
 
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -1,3 +1,5 @@
+//! What a node's folder gives back of regions, in order and after all that may go wrong there.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

@@ -303,7 +303,7 @@ fn pass(mut client: TcpStream, mut server: TcpStream, number: usize, lost: &Atom
     let mut buffer = [0; 65536];
     while let Ok(length @ 1..) = server.read(&mut buffer) {
         answers += 1;
-        if answers % 3 == 0 {
+        if answers.is_multiple_of(3) {
             lost.fetch_add(1, Ordering::Relaxed);
             break;
         }
