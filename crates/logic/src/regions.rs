@@ -14,6 +14,8 @@
 //! Elsewhere: the client's side (`copy`), bytes (`wire::region`), where pages outlive the node (crate
 //! `vault`).
 
+pub mod copy;
+
 use bytes::Bytes;
 use wire::Message;
 use wire::name::Name;

@@ -404,3 +404,15 @@ fn bound(what: Bound) -> &'static str {
         Bound::Memory => "bytes of all regions of the node",
     }
 }
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -208,13 +208,13 @@ impl Line {
     }
 
     /// Reads once what the socket has, after it became readable.
-    pub fn read(&mut self) -> Result<(), Error> {
+    pub fn read(&mut self, at: Time) -> Result<(), Error> {
         if self.is_ended {
             return Ok(());
         }
         let outcome = self.connection.read().map_err(|source| self.broken(source))?;
         self.is_ended = outcome == ReadOutcome::Closed;
-        self.link.heard(now());
+        self.link.heard(at);
         Ok(())
     }
 
@@ -252,9 +252,9 @@ impl Line {
             self.flush()?;
         }
         if ready.readable {
-            self.read()?;
+            self.read(now())?;
         }
-        self.tick()?;
+        self.tick(now())?;
         Ok(ready)
     }
 
@@ -275,9 +275,9 @@ impl Line {
     }
 
     /// Asks whether the other side is there, when it is time to; an error if it is not.
-    pub fn tick(&mut self) -> Result<(), Error> {
-        if self.link.poll_timeout() <= now() {
-            self.link.tick(now());
+    pub fn tick(&mut self, at: Time) -> Result<(), Error> {
+        if self.link.poll_timeout() <= at {
+            self.link.tick(at);
             self.greeted()?;
             self.flush()?;
         }
