@@ -401,6 +401,9 @@ fn bound(what: Bound) -> &'static str {
         Bound::TransactionBytes => "bytes of a transaction",
         Bound::Version => "the version asked for",
         Bound::Barriers => "barriers that somebody waits at",
+        Bound::Locks => "locks of the region that are held",
+        Bound::Waiting => "requests that wait for locks of the region",
+        Bound::Parties => "parties of a barrier",
         Bound::Memory => "bytes of all regions of the node",
     }
 }

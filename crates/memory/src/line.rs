@@ -26,7 +26,7 @@ use wire::frame;
 use wire::hello::{Hello, Purpose, Welcome};
 use wire::limits::MEMORY_BODY_MAX;
 use wire::name::Name;
-use wire::region::{Admission, Attach, Attached, Refusal};
+use wire::region::{Admission, Ask, Attach, Refusal, Request};
 use wire::units::{Span, Time};
 
 use crate::error::Error;
@@ -58,6 +58,11 @@ impl fmt::Debug for Target {
 /// Now, as the machines see it.
 pub fn now() -> Time {
     Time(monotonic_nanoseconds())
+}
+
+/// The last words of a session.
+pub fn detach() -> Message {
+    Message::Request(Ask { answered: 0, request: Request::Detach }, bytes::Bytes::new())
 }
 
 /// A connection of purpose Memory that is up.
@@ -166,7 +171,7 @@ impl Line {
         self.put(0, &Message::Attach(attach));
         let until = now() + Span::from(patience);
         match self.next(until)? {
-            Some((_, Message::Attached(Attached { result }))) => Ok(result),
+            Some((_, Message::Attached(attached))) => Ok(attached.result),
             Some(_) => Err(self.breach(&"it answers before it was asked")),
             None => {
                 let seconds = patience.as_secs();
