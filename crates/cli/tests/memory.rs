@@ -530,7 +530,8 @@ fn updates_over_a_line_that_is_cut_again_and_again_are_done_exactly_once() {
     // The first is the cluster's own link; each further one lives for some more bytes.
     let cut = cutter(&address, move || match count.fetch_add(1, Ordering::SeqCst) {
         0 => usize::MAX,
-        number => 3500 + number * 37 % 1500,
+        // Enough for TLS, two whole pages, and some answers.
+        number => 14_000 + number * 1237 % 3000,
     });
     let cluster = Cluster::connect_with([&cut], &machine.home()).unwrap();
     let region = cluster.memory("shared").unwrap();
