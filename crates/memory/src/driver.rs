@@ -347,8 +347,11 @@ impl Shared {
             state.settle();
             return state;
         }
-        let longest =
-            if state.line.is_none() { longest.min(state.session.poll_timeout()) } else { longest };
+        let mut longest = longest;
+        if state.line.is_none() {
+            self.rouse(&mut state, at);
+            longest = longest.min(state.session.poll_timeout());
+        }
         let thread = std::thread::current();
         let own = thread.id();
         state.followers.push_back(Follower { interest, thread });
@@ -383,7 +386,7 @@ impl Shared {
         state.led = at;
         state.wake();
         if state.line.is_none() {
-            self.background.notify_one();
+            self.rouse(&mut state, at);
         }
         state
     }
@@ -449,7 +452,9 @@ impl Shared {
     }
 
     /// Makes the connection anew: where it was, or where the home is by now.
-    fn come_back<'a>(&'a self, state: Held<'a>, pause: &mut Span) -> Held<'a> {
+    fn come_back<'a>(&'a self, mut state: Held<'a>, pause: &mut Span) -> Held<'a> {
+        // It is at work already: nobody needs to wake it.
+        state.background_until = Time(0);
         let (before, id) = (state.target.clone(), state.session.id());
         drop(state);
         let first = *pause == PAUSE;

@@ -205,6 +205,8 @@ pub struct Session {
     sent: Time,
     safe: Time,
     heard: Time,
+    /// Since when something is under way.
+    busy: Time,
     /// A `Renew` that is under way, since.
     probe: Option<Time>,
     /// Locks, by page.
@@ -252,6 +254,7 @@ impl Session {
             sent: now,
             safe: now,
             heard: now,
+            busy: now,
             probe: None,
             held: FxHashMap::default(),
             cache: Cache::default(),
@@ -325,7 +328,7 @@ impl Session {
                 let mut due = self.next_fresh;
                 if self.under_way > 0 || !self.held.is_empty() {
                     due = due.min(match self.probe {
-                        None => self.sent.min(self.heard) + self.third(),
+                        None => self.quiet_since() + self.third(),
                         Some(since) => self.hang_up_at(since),
                     });
                 }
@@ -338,6 +341,11 @@ impl Session {
 
     fn third(&self) -> Span {
         Span(self.lease.0 / 3)
+    }
+
+    /// Since when one of the sides has said nothing while there was something to say.
+    fn quiet_since(&self) -> Time {
+        self.sent.min(self.heard.max(self.busy))
     }
 
     /// Until when the answer to a `Renew` of that time is waited for.
@@ -384,6 +392,9 @@ impl Session {
         };
         let flight = Flight { request, bytes, base, sent: None, whose };
         self.slots.push_back(Slot { asked: now, state: State::UnderWay(flight) });
+        if self.under_way == 0 {
+            self.busy = now;
+        }
         self.under_way += 1;
         if self.is_up() {
             self.send(now, number);
@@ -549,14 +560,14 @@ impl Session {
             slot.state = state;
             return;
         };
+        // A slice of what was read from the socket would keep all of that in memory.
+        let bytes = Bytes::copy_from_slice(&bytes);
         self.under_way -= 1;
         let sent = flight.sent.unwrap_or(Time(0));
         self.safe = self.safe.max(sent);
         self.note(sent, number, &flight, &answer, &bytes);
         match flight.whose {
             Whose::Caller => {
-                // A slice of what was read from the socket would keep all of that in memory.
-                let bytes = Bytes::copy_from_slice(&bytes);
                 self.put_state(number, State::Settled(Outcome::Answered(answer, bytes)));
             }
             Whose::Nobody => {
@@ -594,14 +605,14 @@ impl Session {
                 self.cache.verify(*page, *version, sent);
             }
             (Request::Read { page, .. }, Answer::Page { version }) => {
-                self.cache.learn(*page, *version, Bytes::copy_from_slice(bytes), sent);
+                self.cache.learn(*page, *version, bytes.clone(), sent);
             }
             (Request::Lock { page, .. }, Answer::Locked { token, version }) => {
                 self.held.insert(*page, Held { token: *token, version: *version });
                 if bytes.is_empty() {
                     self.cache.verify(*page, *version, sent);
                 } else {
-                    self.cache.learn(*page, *version, Bytes::copy_from_slice(bytes), sent);
+                    self.cache.learn(*page, *version, bytes.clone(), sent);
                 }
             }
             (Request::Update { page, offset, if_version, .. }, Answer::Committed { version }) => {
@@ -1016,7 +1027,7 @@ impl Session {
                 }
                 Some(_) => self.next_fresh = self.next_fresh.max(now + CACHE_AGE_MIN),
                 None => {
-                    let silent = now >= self.sent.min(self.heard) + self.third();
+                    let silent = now >= self.quiet_since() + self.third();
                     let needed = self.under_way > 0 || !self.held.is_empty();
                     if now >= self.next_fresh || (silent && needed) {
                         self.probe(now);
