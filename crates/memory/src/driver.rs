@@ -248,18 +248,22 @@ impl Shared {
         until: Time,
         mut done: impl FnMut(&mut State) -> Option<R>,
     ) -> (Held<'a>, Option<R>) {
+        // Whoever waits for no time at all learns what has come all the same.
+        let mut has_looked = false;
         loop {
             if let Some(result) = done(&mut state) {
                 state.hand_over();
                 return (state, Some(result));
             }
             let at = now();
-            if at >= until {
+            let must_follow = state.leading || state.line.is_none();
+            if at >= until && (has_looked || must_follow) {
                 state.hand_over();
                 return (state, None);
             }
+            has_looked = true;
             let longest = until.min(at + POLL_MAX);
-            state = if state.leading || state.line.is_none() {
+            state = if must_follow {
                 self.follow(state, interest, at, longest)
             } else {
                 self.lead(state, at, longest)
@@ -348,9 +352,13 @@ impl Shared {
             return state;
         }
         let mut longest = longest;
-        if state.line.is_none() {
-            self.rouse(&mut state, at);
-            longest = longest.min(state.session.poll_timeout());
+        match &state.line {
+            Some(line) if line.unsent() > 0 && !line.is_blocked() => state.flush(),
+            Some(_) => {}
+            None => {
+                self.rouse(&mut state, at);
+                longest = longest.min(state.session.poll_timeout());
+            }
         }
         let thread = std::thread::current();
         let own = thread.id();

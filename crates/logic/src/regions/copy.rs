@@ -927,6 +927,7 @@ impl Session {
         let is_long = now.since(self.heard) >= half_of_session();
         self.life = Life::Up;
         (self.heard, self.sent, self.safe) = (now, now, self.safe.max(asked));
+        self.next_fresh = if self.kept.is_empty() { Time::NEVER } else { now };
         self.probe = None;
 
         let is_kept = self.durability != Durability::None;
