@@ -573,10 +573,8 @@ impl State {
     }
 
     fn flush(&mut self) {
-        if let Some(line) = &mut self.line {
-            if let Err(error) = line.flush() {
-                self.lost(error);
-            }
+        if let Some(Err(error)) = self.line.as_mut().map(Line::flush) {
+            self.lost(error);
         }
     }
 
@@ -610,10 +608,8 @@ impl State {
 
     /// Somebody leaves: another one leads.
     fn hand_over(&self) {
-        if !self.leading {
-            if let Some(follower) = self.followers.front() {
-                follower.thread.unpark();
-            }
+        if let (false, Some(follower)) = (self.leading, self.followers.front()) {
+            follower.thread.unpark();
         }
     }
 }

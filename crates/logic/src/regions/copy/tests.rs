@@ -1,7 +1,8 @@
 //! Scripts: what a session sends and says when this happens.
 
+use wire::limits::SESSION_KEPT;
 use wire::name::Name;
-use wire::region::{About, Audience, Changed, Style};
+use wire::region::{About, Audience, Changed, Changes, Style};
 
 use super::*;
 
