@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::memory::{Change, Error, Version};
-use client::{Cluster, Local, Read, Region, RegionOptions};
+use client::{Cluster, Durability, Local, Read, Region, RegionOptions};
 use support::{Machine, PATIENCE, Running};
 
 fn local(local: Local) -> Cluster {
@@ -591,4 +591,37 @@ fn node_that_stays_away_is_named() {
     let error = region.page(0).read().unwrap_err();
     assert!(error.is_away(), "{error}");
     assert!(error.to_string().contains("node alpha is away"), "{error}");
+}
+
+#[test]
+fn kept_region_is_found_again_after_its_node_was_killed_and_nothing_is_done_twice() {
+    let machine = Machine::new();
+    let (mut running, address) = machine.start_node("");
+    let port = address.rsplit(':').next().unwrap().to_owned();
+    let cluster = Cluster::connect_with([&address], &machine.home()).unwrap();
+    let options = RegionOptions::new(8).durability(Durability::Sync);
+    let region = cluster.create_memory("kept", &options).unwrap();
+    let done = Arc::new(AtomicUsize::new(0));
+    let adders: Vec<_> = (0..3_u64)
+        .map(|page| {
+            let (region, done) = (region.clone(), done.clone());
+            thread::spawn(move || {
+                for _ in 0..60 {
+                    region.counter(page).add(1).unwrap();
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    for stop in [40, 110] {
+        support::until("some are added", || done.load(Ordering::SeqCst) >= stop);
+        running.signal("KILL");
+        running.end();
+        running = machine.start(&format!("node --listen 127.0.0.1:{port}"));
+        running.line_with("listening at 127.");
+    }
+    adders.into_iter().for_each(|adder| adder.join().unwrap());
+    for page in 0..3 {
+        assert_eq!(region.counter(page).get().unwrap(), 60, "page {page}");
+    }
 }

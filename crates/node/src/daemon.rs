@@ -41,7 +41,7 @@ use crate::links::Links;
 use crate::netmem::NetMem;
 use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
-use crate::regions::Vaults;
+use crate::regions::{Replicated, Vaults};
 use crate::scratch;
 use crate::source::Source;
 use crate::store::Store;
@@ -216,7 +216,14 @@ impl Daemon {
             node.memory_is_limited();
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
-        let vaults = Vaults::default();
+        let waker = Arc::new(waker);
+        let replicated = (!options.etcd.is_empty()).then(|| {
+            let (endpoints, node) = (options.etcd.clone(), options.name.clone());
+            Replicated { endpoints, node, clock: now }
+        });
+        let vaults =
+            Vaults::new(&options.data, &cluster, replicated, Arc::clone(&waker), options.warn);
+        let vaults = vaults.map_err(kernel("start a thread"))?;
         node.keep_regions(logic::regions::Options {
             keeps: vaults.keeps(),
             ..logic::regions::Options::default()
@@ -289,7 +296,7 @@ impl Daemon {
                 self.read_stderr(now, worker);
             }
             if self.node.poll_timeout() <= now {
-                self.node.handle(now, Event::Tick);
+                self.node.handle(self::now(), Event::Tick);
             }
             for (link, event) in self.controllers.take_said() {
                 self.node.handle(now, Event::Controller { link, event });
@@ -360,6 +367,7 @@ impl Daemon {
 
     /// Lets the machine decide, carries out what it wants, and sends everything.
     fn settle(&mut self, now: Time) {
+        let now = if self.vaults.may_be_deposed() { self::now() } else { now };
         loop {
             self.decide(now);
             self.dropped = false;
@@ -473,7 +481,9 @@ impl Daemon {
             }
             return;
         }
-        if !self.links.read(link, random, |event| node.handle(now, event)) {
+        let is_old = self.vaults.may_be_deposed();
+        let time = || if is_old { self::now() } else { now };
+        if !self.links.read(link, random, |event| node.handle(time(), event)) {
             self.drop_link(now, link);
         }
     }

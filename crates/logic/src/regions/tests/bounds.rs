@@ -216,6 +216,8 @@ fn of_requests_under_way_watches_locks_and_barriers_there_are_only_so_many() {
 fn transactions_have_their_bounds() {
     let options = Options { keeps: vec![Durability::Replicated], ..Options::default() };
     let mut home = Home::with(options, create(1 << 20, Durability::Replicated));
+    home.event(Event::Renewed { until: Time::NEVER });
+    home.attach(ANN, 0);
     let writes = |count: u64| (0..count).map(|page| write(page, 0, 0)).collect::<Vec<_>>();
     let pages = TRANSACTION_PAGES_MAX as u64;
     let reads: Vec<(u64, u64)> = (0..=pages).map(|page| (page, 1)).collect();
