@@ -18,17 +18,12 @@ const OVERTAKEN_MAX: u32 = 8;
 /// 0, in the byte order of the hosts that use it. A page that was never written holds zeros.
 ///
 /// ```no_run
-/// #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-/// #[repr(C)]
-/// struct Best {
-///     score: f64,
-///     generation: u64,
-/// }
 /// # fn example(region: farcall_memory::Region) -> Result<(), farcall_memory::Error> {
-/// let best = region.cell::<Best>(3)?;
-/// best.update(|best| {
-///     best.score += 0.5;
-///     best.generation += 1;
+/// // Structures of one's own are such data by `#[derive(bytemuck::Pod, bytemuck::Zeroable)]`.
+/// let best = region.cell::<[f64; 2]>(3)?;
+/// best.update(|[score, generation]| {
+///     *score += 0.5;
+///     *generation += 1.0;
 /// })?;
 /// # Ok(())
 /// # }
