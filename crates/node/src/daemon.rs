@@ -41,7 +41,7 @@ use crate::links::Links;
 use crate::netmem::NetMem;
 use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
-use crate::regions::{Replicated, Vaults};
+use crate::regions::Vaults;
 use crate::scratch;
 use crate::source::Source;
 use crate::store::Store;
@@ -217,11 +217,7 @@ impl Daemon {
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
         let waker = Arc::new(waker);
-        let replicated = (!options.etcd.is_empty()).then(|| {
-            let (endpoints, node) = (options.etcd.clone(), options.name.clone());
-            Replicated { endpoints, node, clock: now }
-        });
-        let vaults = Vaults::new(&options.data, &cluster, replicated, Arc::clone(&waker));
+        let vaults = Vaults::new(&options, &cluster, Arc::clone(&waker), now);
         let vaults = vaults.map_err(kernel("start a thread"))?;
         node.keep_regions(logic::regions::Options {
             keeps: vaults.keeps(),
@@ -366,6 +362,7 @@ impl Daemon {
 
     /// Lets the machine decide, carries out what it wants, and sends everything.
     fn settle(&mut self, now: Time) {
+        let now = if self.vaults.may_be_deposed() { self::now() } else { now };
         loop {
             self.decide(now);
             self.dropped = false;
@@ -489,9 +486,6 @@ impl Daemon {
     /// Bulk threads have something to say.
     fn threads(&mut self, now: Time) {
         while let Some(event) = self.vaults.news() {
-            if let Some(words) = crate::regions::warning(&event) {
-                (self.options.warn)(&words);
-            }
             self.node.handle(now, Event::Region(event));
         }
         while let Some(news) = self.payloads.news() {

@@ -6,10 +6,10 @@
 //!
 //! Elsewhere: when a commit may be answered (`logic::regions`), vaults themselves (crate `vault`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
@@ -21,6 +21,11 @@ use wire::name::Name;
 use wire::region::{Durability, Refusal, RegionId};
 use wire::units::{Span, Time};
 
+use crate::options::Options;
+
+/// Different things that are said of regions; beyond, the log says nothing new.
+const WARNINGS_MAX: usize = 256;
+
 /// The vaults of a node.
 #[derive(Debug)]
 pub(crate) struct Vaults {
@@ -30,27 +35,21 @@ pub(crate) struct Vaults {
     cluster: String,
     embedded: Option<Embedded>,
     etcd: Option<Etcd>,
-    /// Which vault each region is in.
-    regions: HashMap<RegionId, Durability>,
+    /// Which vault each region is in, and what it is called.
+    regions: HashMap<RegionId, (Durability, Name)>,
     /// Vaults that have not said yet whether they have a region.
     opening: HashMap<Name, usize>,
-}
-
-/// Where replicated regions are kept, and by whom.
-#[derive(Debug)]
-pub(crate) struct Replicated {
-    pub(crate) endpoints: Vec<String>,
-    pub(crate) node: Name,
-    pub(crate) clock: fn() -> Time,
+    tell: fn(&str),
+    warned: HashSet<String>,
 }
 
 impl Vaults {
-    /// Of a node with this data folder, in the cluster with this authority.
+    /// Of a node in the cluster with this authority; `clock` is that of its machines.
     pub(crate) fn new(
-        data: &Path,
+        options: &Options,
         cluster: &str,
-        replicated: Option<Replicated>,
         waker: Arc<Waker>,
+        clock: fn() -> Time,
     ) -> io::Result<Self> {
         let (sender, events) = channel();
         let wake = move || {
@@ -58,20 +57,23 @@ impl Vaults {
             let _ = waker.wake();
         };
         let outbox = Outbox::new(sender, Arc::new(wake));
-        let etcd = replicated.map(|Replicated { endpoints, node, clock }| {
+        let etcd = (!options.etcd.is_empty()).then(|| {
             let (base, now) = (Instant::now(), clock());
             let clock = move |at: Instant| now + Span::from(at.saturating_duration_since(base));
-            Etcd::new(endpoints, node, cluster, outbox.clone(), Arc::new(clock))
+            let (members, node) = (options.etcd.clone(), options.name.clone());
+            Etcd::new(members, node, cluster, outbox.clone(), Arc::new(clock))
         });
         let mut this = Self {
             events,
             outbox,
-            folder: data.join("regions"),
+            folder: options.data.join("regions"),
             cluster: cluster.to_owned(),
             embedded: None,
             etcd: etcd.transpose()?,
             regions: HashMap::new(),
             opening: HashMap::new(),
+            tell: options.warn,
+            warned: HashSet::new(),
         };
         if fs::symlink_metadata(&this.folder).is_ok() {
             this.embedded()?;
@@ -94,7 +96,7 @@ impl Vaults {
     pub(crate) fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Make { id, owner, create } => {
-                self.regions.insert(id, create.durability);
+                self.regions.insert(id, (create.durability, create.name.clone()));
                 match self.vault(create.durability) {
                     Ok(vault) => vault.make(id, owner, create),
                     Err(refusal) => self.outbox.tell([Event::Made { id, result: Err(refusal) }]),
@@ -102,7 +104,7 @@ impl Vaults {
             }
             Effect::Open { name } => self.open(name),
             Effect::Remove { id } => {
-                if let Some(durability) = self.regions.remove(&id)
+                if let Some((durability, _)) = self.regions.remove(&id)
                     && let Ok(vault) = self.vault(durability)
                 {
                     vault.remove(id);
@@ -116,7 +118,7 @@ impl Vaults {
                 }
             }
             Effect::Keep(batch) => {
-                if let Some(durability) = self.regions.get(&batch.region).copied()
+                if let Some(&(durability, _)) = self.regions.get(&batch.region)
                     && let Ok(vault) = self.vault(durability)
                 {
                     vault.keep(batch);
@@ -136,7 +138,8 @@ impl Vaults {
                     let waiting = self.opening.get(name).copied().unwrap_or(0);
                     match result {
                         Ok(opened) => {
-                            self.regions.insert(opened.id, opened.create.durability);
+                            let found = (opened.create.durability, name.clone());
+                            self.regions.insert(opened.id, found);
                             self.opening.remove(name);
                         }
                         // Another vault may have it.
@@ -144,17 +147,32 @@ impl Vaults {
                             self.opening.insert(name.clone(), waiting - 1);
                             continue;
                         }
-                        Err(_) => {
+                        Err(refusal) => {
                             self.opening.remove(name);
+                            if let Refusal::Unkept { reason } = refusal {
+                                self.warn(format!("region `{name}` cannot be opened: {reason}"));
+                            }
                         }
                     }
                 }
-                Event::Made { id, result: Err(_) } | Event::Lost { id, .. } => {
+                Event::Made { id, result: Err(_) } => {
                     self.regions.remove(id);
+                }
+                Event::Lost { id, reason } => {
+                    if let Some((_, name)) = self.regions.remove(id) {
+                        self.warn(format!("region `{name}` is lost: {reason}"));
+                    }
                 }
                 _ => (),
             }
             return Some(event);
+        }
+    }
+
+    /// What whoever runs this node should look into, once each.
+    fn warn(&mut self, words: String) {
+        if self.warned.len() < WARNINGS_MAX && self.warned.insert(words.clone()) {
+            (self.tell)(&words);
         }
     }
 
@@ -191,17 +209,6 @@ impl Vaults {
             Some(embedded) => Ok(embedded),
             None => unreachable!("it was just made"),
         }
-    }
-}
-
-/// What whoever runs this node should look into.
-pub(crate) fn warning(event: &Event) -> Option<String> {
-    match event {
-        Event::Opened { name, result: Err(Refusal::Unkept { reason }) } => {
-            Some(format!("region `{name}` cannot be opened: {reason}"))
-        }
-        Event::Lost { reason, .. } => Some(format!("a region is lost: {reason}")),
-        _ => None,
     }
 }
 

@@ -4,9 +4,9 @@
 //! like any other region. Commits are transactions of etcd that hold only as long as that key is the
 //! one this node made: see `steward`. Each region has a thread, since each waits for etcd by itself.
 
-mod gateway;
-mod lease;
 mod steward;
+mod lease;
+mod gateway;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -177,7 +177,7 @@ impl Shared {
                 self.outbox.tell([Event::Renewed { until }, news]);
             } else {
                 desk.stewards.remove(&id);
-                let refusal = Refusal::Unkept { reason: SILENCE.to_owned() };
+                let refusal = Refusal::NoVault { reason: SILENCE.to_owned() };
                 let news = match news {
                     Event::Made { id, .. } => Event::Made { id, result: Err(refusal) },
                     _ => Event::Opened { name, result: Err(refusal) },

@@ -26,7 +26,7 @@ pub const HIGH_WATER: usize = 512;
 
 const CHECKSUM: usize = 8;
 /// The region record is found by its name, before its number is known.
-const ANY: RegionId = RegionId(0);
+pub const ANY: RegionId = RegionId(0);
 
 /// What a region is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,7 +222,8 @@ fn checksum(region: RegionId, key: &[u8], parts: [&[u8]; 2]) -> [u8; CHECKSUM] {
     checksum
 }
 
-fn seal(region: RegionId, key: &[u8], head: &[u8], bytes: &[u8]) -> Vec<u8> {
+/// A value with the right checksum, whatever it says.
+pub fn seal(region: RegionId, key: &[u8], head: &[u8], bytes: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(CHECKSUM + head.len() + bytes.len());
     sealed.extend_from_slice(&checksum(region, key, [head, bytes]));
     sealed.extend_from_slice(head);

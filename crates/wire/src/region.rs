@@ -390,7 +390,7 @@ pub enum Refusal {
     Unkept {
         reason: String,
     },
-    /// This node cannot keep regions of this durability; in words.
+    /// This node cannot keep regions of this durability, or not at present; in words.
     NoVault {
         reason: String,
     },

@@ -1,7 +1,11 @@
+//! What a node's folder gives back of regions, in order and after all that may go wrong there.
+
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use logic::regions::{Outcome, Written};
+use bytes::Bytes;
+use logic::regions::{Opened, Outcome, Written};
 use wire::region::{Answer, Audience, PageNo, SessionId, Style, Version};
 
 use super::*;

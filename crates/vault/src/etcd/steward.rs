@@ -139,7 +139,8 @@ impl Steward {
     /// Becomes the home of a region that is in etcd, as soon as nobody else is.
     pub(crate) fn open(office: Arc<Office>, name: &Name) -> Result<(Self, Opened), Refusal> {
         let keys = Keys::of(&office, name);
-        let record = office.gateway.range(&keys.item(Key::Region), None, 1, 0).map_err(unkept)?;
+        let record =
+            office.gateway.range(&keys.item(Key::Region), None, 1, 0).map_err(elsewhere)?;
         if record.kvs.is_empty() {
             return Err(Refusal::NoSuchRegion);
         }
@@ -148,7 +149,7 @@ impl Steward {
             Ok((ledger, opened, changed)) => {
                 let mut steward = Self { office, keys, claim, ledger, changed };
                 steward.ledger.head.epoch += 1;
-                steward.commit(Changes::new()).map_err(unkept)?;
+                steward.commit(Changes::new()).map_err(elsewhere)?;
                 let epoch = Epoch { number: steward.ledger.head.epoch };
                 Ok((steward, Opened { epoch, ..opened }))
             }
@@ -172,7 +173,7 @@ impl Steward {
             let range = match office.gateway.range(&first, Some(&end), limit, revision) {
                 Ok(range) => range,
                 Err(silent) if office.lease.until(claim.lease).is_none() => {
-                    return Err(unkept(silent));
+                    return Err(elsewhere(silent));
                 }
                 Err(_) => {
                     std::thread::sleep(RETRY);
@@ -348,7 +349,7 @@ impl Office {
         let begun = Instant::now();
         let claim = self.claims.fetch_add(1, Ordering::Relaxed);
         loop {
-            let lease = self.lease.hold().map_err(unkept)?.id;
+            let lease = self.lease.hold().map_err(elsewhere)?.id;
             let mine = format!("{} {lease:x} {claim}", self.node).into_bytes();
             let put = put_leased(&keys.home, &mine, lease);
             let compare = created_at(&keys.home, 0);
@@ -364,12 +365,12 @@ impl Office {
                         Some(home) if begun.elapsed() > SUCCESSION => {
                             let home = String::from_utf8_lossy(&home.value).into_owned();
                             let home = home.split(' ').next().unwrap_or_default().to_owned();
-                            return Err(unkept(format!("its home is node `{home}`; ask there")));
+                            return Err(elsewhere(format!("its home is node `{home}`; ask there")));
                         }
                         Some(_) | None => std::thread::sleep(RETRY),
                     }
                 }
-                Err(silent) if begun.elapsed() > SUCCESSION => return Err(unkept(silent)),
+                Err(silent) if begun.elapsed() > SUCCESSION => return Err(elsewhere(silent)),
                 Err(_) => std::thread::sleep(RETRY),
             }
         }
@@ -402,6 +403,11 @@ impl Office {
             let _ = self.remove(&keys, claim);
         }
     }
+}
+
+/// The region may be well, and is not to be had here and now.
+fn elsewhere(reason: impl ToString) -> Refusal {
+    Refusal::NoVault { reason: reason.to_string() }
 }
 
 fn unkept(reason: impl ToString) -> Refusal {

@@ -303,7 +303,7 @@ fn pass(mut client: TcpStream, mut server: TcpStream, number: usize, lost: &Atom
     let mut buffer = [0; 65536];
     while let Ok(length @ 1..) = server.read(&mut buffer) {
         answers += 1;
-        if answers % 3 == 0 {
+        if answers.is_multiple_of(3) {
             lost.fetch_add(1, Ordering::Relaxed);
             break;
         }
@@ -339,7 +339,7 @@ fn an_etcd_that_is_not_there_is_named() {
     let one = Bench::new(vec![format!("http://{nobody}")], "one");
     one.vault.open(name("genes"));
     match one.event() {
-        Event::Opened { result: Err(Refusal::Unkept { reason }), .. } => {
+        Event::Opened { result: Err(Refusal::NoVault { reason }), .. } => {
             assert!(reason.contains("etcd does not answer"), "{reason}");
             assert!(reason.contains(&nobody.to_string()), "{reason}");
         }

@@ -1,3 +1,5 @@
+//! That the books of a region find whatever a store may have lost.
+
 use super::*;
 use wire::region::{Answer, Audience, Durability, Style};
 

@@ -1,3 +1,5 @@
+//! That what is kept comes back, and anything else is known as such.
+
 use proptest::prelude::*;
 
 use super::*;
