@@ -226,11 +226,11 @@ fn write_until_killed(
     let confirmed = AtomicU64::new(0);
     let confirmed = &confirmed;
     std::thread::scope(|scope| {
-        for writer in writers {
-            scope.spawn(move || {
-                let mut raw = writer.attach(machine, address).unwrap();
-                writer.write(&mut raw, confirmed, u64::MAX - 1);
-            });
+        // Before anybody writes: who is let in only when the node is killed has nothing to tell.
+        let attached: Vec<_> =
+            writers.iter().map(|writer| writer.attach(machine, address).unwrap()).collect();
+        for (writer, mut raw) in writers.iter_mut().zip(attached) {
+            scope.spawn(move || writer.write(&mut raw, confirmed, u64::MAX - 1));
         }
         until("enough is written", || confirmed.load(Ordering::Relaxed) >= after);
         kill();
