@@ -11,8 +11,12 @@
 //! region no answer leaves before all that it tells is kept: each waits for the sequence of the latest
 //! commit that it has seen.
 //!
-//! Elsewhere: the client's side (`copy`), bytes (`wire::region`), where pages outlive the node (crate
+//! Elsewhere: the client's side (`copy`, `mapped`), pages that are memory (`coherent`), bytes (`wire::region`), where pages outlive the node (crate
 //! `vault`).
+
+pub mod coherent;
+pub mod mapped;
+pub mod snapshots;
 
 use bytes::Bytes;
 use wire::Message;
