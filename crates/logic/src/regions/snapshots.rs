@@ -25,6 +25,8 @@ struct Snapshot {
     number: u64,
     first: PageNo,
     count: u64,
+    /// The latest commit that is in it.
+    sequence: u64,
     kept: HashMap<PageNo, (Version, Bytes)>,
     held: u64,
 }
@@ -44,25 +46,31 @@ impl Snapshots {
         self.held
     }
 
-    /// Begun again under the same number, it goes on as it is.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Begins one after the commit `sequence`, or finds the one that was begun under this number.
+    /// Returns the commit that it is after.
     pub fn begin(
         &mut self,
         session: SessionId,
         number: u64,
-        first: PageNo,
-        count: u64,
-    ) -> Result<(), Refusal> {
-        let of_session = self.all.iter().filter(|snapshot| snapshot.session == session);
-        if of_session.clone().any(|snapshot| snapshot.number == number) {
-            return Ok(());
+        (first, count): (PageNo, u64),
+        sequence: u64,
+    ) -> Result<u64, Refusal> {
+        let mut of_session = self.all.iter().filter(|snapshot| snapshot.session == session);
+        if let Some(found) = of_session.clone().find(|snapshot| snapshot.number == number) {
+            return Ok(found.sequence);
         }
-        let max = match of_session.count() {
+        let max = match of_session.by_ref().count() {
             SNAPSHOTS_OF_SESSION_MAX.. => SNAPSHOTS_OF_SESSION_MAX,
             _ if self.all.len() >= SNAPSHOTS_MAX => SNAPSHOTS_MAX,
             _ => {
                 let kept = HashMap::new();
-                self.all.push(Snapshot { session, number, first, count, kept, held: 0 });
-                return Ok(());
+                let snapshot = Snapshot { session, number, first, count, sequence, kept, held: 0 };
+                self.all.push(snapshot);
+                return Ok(sequence);
             }
         };
         let max = max as u64;
@@ -71,9 +79,6 @@ impl Snapshots {
 
     /// A page is about to be written over; now it is so.
     pub fn replacing(&mut self, page: PageNo, version: Version, bytes: &Bytes) {
-        if self.all.is_empty() {
-            return;
-        }
         for snapshot in &mut self.all {
             if snapshot.covers(page) && !snapshot.kept.contains_key(&page) {
                 snapshot.kept.insert(page, (version, bytes.clone()));
@@ -90,7 +95,13 @@ impl Snapshots {
         }
     }
 
-    pub fn read(&self, session: SessionId, number: u64, page: PageNo) -> Result<Found, Refusal> {
+    /// Where a page of a snapshot is, and the commit that the snapshot is after.
+    pub fn read(
+        &self,
+        session: SessionId,
+        number: u64,
+        page: PageNo,
+    ) -> Result<(Found, u64), Refusal> {
         let snapshot = self
             .all
             .iter()
@@ -100,10 +111,11 @@ impl Snapshots {
             let pages = snapshot.first.0.saturating_add(snapshot.count);
             return Err(Refusal::NoSuchPage { page, pages });
         }
-        Ok(match snapshot.kept.get(&page) {
+        let found = match snapshot.kept.get(&page) {
             Some((version, bytes)) => Found::Kept(*version, bytes.clone()),
             None => Found::Current,
-        })
+        };
+        Ok((found, snapshot.sequence))
     }
 
     /// Whether there was one.
