@@ -3,3 +3,9 @@
 //! Elsewhere: what a region decides (`logic::regions`), how a cluster finds its home (`client`).
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod line;
+mod error;
+
+pub use error::Error;
