@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod shared;
 pub mod line;
 mod error;
 
 pub use error::Error;
+pub use shared::Shared;

@@ -26,7 +26,7 @@ use wire::frame;
 use wire::hello::{Hello, Purpose, Welcome};
 use wire::limits::MEMORY_BODY_MAX;
 use wire::name::Name;
-use wire::region::{Admission, Attach, Attached, Refusal};
+use wire::region::{Admission, Attach, Refusal};
 use wire::units::{Span, Time};
 
 use crate::error::Error;
@@ -166,7 +166,7 @@ impl Line {
         self.put(0, &Message::Attach(attach));
         let until = now() + Span::from(patience);
         match self.next(until)? {
-            Some((_, Message::Attached(Attached { result }))) => Ok(result),
+            Some((_, Message::Attached(attached))) => Ok(attached.result),
             Some(_) => Err(self.breach(&"it answers before it was asked")),
             None => {
                 let seconds = patience.as_secs();
