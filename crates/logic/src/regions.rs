@@ -14,6 +14,7 @@
 //! Elsewhere: the client's side (`copy`, `mapped`), pages that are memory (`coherent`), bytes
 //! (`wire::region`), where pages outlive the node (crate `vault`).
 
+pub mod copy;
 mod region;
 mod mapping;
 pub mod mapped;

@@ -433,10 +433,22 @@ fn bound(what: Bound) -> &'static str {
         Bound::TransactionBytes => "bytes of a transaction",
         Bound::Version => "the version asked for",
         Bound::Barriers => "barriers that somebody waits at",
+        Bound::Locks => "locks of the region that are held",
+        Bound::Waiting => "requests that wait for locks of the region",
+        Bound::Parties => "parties of a barrier",
         Bound::Memory => "bytes of all regions of the node",
-        Bound::Locks => "locks",
-        Bound::Waiting => "requests that wait",
-        Bound::Parties => "parties of the barrier",
         Bound::Snapshots => "snapshots",
     }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

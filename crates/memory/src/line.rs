@@ -26,7 +26,7 @@ use wire::frame;
 use wire::hello::{Hello, Purpose, Welcome};
 use wire::limits::MEMORY_BODY_MAX;
 use wire::name::Name;
-use wire::region::{Admission, Attach, Refusal};
+use wire::region::{Admission, Ask, Attach, Refusal, Request};
 use wire::units::{Span, Time};
 
 use crate::error::Error;
@@ -58,6 +58,11 @@ impl fmt::Debug for Target {
 /// Now, as the machines see it.
 pub fn now() -> Time {
     Time(monotonic_nanoseconds())
+}
+
+/// The last words of a session.
+pub fn detach() -> Message {
+    Message::Request(Ask { answered: 0, request: Request::Detach }, bytes::Bytes::new())
 }
 
 /// A connection of purpose Memory that is up.
@@ -208,13 +213,13 @@ impl Line {
     }
 
     /// Reads once what the socket has, after it became readable.
-    pub fn read(&mut self) -> Result<(), Error> {
+    pub fn read(&mut self, at: Time) -> Result<(), Error> {
         if self.is_ended {
             return Ok(());
         }
         let outcome = self.connection.read().map_err(|source| self.broken(source))?;
         self.is_ended = outcome == ReadOutcome::Closed;
-        self.link.heard(now());
+        self.link.heard(at);
         Ok(())
     }
 
@@ -252,9 +257,9 @@ impl Line {
             self.flush()?;
         }
         if ready.readable {
-            self.read()?;
+            self.read(now())?;
         }
-        self.tick()?;
+        self.tick(now())?;
         Ok(ready)
     }
 
@@ -275,9 +280,9 @@ impl Line {
     }
 
     /// Asks whether the other side is there, when it is time to; an error if it is not.
-    pub fn tick(&mut self) -> Result<(), Error> {
-        if self.link.poll_timeout() <= now() {
-            self.link.tick(now());
+    pub fn tick(&mut self, at: Time) -> Result<(), Error> {
+        if self.link.poll_timeout() <= at {
+            self.link.tick(at);
             self.greeted()?;
             self.flush()?;
         }

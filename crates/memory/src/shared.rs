@@ -41,8 +41,10 @@ use wire::limits::COHERENT_PAGE;
 use wire::name::Name;
 use wire::region::{Admission, Attach, SessionId, Style};
 
-use crate::Error;
+use crate::error::Error;
 use crate::line::{Line, Target, now};
+use crate::meeting::{Barrier, Mutex};
+use crate::region::Region;
 
 const _: () = assert!(PAGE == COHERENT_PAGE as usize);
 
@@ -51,24 +53,42 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where a region is, and who wants to map it.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// Its node.
-    pub target: Target,
-    /// What this client is called.
-    pub me: Name,
-    /// The region.
-    pub region: Name,
+pub(crate) struct Place {
+    pub(crate) target: Target,
+    pub(crate) me: Name,
+    pub(crate) region: Name,
+}
+
+impl Place {
+    pub(crate) fn of(region: &Region) -> Self {
+        let (target, me) = (region.target(), region.owner.me().clone());
+        Self { target, me, region: region.owner.name.clone() }
+    }
 }
 
 /// A coherent region as memory. Dropped, it gives everything back to the region's node.
 ///
 /// The safe ways to touch it are [`Shared::atomic`], [`Shared::read`] and [`Shared::write`];
 /// [`Shared::as_ptr`] is for everything else.
+///
+/// ```no_run
+/// # fn example(region: farcall_memory::Region) -> Result<(), farcall_memory::Error> {
+/// use std::sync::atomic::Ordering;
+///
+/// let shared = region.map_coherent()?;                   // in each of four processes
+/// shared.atomic(0).fetch_add(1, Ordering::SeqCst);       // one number for all of them
+/// let held = shared.mutex(7).lock()?;                    // alone among all of them
+/// shared.write(4096, b"in words of mine")?;
+/// held.unlock()?;
+/// shared.barrier(1, 4).wait()?;                          // until all four are here
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Shared {
+    region: Region,
     memory: Arc<FaultMemory>,
     state: Arc<State>,
-    place: Place,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,25 +110,39 @@ enum Ended {
     Lost(String),
 }
 
-impl Shared {
-    /// Maps a coherent region, at an address of the kernel's choice or at this one. Addresses differ
-    /// between processes then; offsets are the same everywhere.
+impl Region {
+    /// Maps a coherent region: memory that every process which maps it reads and writes. Addresses
+    /// differ between processes; offsets are the same everywhere.
     ///
-    /// Where the kernel's own accesses are not served ([`Shared::serves_kernel`]), a system call that is
-    /// given a pointer into this memory may fail with EFAULT: touch the bytes first, or copy them.
-    pub fn open(place: Place, at: Option<usize>) -> Result<Self, Error> {
+    /// It needs the kernel's userfaultfd; [`Error::Faults`] says how to allow it. Where the process has
+    /// only the right to serve its own threads ([`Shared::serves_kernel`]), a system call that is given
+    /// a pointer into this memory may fail with EFAULT: copy such bytes out first.
+    pub fn map_coherent(&self) -> Result<Shared, Error> {
+        Shared::open(self.clone(), None)
+    }
+
+    /// The same at an address that is free in this process, so that pointers into the memory mean the
+    /// same in each process that maps it there.
+    pub fn map_coherent_at(&self, address: usize) -> Result<Shared, Error> {
+        Shared::open(self.clone(), Some(address))
+    }
+}
+
+impl Shared {
+    fn open(region: Region, at: Option<usize>) -> Result<Self, Error> {
+        let place = Place::of(&region);
         let session = SessionId(transport::random_u64());
         let asked = now();
         let (line, admission) = attach(&place, session, PATIENCE)?;
         let Admission { about, lease, .. } = admission;
-        let region = place.region.to_string();
+        let name = place.region.to_string();
         if about.style != Style::Coherent {
-            return Err(Error::WrongStyle { region, is_coherent: false });
+            return Err(Error::WrongStyle { region: name, is_coherent: false });
         }
         let length = about.pages.checked_mul(u64::from(COHERENT_PAGE));
         let length = length.and_then(|length| usize::try_from(length).ok());
         let Some(length) = length.and_then(NonZeroUsize::new) else {
-            return Err(Error::NotMappable { region, page_size: about.page_size });
+            return Err(Error::NotMappable { region: name, page_size: about.page_size });
         };
         let memory = FaultMemory::reserve(length, at).map_err(|source| Error::Faults { source })?;
         let memory = Arc::new(memory);
@@ -123,7 +157,7 @@ impl Shared {
         let server = faults::Server {
             memory: memory.clone(),
             state: state.clone(),
-            place: place.clone(),
+            place,
             session,
             line: Some(line),
             copy: Mapped::new(asked, lease, 1),
@@ -133,12 +167,23 @@ impl Shared {
             .name("farcall-faults".to_owned())
             .spawn(move || server.run())
             .map_err(|source| Error::Kernel { action: "start a thread", source })?;
-        Ok(Self { memory, state, place, thread: Some(thread) })
+        Ok(Self { region, memory, state, thread: Some(thread) })
     }
 
-    /// The region's name.
-    pub fn name(&self) -> &str {
-        self.place.region.as_str()
+    /// The region.
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The mutex of this number, below the number of pages: held by one thread of all processes. It
+    /// has nothing to do with the page of that number.
+    pub fn mutex(&self, number: u64) -> Mutex {
+        self.region.mutex(number)
+    }
+
+    /// The barrier of this number (any number), at which so many threads of all processes meet.
+    pub fn barrier(&self, number: u64, parties: u32) -> Barrier {
+        self.region.barrier(number, parties)
     }
 
     /// Bytes of the memory: as many pages as the region had when it was mapped.
@@ -172,7 +217,7 @@ impl Shared {
     }
 
     fn outside(&self, offset: usize, length: usize) -> Error {
-        let (region, max) = (self.name().to_owned(), self.len() as u64);
+        let (region, max) = (self.region.name().to_owned(), self.len() as u64);
         Error::WrongLength { region, offset: offset as u64, length: length as u64, max }
     }
 
@@ -207,7 +252,7 @@ impl Shared {
         self.end();
         match self.state.ended.get() {
             Some(Ended::Lost(why)) => {
-                let (region, why) = (self.name().to_owned(), why.clone());
+                let (region, why) = (self.region.name().to_owned(), why.clone());
                 Err(Error::MappingLost { region, why })
             }
             Some(Ended::Closed) | None => Ok(()),
@@ -245,7 +290,7 @@ impl From<Broken> for Ended {
 }
 
 /// A line of its own, with this session open on it.
-fn attach(
+pub(crate) fn attach(
     place: &Place,
     session: SessionId,
     patience: Duration,

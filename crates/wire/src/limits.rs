@@ -276,3 +276,13 @@ pub const SNAPSHOTS_MAX: usize = 256;
 /// Bytes that are kept for the snapshots of one region alone, since they were written over. Beyond,
 /// the snapshot that keeps most ends.
 pub const SNAPSHOTS_HELD_MAX: u64 = 1 << 30;
+
+/// Bytes of pages that a client keeps of one region.
+pub const CACHE_HELD_MAX: usize = 64 << 20;
+
+/// Pages of a region that a client has itself told of, because it reads them again and again without
+/// asking. Others grow old and are asked for.
+pub const CACHE_WATCHES_MAX: usize = 256;
+
+/// What a client asked of a region fails when its node has been away for so long.
+pub const AWAY_PATIENCE: Span = Span::from_secs(20);

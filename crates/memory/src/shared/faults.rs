@@ -16,7 +16,7 @@ use wire::region::{Access, Answer, PageNo, SessionId};
 use wire::units::{Span, Time};
 
 use super::{Ended, Place, State, attach};
-use crate::Error;
+use crate::error::Error;
 use crate::line::{Line, now};
 
 /// Between two attempts to reach the node again.
@@ -126,9 +126,10 @@ impl Server {
     }
 
     fn hear(&mut self) -> Result<(), Error> {
+        let at = now();
         let Some(line) = &mut self.line else { return Ok(()) };
-        line.read()?;
-        line.tick()?;
+        line.read(at)?;
+        line.tick(at)?;
         while let Some((request, message)) = line.take()? {
             let event = match message {
                 Message::Recall(recall) => Event::Recalled(recall),
@@ -151,7 +152,7 @@ impl Server {
 
     fn flush(&mut self) {
         let Some(line) = &mut self.line else { return };
-        let result = line.tick().and_then(|()| line.flush());
+        let result = line.tick(now()).and_then(|()| line.flush());
         if let Err(error) = result {
             self.away(&error);
         }
