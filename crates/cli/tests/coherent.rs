@@ -271,11 +271,11 @@ fn connections_that_break_within_the_lease_lose_nothing() {
     let Some(bench) = bench() else { return };
     let middle = Middle::start(&bench.address, |at| 16 + 4 * at);
     let start = |who, address: &str| {
-        Plan { what: "turns", who, threads: 1, times: 300 }.start(address, &bench.machine)
+        Plan { what: "turns", who, threads: 1, times: 80 }.start(address, &bench.machine)
     };
     let both = [start(0, &middle.address), start(1, &bench.address)];
     both.into_iter().for_each(succeeds);
-    assert_eq!(bench.shared.atomic(WORDS[0]).load(SeqCst), 600);
+    assert_eq!(bench.shared.atomic(WORDS[0]).load(SeqCst), 160);
     let connections = middle.heard.lock().unwrap().len();
     assert!(connections > 4, "the line was cut, so there were several connections: {connections}");
 }
