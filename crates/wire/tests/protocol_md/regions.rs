@@ -81,7 +81,11 @@ fn conversation() -> Vec<(&'static str, u64, Message)> {
         ("attached-not", 0, attached(Err(Refusal::NoSuchRegion))),
         ("changed", 5, Message::Changed(Changed { sequence: 17, what: pages })),
         ("changed-resync", 5, Message::Changed(Changed { sequence: 17, what: Changes::Resync })),
-        ("recall", 0, Message::Recall(Recall { page: PageNo(2), keep: Access::Read })),
+        (
+            "recall",
+            0,
+            Message::Recall(Recall { page: PageNo(2), keep: Access::Read, version: Version(7) }),
+        ),
     ]
 }
 
@@ -122,7 +126,11 @@ fn requests() -> Vec<(&'static str, Request, &'static [u8])> {
         ("request-withdraw", Request::Withdraw { request: 3 }, none),
         ("request-renew", Request::Renew, none),
         ("request-fetch", Request::Fetch { page, access: Access::Write, has: known }, none),
-        ("request-yielded", Request::Yielded { page, kept: Access::Read }, b"abc"),
+        (
+            "request-yielded",
+            Request::Yielded { page, kept: Access::Read, version: Version(7) },
+            b"abc",
+        ),
         ("request-detach", Request::Detach, none),
     ]
 }
@@ -146,7 +154,11 @@ fn answers() -> Vec<(&'static str, Answer, &'static [u8])> {
         ("answer-hot", Answer::Hot(vec![hot]), none),
         ("answer-arrived", Answer::Arrived { round: 1 }, none),
         ("answer-done", Answer::Done, none),
-        ("answer-granted", Answer::Granted { access: Access::Write, version }, b"abc"),
+        (
+            "answer-granted",
+            Answer::Granted { access: Access::Write, version, hold: Span(50_000) },
+            b"abc",
+        ),
     ]
 }
 

@@ -67,7 +67,7 @@ fn numbers_beyond_the_page_or_the_region_are_refused_by_name() {
         assert_eq!(home.refused(ANN, request, &vec![1; length]), refusal, "{words}");
     }
     // A piece of a coherent page that nobody has is nobody's.
-    let yielded = Request::Yielded { page: PageNo(0), kept: Access::Nothing };
+    let yielded = Request::Yielded { page: PageNo(0), kept: Access::Nothing, version: Version(0) };
     assert_eq!(home.ask(ANN, yielded, &full(1)).1, []);
     let Answer::Stat(about) = home.answer(BOB, Request::Stat, &[]).0 else { panic!() };
     assert_eq!((about.written, about.sequence, about.locks, about.waiting), (0, 0, 0, 0));
