@@ -221,6 +221,10 @@ pub const TRANSACTION_BYTES_MAX: u64 = 4 << 20;
 pub const REPLICATED_PAGES_MAX: usize = 100;
 pub const REPLICATED_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of commits that one region's vault has not kept yet before those who write wait for it, in
+/// regions of durability `async` too.
+pub const BACKLOG_MAX: u64 = 64 << 20;
+
 /// Watches of one session, and of one region.
 pub const WATCHES_OF_SESSION_MAX: usize = 1024;
 pub const WATCHES_MAX: usize = 64 * 1024;
@@ -236,7 +240,7 @@ pub const COMMITS_KEPT: usize = 4096;
 pub const WAITING_MAX: usize = 1 << 20;
 
 /// Locks of one region that are held.
-pub const LOCKS_MAX: usize = 1 << 20;
+pub const LOCKS_MAX: usize = 1 << 17;
 
 /// Bytes of whole pages that one transaction makes anew: each is copied, however little is written.
 pub const TRANSACTION_COPIED_MAX: u64 = 64 << 20;

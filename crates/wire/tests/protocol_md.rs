@@ -1,5 +1,7 @@
 //! `docs/protocol.md` says what this crate does: every vector, every kind, every limit.
 
+#[path = "protocol_md/regions.rs"]
+mod regions;
 #[path = "../../../fuzz/src/seeds.rs"]
 pub mod seeds;
 
@@ -177,6 +179,10 @@ fn values() -> BTreeMap<&'static str, u64> {
         JOBS_OF_LINK_MAX JOBS_KEPT JOBS_TOLD_MAX JOB_NODES_MAX CONTROLLERS_MAX BOUND_MAX READ_AHEAD READ_AHEAD_EACH
         READ_AHEAD_CORE READ_AHEAD_LARGE
         LIBRARIES_HELD_MAX INPUTS_HELD_MAX HTTP_HEAD_MAX HTTP_CONNECTIONS_MAX
+        MEMORY_BODY_MAX PAGE_SIZE_MIN PAGE_SIZE_MAX PAGES_MAX REGIONS_HELD_MAX REGIONS_MAX REGIONS_TOLD_MAX
+        SESSIONS_MAX REQUESTS_MAX TRANSACTION_PAGES_MAX TRANSACTION_BYTES_MAX TRANSACTION_COPIED_MAX
+        REPLICATED_PAGES_MAX REPLICATED_BYTES_MAX WATCHES_OF_SESSION_MAX WATCHES_MAX CHANGES_KEPT COMMITS_KEPT
+        WAITING_MAX LOCKS_MAX BARRIERS_MAX HOT_KEPT HOT_TOLD_MAX BACKLOG_MAX VERSION_ASKED_MAX
     ]
     .into();
     all.extend([
@@ -189,6 +195,9 @@ fn values() -> BTreeMap<&'static str, u64> {
         ("ARRIVAL_PATIENCE", limits::ARRIVAL_PATIENCE.0),
         ("FAREWELL_PATIENCE", limits::FAREWELL_PATIENCE.0),
         ("UNLOADING", limits::UNLOADING.0),
+        ("LEASE", limits::LEASE.0),
+        ("SESSION_KEPT", limits::SESSION_KEPT.0),
+        ("COHERENT_HOLD", limits::COHERENT_HOLD.0),
         ("HOLD_BACK", HOLD_BACK.0),
         ("VERSION", VERSION.into()),
         ("HEADER", HEADER as u64),
@@ -229,7 +238,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
     let ended = |status| done(status, 2_000_000, Output::Inline, Bytes::new());
     let core = Program::Core { library: hash, name: "sum".into() };
     let account = Some(1_984_000_000);
-    vec![
+    let mut all = vec![
         ("version", 0, M::Version(VERSION)),
         ("version-accepted", 0, M::VersionAnswer { accepted: true }),
         ("version-refused", 0, M::VersionAnswer { accepted: false }),
@@ -238,6 +247,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("hello-bulk", 0, hello(Purpose::Bulk { link: u64::MAX })),
         ("hello-join", 0, hello(Purpose::Join)),
         ("hello-fetch", 0, hello(Purpose::Fetch { hash, permit })),
+        ("hello-memory", 0, hello(Purpose::Memory)),
         (
             "welcome",
             0,
@@ -371,7 +381,9 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("buffer-lend", 0, M::Buffer(Buffer::Lend { number: 1 })),
         ("buffer-forget", 0, M::Buffer(Buffer::Forget { number: 1 })),
         ("need", 0, M::Need(Need { bytes: 1 << 20 })),
-    ]
+    ];
+    all.extend(regions::messages());
+    all
 }
 
 fn task_name() -> TaskName {
