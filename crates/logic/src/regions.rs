@@ -11,11 +11,15 @@
 //! region no answer leaves before all that it tells is kept: each waits for the sequence of the latest
 //! commit that it has seen.
 //!
-//! Elsewhere: the client's side (`copy`), bytes (`wire::region`), where pages outlive the node (crate
-//! `vault`).
+//! Elsewhere: the client's side (`copy`, `mapped`), pages that are memory (`coherent`), bytes
+//! (`wire::region`), where pages outlive the node (crate `vault`).
 
 pub mod copy;
 mod region;
+mod mapping;
+pub mod mapped;
+pub mod coherent;
+pub mod snapshots;
 mod writing;
 mod table;
 mod watches;
@@ -29,7 +33,8 @@ use bytes::Bytes;
 use slab::Slab;
 use wire::Message;
 use wire::limits::{
-    LEASE, PAGE_SIZE_MAX, PAGE_SIZE_MIN, PAGES_MAX, REGIONS_HELD_MAX, REGIONS_MAX, REGIONS_TOLD_MAX,
+    COHERENT_PAGE, LEASE, PAGE_SIZE_MAX, PAGE_SIZE_MIN, PAGES_MAX, REGIONS_HELD_MAX, REGIONS_MAX,
+    REGIONS_TOLD_MAX,
 };
 use wire::name::Name;
 use wire::region::{About, Answer, Ask, Attach, Attached, Bound, Create, Created, Drop, Dropped};
@@ -617,6 +622,9 @@ fn must_be_bounded(create: &Create) -> Result<(), Refusal> {
     if !(PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&size) || !size.is_power_of_two() {
         let (value, max) = (u64::from(size), u64::from(PAGE_SIZE_MAX));
         return Err(Refusal::OutOfBounds { what: Bound::PageSize, value, max });
+    }
+    if create.style == Style::Coherent && size != COHERENT_PAGE {
+        return Err(Refusal::NotMappable { page_size: size });
     }
     if !(1..=PAGES_MAX).contains(&create.pages) {
         let (value, max) = (create.pages, PAGES_MAX);

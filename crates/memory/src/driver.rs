@@ -317,6 +317,11 @@ impl Shared {
     }
 
     /// How the home is reached.
+    /// What this client calls itself.
+    pub(crate) fn me(&self) -> &Name {
+        &self.me
+    }
+
     pub(crate) fn target(&self) -> Target {
         self.state().target.clone()
     }

@@ -309,6 +309,37 @@ pub enum Error {
         /// What is the matter.
         reason: String,
     },
+    /// This process may not answer page faults, so no region can be mapped.
+    #[error(
+        "memory cannot be mapped, since the kernel does not let this process answer page faults; allow \
+         it with `chmod 666 /dev/userfaultfd` (or a udev rule), or `sysctl \
+         vm.unprivileged_userfaultfd=1`, or give the process CAP_SYS_PTRACE"
+    )]
+    Faults {
+        /// What the kernel refused.
+        source: sys::Error,
+    },
+    /// A region whose pages are not whole pages of memory.
+    #[error(
+        "region `{region}` has pages of {page_size} bytes: memory is mapped in pages of 4096 \
+         (coherent regions) or of a multiple (others); make one with `--page-size 4096`"
+    )]
+    NotMappable {
+        /// The region.
+        region: String,
+        /// Bytes of its pages.
+        page_size: u32,
+    },
+    /// A mapping ended before everything was given back.
+    #[error(
+        "region `{region}` was mapped and is lost: {why}; what was written last may be lost with it"
+    )]
+    MappingLost {
+        /// The region.
+        region: String,
+        /// Why.
+        why: String,
+    },
     /// The kernel refused something that every region needs.
     #[error("cannot {action}")]
     Kernel {
@@ -385,6 +416,7 @@ impl Error {
             Refusal::OtherParties { parties } => Self::OtherParties { region, barrier: 0, parties },
             Refusal::Unkept { reason } => Self::Unkept { region, node, reason },
             Refusal::NoVault { reason } => Self::NoVault { region, node, reason },
+            Refusal::NotMappable { page_size } => Self::NotMappable { region, page_size },
         }
     }
 }
@@ -405,6 +437,7 @@ fn bound(what: Bound) -> &'static str {
         Bound::Waiting => "requests that wait for locks of the region",
         Bound::Parties => "parties of a barrier",
         Bound::Memory => "bytes of all regions of the node",
+        Bound::Snapshots => "snapshots",
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   Cell Counter Map Queue Mutex Barrier      values that several processes use
+//!   Mapping Shared                            regions as memory
 //!   Page Guard Transaction Watch              what a region can do
 //!   driver                                    whoever waits drives the connection
 //!   line                                      one connection: greeting, frames
@@ -12,6 +13,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod mapping;
+mod shared;
 mod map;
 mod queue;
 mod meeting;
@@ -31,13 +34,16 @@ pub use bytes::Bytes;
 pub use driver::Guide;
 pub use error::Error;
 pub use guard::Guard;
+pub use logic::regions::mapped::Traffic;
 pub use map::Map;
+pub use mapping::Mapping;
 pub use meeting::{Barrier, Mutex, MutexGuard};
 pub use options::{RegionOptions, RegionReport};
 pub use page::{Page, Read, Snapshot};
 pub use pending::Pending;
 pub use queue::Queue;
 pub use region::Region;
+pub use shared::Shared;
 pub use transaction::Transaction;
 pub use values::{Cell, Counter};
 pub use watch::{Change, Watch};

@@ -34,6 +34,8 @@ pub enum Error {
     PeerDescriptors { max: usize },
     #[error("bytes {offset}..{offset}+{len} lie outside the {size} bytes of shared memory")]
     OutOfBounds { offset: usize, len: usize, size: usize },
+    #[error("memory here has pages of {found} bytes, not 4096")]
+    PageSize { found: i64 },
 }
 
 /// Whether the host had too little of something (processes, memory, descriptors, namespaces), which
@@ -61,7 +63,8 @@ impl Error {
             | Self::PeerUnsealed
             | Self::PeerSize { .. }
             | Self::PeerDescriptors { .. }
-            | Self::OutOfBounds { .. } => false,
+            | Self::OutOfBounds { .. }
+            | Self::PageSize { .. } => false,
         }
     }
 

@@ -10,6 +10,7 @@
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
+//! - [`uffd`]: memory whose faults this process answers itself
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
@@ -21,6 +22,7 @@ pub mod network;
 pub mod proc;
 pub mod limits;
 pub mod shared;
+pub mod uffd;
 pub mod socket;
 pub mod files;
 pub mod clock;

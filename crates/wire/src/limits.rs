@@ -259,6 +259,24 @@ pub const VERSION_ASKED_MAX: u64 = 1 << 48;
 /// who want it get something done between.
 pub const COHERENT_HOLD: Span = Span::from_micros(50);
 
+/// Longest hold that a copy obeys: its thread serves all pages, and a home must not be able to stop
+/// a page for good.
+pub const COHERENT_HOLD_MAX: Span = Span::from_millis(10);
+
+/// Pages that a copy gave back and has not heard to have arrived. Beyond, it asks for a sign of life.
+pub const YIELDS_UNHEARD_MAX: usize = 64;
+
+/// Bytes of a page that is shared as memory: the hardware's, since that is what faults are about.
+pub const COHERENT_PAGE: u32 = 4096;
+
+/// Snapshots of one session, and of one region: each commit looks at all of its region's.
+pub const SNAPSHOTS_OF_SESSION_MAX: usize = 16;
+pub const SNAPSHOTS_MAX: usize = 256;
+
+/// Bytes that are kept for the snapshots of one region alone, since they were written over. Beyond,
+/// the snapshot that keeps most ends.
+pub const SNAPSHOTS_HELD_MAX: u64 = 1 << 30;
+
 /// Bytes of pages that a client keeps of one region.
 pub const CACHE_HELD_MAX: usize = 64 << 20;
 

@@ -225,10 +225,18 @@ pub enum Request {
     Renew,
     /// A coherent page. `has`: the version of the copy that is here, 0 for none. `Granted`.
     Fetch { page: PageNo, access: Access, has: Version },
-    /// + bytes, if they may have changed: Gives back a coherent page that was recalled. No answer.
-    Yielded { page: PageNo, kept: Access },
+    /// + bytes, if they may have changed: Gives back a coherent page, or what is more than `kept` of
+    /// it. `version`: of the copy; if there is none, the one that was recalled. No answer.
+    Yielded { page: PageNo, kept: Access, version: Version },
     /// The session is over: its locks are free. `Done`.
     Detach,
+    /// To be able to read these pages as they are now, whatever is committed from now on.
+    /// `Snapshot`; it has this request's number.
+    BeginSnapshot { first: PageNo, count: u64 },
+    /// A page as it was when the snapshot began. `Page`.
+    ReadSnapshot { snapshot: u64, page: PageNo },
+    /// `Done`.
+    EndSnapshot { snapshot: u64 },
 }
 
 /// What to do with the bytes of a page whose lock is given back.
@@ -297,12 +305,19 @@ pub enum Answer {
         round: u64,
     },
     Done,
-    /// + bytes, unless the copy that is there has this version already
+    /// + bytes, unless those of the copy that is there are right. To read: of this version. To write:
+    /// what is written has this version, and the bytes are of the one before. `hold`: the page stays
+    /// at least so long, whatever is recalled.
     Granted {
         access: Access,
         version: Version,
+        hold: Span,
     },
     Refused(Refusal),
+    /// All commits up to this one are in the snapshot.
+    Snapshot {
+        sequence: u64,
+    },
 }
 
 /// A page with traffic.
@@ -339,6 +354,8 @@ pub struct Recall {
     pub page: PageNo,
     /// What it may keep.
     pub keep: Access,
+    /// The copy that is meant: a session may have got another since.
+    pub version: Version,
 }
 
 /// Why a request cannot be carried out. Nothing was changed by it, and the connection stays usable.
@@ -394,6 +411,10 @@ pub enum Refusal {
     NoVault {
         reason: String,
     },
+    /// Faults are about pages of `COHERENT_PAGE` bytes: a coherent region has no other.
+    NotMappable {
+        page_size: u32,
+    },
 }
 
 /// What may be out of bounds.
@@ -413,4 +434,5 @@ pub enum Bound {
     Locks,
     Waiting,
     Parties,
+    Snapshots,
 }

@@ -1080,6 +1080,9 @@ fn nature(request: &Request) -> Nature {
         | Request::Withdraw { .. }
         | Request::Renew
         | Request::Fetch { .. }
+        | Request::BeginSnapshot { .. }
+        | Request::ReadSnapshot { .. }
+        | Request::EndSnapshot { .. }
         | Request::Detach => Nature::Repeatable,
     }
 }

@@ -16,8 +16,10 @@ use wire::region::{
 use wire::units::{Span, Time};
 
 use super::barriers::{Arrival, Barriers};
+use super::coherent::Directory;
 use super::locks::{Locks, Place};
 use super::sessions::{SessionAt, Sessions, Standing, UnderWay, Unkept};
+use super::snapshots::Snapshots;
 use super::table::{Page, Table};
 use super::watches::Watches;
 use super::writing::{Change, Want};
@@ -62,6 +64,9 @@ pub(super) struct Region {
     pub(super) locks: Locks<Want>,
     pub(super) watches: Watches,
     barriers: Barriers,
+    /// Who has which page, of a coherent region.
+    pub(super) directory: Directory,
+    pub(super) snapshots: Snapshots,
     /// Answers that wait for a commit to be kept, by its number and in the order of deciding.
     pub(super) unkept: BTreeMap<(u64, u64), Unkept>,
     decided: u64,
@@ -98,6 +103,8 @@ impl Region {
             locks: Locks::new(epoch << GRANTS_BITS),
             watches: Watches::new(0),
             barriers: Barriers::default(),
+            directory: Directory::new(),
+            snapshots: Snapshots::default(),
             unkept: BTreeMap::new(),
             decided: 0,
             backlog: VecDeque::new(),
@@ -137,7 +144,11 @@ impl Region {
 
     /// Bytes that it takes of those that all regions may have.
     pub(super) fn bytes(&self) -> u64 {
-        self.table.written() * u64::from(self.page_size) + self.table.overhead()
+        self.written() * u64::from(self.page_size) + self.table.overhead() + self.snapshots.held()
+    }
+
+    fn written(&self) -> u64 {
+        self.table.written() + self.directory.written()
     }
 
     /// Answers wait until what they tell is kept.
@@ -173,13 +184,13 @@ impl Region {
             durability: self.durability,
             style: self.style,
             audience: self.audience,
-            written: self.table.written(),
+            written: self.written(),
             sequence: self.visible(),
             sessions: self.sessions.len() as u32,
             watches: self.watches.len() as u32,
             locks: self.locks.held() as u32,
             waiting: self.locks.waiting() as u32,
-            moves: 0,
+            moves: self.directory.moves(),
         }
     }
 
@@ -222,6 +233,7 @@ impl Region {
             self.watches.tell_again(watch);
         }
         self.tell_news(out);
+        self.recall_again(at, out);
         Ok((at, old))
     }
 
@@ -268,7 +280,9 @@ impl Region {
         match ask.request {
             // These have no answer, and do the same however often they come.
             Request::Seen { watch } => return self.seen(at, watch, out),
-            Request::Yielded { .. } => return,
+            Request::Yielded { page, kept, version } => {
+                return self.yielded(at, (page, kept, version), bytes, out);
+            }
             _ => {}
         }
         match session.standing(number) {
@@ -342,12 +356,18 @@ impl Region {
                 self.answer(at, number, Answer::Done, Bytes::new(), 0, out);
             }
             Request::Renew => self.answer(at, number, Answer::Done, Bytes::new(), 0, out),
-            // The one place where coherent pages come in.
-            Request::Fetch { .. } | Request::Yielded { .. } => {
-                return Err(Refusal::WrongStyle { style: self.style });
+            Request::Fetch { page, access, has } => {
+                self.fetch(at, number, (page, access, has), out)?;
             }
-            // It has no answer, and was seen to.
-            Request::Seen { .. } => {}
+            Request::BeginSnapshot { first, count } => {
+                self.begin_snapshot(at, number, first, count, out)?;
+            }
+            Request::ReadSnapshot { snapshot, page } => {
+                self.read_snapshot(at, number, snapshot, page, out)?;
+            }
+            Request::EndSnapshot { snapshot } => self.end_snapshot(at, number, snapshot, out),
+            // These have no answer, and were seen to.
+            Request::Seen { .. } | Request::Yielded { .. } => {}
             Request::Detach => {
                 self.answer(at, number, Answer::Done, Bytes::new(), 0, out);
                 self.end(now, at, out);
@@ -559,7 +579,7 @@ impl Region {
         let Some(session) = self.sessions.get_mut(at) else { return };
         match session.under_way.remove(&number) {
             Some(UnderWay::Locking(_) | UnderWay::Arrived(_)) => session.waiting -= 1,
-            Some(UnderWay::Writing(_) | UnderWay::Unkept) | None => {}
+            Some(UnderWay::Writing(_) | UnderWay::Fetching | UnderWay::Unkept) | None => {}
         }
     }
 
@@ -666,7 +686,7 @@ impl Region {
                 }
             }
             Some(&UnderWay::Arrived(barrier)) => self.barriers.leave(barrier, at, number),
-            Some(UnderWay::Writing(_) | UnderWay::Unkept) | None => return,
+            Some(UnderWay::Writing(_) | UnderWay::Fetching | UnderWay::Unkept) | None => return,
         }
         self.no_longer_waits(at, number);
         self.answer(at, number, Answer::Busy, Bytes::new(), 0, out);
@@ -687,6 +707,7 @@ impl Region {
         for page in locks {
             self.release(now, at, page, out);
         }
+        self.lose_pages(at, out);
     }
 
     /// A session is over.
@@ -704,6 +725,7 @@ impl Region {
         for watch in session.watches.into_values() {
             self.watches.remove(watch);
         }
+        self.lose_snapshots(session.id, out);
         if self.durability != Durability::None && !session.is_bare {
             self.forgotten.push((session.id, u64::MAX));
         }
@@ -711,7 +733,7 @@ impl Region {
     }
 
     /// Sets when a session is looked at, if that is earlier than it would be.
-    fn look_again(&mut self, at: SessionAt) {
+    pub(super) fn look_again(&mut self, at: SessionAt) {
         let session = &mut self.sessions[at];
         let due = session.due(self.lease);
         if due < session.alarm {
@@ -760,6 +782,9 @@ impl Region {
 
     /// The pages with most traffic.
     fn hot(&self, count: u32) -> Vec<HotPage> {
+        if self.style == Style::Coherent {
+            return self.hot_coherent(count);
+        }
         let traffic = |page| self.table.get(page).map_or(0, |page| page.traffic);
         let mut pages: Vec<(u64, PageNo)> =
             self.hot.iter().map(|&(_, page)| (traffic(page), page)).collect();

@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub under_way: BTreeMap<u64, UnderWay>,
     /// Of these, the ones that wait for a lock or at a barrier.
     pub waiting: u32,
+    /// It may have coherent pages.
+    pub is_mapped: bool,
     /// Every request up to this one was answered, and its client knows.
     pub answered: u64,
     /// What the vault need not know any more was not told it yet.
@@ -55,6 +57,8 @@ pub(super) enum UnderWay {
     Writing(Place),
     /// Stands at this barrier.
     Arrived(u64),
+    /// A `Fetch` that waits for its page.
+    Fetching,
     /// Is decided; what its answer tells is not kept yet.
     Unkept,
 }
@@ -131,7 +135,7 @@ impl Session {
 
     /// Whether silence would cost it something.
     pub(super) fn has_lease(&self) -> bool {
-        !self.is_bare && (self.waiting > 0 || !self.locks.is_empty())
+        !self.is_bare && (self.waiting > 0 || !self.locks.is_empty() || self.is_mapped)
     }
 
     /// When it has to be looked at.
@@ -177,6 +181,7 @@ impl Sessions {
             locks: BTreeSet::new(),
             under_way: BTreeMap::new(),
             waiting: 0,
+            is_mapped: false,
             answered: 0,
             is_forgetting: false,
             watches: BTreeMap::new(),

@@ -271,7 +271,8 @@ impl Region {
             }
         };
         self.sequence = sequence;
-        out.held += self.bytes() - before;
+        // Less, if a snapshot came to its end.
+        out.held = out.held + self.bytes() - before;
         for &page in pages.as_slice() {
             let (version, ..) = self.page(page);
             self.watches.committed(sequence, page, version);
@@ -314,6 +315,13 @@ impl Region {
     ) -> Version {
         let size = self.page_size as usize;
         let floor = self.version_floor();
+        if !self.snapshots.is_empty()
+            && (self.page(page).2 != sequence || self.table.get(page).is_none())
+        {
+            let (version, bytes, _) = self.page(page);
+            let bytes = bytes.clone();
+            self.snapshots.replacing(page, version, &bytes);
+        }
         let entry = self.table.entry(page);
         entry.put(size, offset as usize, new);
         if entry.sequence != sequence {
