@@ -12,7 +12,7 @@
  * - A function that can fail returns a farcall_status: 0 and above is an outcome, below 0 a failure, of
  *   which farcall_last_error says more, on the thread on which it happened.
  * - What is made with a call that takes a place for a handle (T **) is given back once with the one function
- *   for that: T_free, or farcall_mutex_unlock. If the call does not return FARCALL_OK, the handle is null.
+ *   for that: T_free, farcall_mutex_unlock, or farcall_unmap. If the call does not return FARCALL_OK, the handle is null.
  * - Handles are opaque. Clusters, regions and watches may be used by any number of threads at once. Locks and
  *   transactions too, but who shares one has to agree on what is done with it. Nobody may use a handle
  *   while or after it is freed.
@@ -95,7 +95,7 @@ typedef enum {
      */
     FARCALL_LOST_LOCK = -9,
     /*
-     That is not done in a region of this style: coherent, or not.
+     That is not done in a region of this style (coherent, or not), or with pages of this size.
      */
     FARCALL_WRONG_STYLE = -10,
     /*
@@ -160,6 +160,11 @@ typedef struct farcall_cluster farcall_cluster;
  The lock of a page, with the page's bytes. One thread at a time may change the bytes.
  */
 typedef struct farcall_lock farcall_lock;
+
+/*
+ A region, or a part of one, as memory.
+ */
+typedef struct farcall_mapping farcall_mapping;
 
 /*
  A mutex that is held.
@@ -585,6 +590,42 @@ farcall_status farcall_barrier_wait(const farcall_region *region,
                                     uint64_t number,
                                     uint32_t parties,
                                     uint64_t *round);
+
+/*
+ Maps `count` pages from `first` on as they are now, all of them of one moment; each is fetched when it is
+ first touched. What is written there stays in this process. The pages must have 4096 bytes or more.
+ If the region's node stays away, touching a page that is not here yet ends the process by SIGSEGV.
+ */
+farcall_status farcall_map(const farcall_region *region,
+                           uint64_t first,
+                           uint64_t count,
+                           farcall_mapping **mapping);
+
+/*
+ Maps a coherent region: memory that every process that maps it reads and writes, on any host. A page has
+ one writer or many readers at a time, and goes over the wire when that changes. Use it as memory that
+ threads share: by atomics, or plainly under a mutex that all of them take (farcall_mutex_lock,
+ farcall_barrier_wait). Addresses differ between processes. Where the process may not have the full
+ userfaultfd, system calls that are given pointers to it may fail with EFAULT.
+ */
+farcall_status farcall_map_coherent(const farcall_region *region,
+                                    farcall_mapping **mapping);
+
+/*
+ Where the memory begins, until the mapping is given back; null for null.
+ */
+void *farcall_mapping_address(const farcall_mapping *mapping);
+
+/*
+ Bytes of the memory; 0 for null.
+ */
+size_t farcall_mapping_length(const farcall_mapping *mapping);
+
+/*
+ Gives a mapping back and frees the handle: nobody may touch the memory any more. FARCALL_UNKNOWN: a
+ coherent mapping was lost before, and what was written last may be lost with it.
+ */
+farcall_status farcall_unmap(farcall_mapping *mapping);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -12,7 +12,7 @@
  * - A function that can fail returns a farcall_status: 0 and above is an outcome, below 0 a failure, of
  *   which farcall_last_error says more, on the thread on which it happened.
  * - What is made with a call that takes a place for a handle (T **) is given back once with the one function
- *   for that: T_free, or farcall_mutex_unlock. If the call does not return FARCALL_OK, the handle is null.
+ *   for that: T_free, farcall_mutex_unlock, or farcall_unmap. If the call does not return FARCALL_OK, the handle is null.
  * - Handles are opaque. Clusters, regions and watches may be used by any number of threads at once. Locks and
  *   transactions too, but who shares one has to agree on what is done with it. Nobody may use a handle
  *   while or after it is freed.

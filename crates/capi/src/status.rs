@@ -39,7 +39,7 @@ pub enum farcall_status {
     FARCALL_WRONG_LENGTH = -8,
     /// The lock was lost; the page is as it was.
     FARCALL_LOST_LOCK = -9,
-    /// That is not done in a region of this style: coherent, or not.
+    /// That is not done in a region of this style (coherent, or not), or with pages of this size.
     FARCALL_WRONG_STYLE = -10,
     /// A number is more than there may be.
     FARCALL_OUT_OF_BOUNDS = -11,
@@ -83,12 +83,12 @@ impl From<Error> for Failure {
             Error::WrongLength { .. } | Error::TooLarge { .. } => FARCALL_WRONG_LENGTH,
             Error::Conflict { .. } | Error::Overtaken { .. } => FARCALL_CONFLICT,
             Error::LostLock { .. } => FARCALL_LOST_LOCK,
-            Error::WrongStyle { .. } => FARCALL_WRONG_STYLE,
+            Error::WrongStyle { .. } | Error::NotMappable { .. } => FARCALL_WRONG_STYLE,
             Error::OutOfBounds { .. } | Error::VersionAhead { .. } => FARCALL_OUT_OF_BOUNDS,
             Error::Unkept { .. } | Error::NoVault { .. } => FARCALL_UNKEPT,
-            Error::Unknown { .. } => FARCALL_UNKNOWN,
+            Error::Unknown { .. } | Error::MappingLost { .. } => FARCALL_UNKNOWN,
             Error::Name { .. } | Error::OtherParties { .. } => FARCALL_WRONG_ARGUMENT,
-            Error::Kernel { .. } => FARCALL_KERNEL,
+            Error::Kernel { .. } | Error::Faults { .. } => FARCALL_KERNEL,
             away if away.is_away() => FARCALL_AWAY,
             Error::Unfound { .. } => FARCALL_UNREACHABLE,
             _ => FARCALL_OTHER,

@@ -108,6 +108,24 @@ fn two_processes_that_share_a_number_and_a_mutex_lose_no_count() {
 }
 
 #[test]
+fn two_processes_that_map_one_memory_lose_no_count() {
+    let c = C::new();
+    let program = c.compile("crates/capi/tests/programs/coherent.c", &[]);
+    let start = || Running::of(c.command(&program).arg("200"));
+    let (one, two) = (start(), start());
+    let (one, two) = (one.finish(), two.finish());
+    if one.stdout.starts_with("skipped") {
+        return skipped(&one.stdout);
+    }
+    one.says("400 400\n");
+    two.says("400 400\n");
+    // Both pages went back and forth, and that can be seen.
+    let hot = c.machine.run("mem hot coherent --nodes unix:farcall.sock").says("MOVES");
+    let bars = hot.stdout.lines().filter(|line| line.contains("#")).count();
+    assert_eq!(bars, 2, "{hot:?}");
+}
+
+#[test]
 fn the_example_counts_and_can_be_linked_statically() {
     let c = C::new();
     let program = c.compile("examples/memory/counter.c", &[]);
@@ -134,7 +152,7 @@ fn nothing_is_leaked_and_no_byte_is_touched_that_is_not_there() {
         let mut command = c.command("valgrind");
         command.args(["--quiet", "--error-exitcode=9", "--leak-check=full"]);
         command.args(["--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]);
-        let ran = Ran::of(command.arg(compiled).output().unwrap());
+        let ran = Ran::of(command.arg(compiled).arg("unmapped").output().unwrap());
         assert_eq!(ran.code, Some(0), "{program}: {ran:?}");
     }
 }

@@ -5,10 +5,14 @@
 
 mod support;
 
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Machine, Ran, Running, until};
+use support::{Machine, Ran, Running, under, until};
+
+/// The program of the guide.
+const PROGRAM: &str = include_str!("../../client/examples/genes.rs");
 
 /// A machine with a node of its own, which every command finds by itself, and a region.
 fn with_region(options: &str) -> (Machine, Running) {
@@ -312,4 +316,62 @@ fn a_cluster_measures_itself_and_leaves_nothing_behind() {
     machine.run("mem create genes --pages 10").says("genes");
     machine.run("mem bench genes --rounds 100").says("read, unchanged");
     assert_eq!(json(&machine.run("mem stat genes --json"))["commits"], 0);
+}
+
+/// The blocks of a paper in this language.
+fn blocks(paper: &str, language: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = std::fs::read_to_string(root.join(paper)).unwrap();
+    let begin = format!("```{language}\n");
+    let blocks = text.split(&begin).skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// Runs what stands behind `$`, and compares what is said with the lines below.
+fn replay(console: &str) {
+    let machine = Machine::new();
+    let (_node, _) = machine.start_node("--name host-a");
+    let folder = Path::new(env!("CARGO_BIN_EXE_farcall")).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    for step in console.split("$ ").filter(|step| step.starts_with("farcall")) {
+        let (line, want) = step.split_once('\n').unwrap();
+        // The shell has what `farcall` would have.
+        let script = format!("exec 2>&1; {line}");
+        let mut shell = under(&["sh", "-c", &script], &machine.command(["unused"]));
+        let got = Ran::of(shell.env("PATH", &path).output().unwrap()).stdout;
+        if line.starts_with("farcall mem bench") {
+            assert!(got.contains("transaction, 3 pages"), "{line}: {got}");
+        } else {
+            assert_eq!(got, want, "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_the_papers_show_is_what_happens() {
+    let console = &blocks("docs/memory.md", "console")[0];
+    assert!(console.contains("farcall mem lock"), "{console}");
+    replay(console);
+    let readme = blocks("README.md", "console");
+    replay(readme.iter().find(|block| block.contains("farcall mem create")).unwrap());
+}
+
+#[test]
+fn the_program_of_the_guide_is_compiled_and_runs() {
+    let shown = &PROGRAM[PROGRAM.find("use farcall").unwrap()..];
+    assert!(blocks("docs/memory.md", "rust").iter().any(|block| block == shown));
+    let readme = blocks("README.md", "rust");
+    let shown = readme.iter().filter(|block| PROGRAM.contains(block.as_str()));
+    assert_eq!(shown.count(), 2, "README.md shows two pieces of it");
+    let (machine, _node) = with_region("");
+    let profile = Path::new(env!("CARGO_BIN_EXE_farcall")).parent().unwrap();
+    let mut example = Command::new(env!("CARGO"));
+    example.args(["run", "--quiet", "--offline", "-p", "farcall", "--example", "genes"]);
+    if profile.ends_with("release") {
+        example.arg("--release");
+    }
+    example.env("CARGO_TARGET_DIR", profile.parent().unwrap());
+    example.env("FARCALL_NODES", machine.path("run/farcall.sock"));
+    Ran::of(example.output().unwrap()).says("version 2: [104, 101, 108, 108, 111]\n1\n");
+    machine.run("mem read genes 4 --text").says("Hello\n");
 }

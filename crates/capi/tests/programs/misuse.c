@@ -17,6 +17,7 @@ int main(void)
     farcall_transaction *transaction = NULL;
     farcall_watch *watch = NULL;
     farcall_mutex_guard *held = NULL;
+    farcall_mapping *mapping = NULL;
     farcall_region_options options = {.pages = 4};
     uint64_t version = 0;
     char byte = 0;
@@ -54,6 +55,10 @@ int main(void)
     WRONG(farcall_mutex_lock(NULL, 0, 0, &held));
     WRONG(farcall_mutex_unlock(NULL));
     WRONG(farcall_barrier_wait(NULL, 0, 1, NULL));
+    WRONG(farcall_map(NULL, 0, 1, &mapping));
+    WRONG(farcall_map_coherent(NULL, &mapping));
+    WRONG(farcall_unmap(NULL));
+    CHECK(farcall_mapping_address(NULL) == NULL && farcall_mapping_length(NULL) == 0);
     CHECK(farcall_lock_bytes(NULL) == NULL && farcall_lock_token(NULL) == 0);
     CHECK(farcall_lock_version(NULL) == 0 && farcall_mutex_token(NULL) == 0);
     CHECK(farcall_region_pages(NULL) == 0 && farcall_region_page_size(NULL) == 0);
@@ -104,6 +109,10 @@ int main(void)
     WRONG(farcall_watch_open(region, 0, 0, NULL));
     GIVES(FARCALL_NO_SUCH_PAGE, farcall_counter_add(region, UINT64_MAX, 1, NULL));
     WRONG(farcall_mutex_lock(region, 0, 0, NULL));
+    WRONG(farcall_map(region, 0, 1, NULL));
+    GIVES(FARCALL_WRONG_STYLE, farcall_map(region, 0, 1, &mapping));
+    GIVES(FARCALL_WRONG_STYLE, farcall_map_coherent(region, &mapping));
+    CHECK(mapping == NULL);
     CHECK(farcall_region_grow(region, UINT64_MAX, NULL) == FARCALL_OUT_OF_BOUNDS);
     DONE(farcall_transaction_begin(region, &transaction));
     WRONG(farcall_transaction_read(transaction, 0, 0, NULL, 1));

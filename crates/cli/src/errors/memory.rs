@@ -17,17 +17,17 @@ pub(super) fn of_memory(error: &Error) -> Option<Code> {
             &codes::E0607
         }
         Error::LostLock { .. } => &codes::E0609,
-        Error::WrongStyle { .. } => &codes::E0610,
+        Error::WrongStyle { .. } | Error::NotMappable { .. } => &codes::E0610,
         Error::OutOfBounds { .. } | Error::OtherParties { .. } => &codes::E0611,
         Error::Unkept { .. } | Error::NoVault { .. } => &codes::E0612,
-        Error::Unknown { .. } => &codes::E0613,
+        Error::Unknown { .. } | Error::MappingLost { .. } => &codes::E0613,
         Error::Away { .. } | Error::Ended { .. } => &codes::E0614,
         // This command makes no typed use of pages, and passes these on all the same.
         Error::TooLarge { .. } | Error::Layout { .. } | Error::Full { .. } => &codes::E0611,
         Error::Name { .. } => &codes::E0102,
         Error::Silent { .. } | Error::Unfound { .. } => &codes::E0201,
         Error::Protocol { .. } | Error::Down { .. } => &codes::E0205,
-        Error::Kernel { .. } => &codes::E0204,
+        Error::Kernel { .. } | Error::Faults { .. } => &codes::E0204,
         // What the transport says is more to the point.
         Error::Unreachable { .. } | Error::Broken { .. } => return None,
     })

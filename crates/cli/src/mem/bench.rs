@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use client::Cluster;
 use client::memory::{Error, Read, Region, RegionOptions};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::place;
 use super::regions::Kept;
 use crate::cluster::{self, Nodes};
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::status::{row, table, trimmed};
 use crate::terminal;
@@ -79,7 +80,9 @@ impl Bench {
             Some(name) => (cluster.memory(name)?, false),
             None => (self.scratch(&cluster)?, true),
         };
-        let measured = self.measure(&region, is_ours);
+        // Ctrl-C leaves no region behind either.
+        let interrupt = Interrupt::watch(&cluster).context("cannot watch for Ctrl-C")?;
+        let measured = self.measure(&region, is_ours, &interrupt);
         if is_ours {
             let name = format!("{}@{}", region.name(), region.node());
             let dropped = cluster.drop_memory(&name);
@@ -87,6 +90,9 @@ impl Bench {
             if measured.is_ok() {
                 dropped?;
             }
+        }
+        if interrupt.is_set() {
+            return Ok(Interrupt::status());
         }
         let measures = measured?;
         let text = if self.json {
@@ -127,10 +133,15 @@ impl Bench {
         Ok(cluster.create_memory(&name, &options)?)
     }
 
-    fn measure(&self, region: &Region, may_write: bool) -> anyhow::Result<Vec<Measure>> {
+    fn measure(
+        &self,
+        region: &Region,
+        may_write: bool,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Vec<Measure>> {
         let kinds = if may_write { 9 } else { 4 };
         let progress = Progress::new("bench", Some(kinds * self.rounds));
-        let mut bench = Rounds { rounds: self.rounds, progress, measures: Vec::new() };
+        let mut bench = Rounds { rounds: self.rounds, progress, interrupt, measures: Vec::new() };
         let size = region.page_size();
         let bytes = vec![0x5a; size];
         let pages = region.pages();
@@ -179,13 +190,18 @@ impl Bench {
     }
 }
 
-struct Rounds {
+struct Rounds<'a> {
     rounds: u64,
     progress: Progress,
+    interrupt: &'a Interrupt,
     measures: Vec<Measure>,
 }
 
-impl Rounds {
+impl Rounds<'_> {
+    fn go_on(&self) -> anyhow::Result<()> {
+        if self.interrupt.is_set() { bail!("interrupted") } else { Ok(()) }
+    }
+
     /// One after the other.
     fn each(
         &mut self,
@@ -194,6 +210,7 @@ impl Rounds {
     ) -> anyhow::Result<()> {
         let mut took = Vec::with_capacity(usize::try_from(self.rounds).context("so many rounds")?);
         for round in 0..self.rounds {
+            self.go_on()?;
             let began = Instant::now();
             act(round)?;
             took.push(began.elapsed());
@@ -214,6 +231,7 @@ impl Rounds {
         let began = Instant::now();
         let mut took = Vec::new();
         for batch in 0..batches {
+            self.go_on()?;
             let began = Instant::now();
             act(batch * BATCH)?;
             took.push(began.elapsed());

@@ -82,6 +82,12 @@ pub(crate) struct Lock {
 impl Lock {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let (_cluster, region) = self.place.open()?;
+        if self.filter && region.is_coherent() {
+            let what = format!("{} is coherent: its pages are used as memory", self.place.name);
+            return Err(complaint(&codes::E0610, what)
+                .help("run the command without --filter")
+                .into());
+        }
         let page = region.page(self.page);
         let granted = match self.wait {
             None => Some(page.lock()?),
