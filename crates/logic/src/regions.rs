@@ -317,8 +317,12 @@ impl Regions {
                 }
             }
             Event::Drop { link, channel, owner, drop } => {
-                let result = self.drop_region(&owner, &drop.name);
+                let found = self.droppable(&owner, &drop.name);
+                let result = found.clone().map(|_| ());
                 self.out.send(link, channel, Message::RegionDropped(Dropped { result }));
+                if let Ok(at) = found {
+                    self.drop_region(at);
+                }
             }
             Event::RegionsAsk { link, channel, owner } => {
                 let regions = self.list(&owner);
@@ -475,16 +479,16 @@ impl Regions {
         region
     }
 
-    fn drop_region(&mut self, owner: &Owner, name: &Name) -> Result<(), Refusal> {
+    fn droppable(&self, owner: &Owner, name: &Name) -> Result<usize, Refusal> {
         let at = *self.names.get(name).ok_or(Refusal::NoSuchRegion)?;
-        if !self.regions[at].is_of(owner) {
-            return Err(Refusal::NotYours);
-        }
+        if self.regions[at].is_of(owner) { Ok(at) } else { Err(Refusal::NotYours) }
+    }
+
+    fn drop_region(&mut self, at: usize) {
         let region = self.remove(at);
         if region.durability != Durability::None {
             self.out.effects.push_back(Effect::Remove { id: region.id });
         }
-        Ok(())
     }
 
     fn list(&self, owner: &Owner) -> wire::region::Regions {

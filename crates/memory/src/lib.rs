@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod netmem;
 mod mapping;
 mod shared;
 mod map;

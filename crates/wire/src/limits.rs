@@ -179,6 +179,17 @@ pub const FAREWELL_PATIENCE: Span = Span::from_secs(5);
 /// How long a program may take to end in order before it is killed.
 pub const UNLOADING: Span = Span::from_secs(2);
 
+/// Connections of NetMem that one server has. Its peers show no certificate, so one that has not
+/// asked anything yet gives way to a newcomer.
+pub const NETMEM_CONNECTIONS_MAX: usize = 512;
+
+/// Bytes of answers that wait for a NetMem client before its next command is taken. One answer may be
+/// longer.
+pub const NETMEM_UNSENT_MAX: usize = 64 * 1024;
+
+/// Locks that one NetMem connection holds: whoever takes more is sent away.
+pub const NETMEM_LOCKS_MAX: usize = 64 * 1024;
+
 /// Largest body of a frame on a connection of purpose Memory: a page, or a transaction.
 pub const MEMORY_BODY_MAX: u64 = TRANSACTION_BYTES_MAX + 128 * 1024;
 

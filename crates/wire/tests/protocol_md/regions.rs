@@ -57,6 +57,8 @@ fn conversation() -> Vec<(&'static str, u64, Message)> {
         style: Style::Transactional,
         audience: Audience::Cluster,
     };
+    let private =
+        Create { durability: Durability::None, audience: Audience::Owner, ..create.clone() };
     let admission =
         Admission { about: about(), resumed: true, epoch: 1, lease: Span::from_secs(3) };
     let created = |result| Message::RegionCreated(Box::new(Created { result }));
@@ -66,6 +68,7 @@ fn conversation() -> Vec<(&'static str, u64, Message)> {
     let pages = Changes::Pages(vec![(PageNo(2), Version(7)), (PageNo(300), Version(3))]);
     vec![
         ("region-create", 9, Message::RegionCreate(create)),
+        ("region-create-private", 9, Message::RegionCreate(private)),
         ("region-created", 9, created(Ok(about()))),
         ("region-created-not", 9, created(Err(Refusal::Exists))),
         ("regions-ask", 9, Message::RegionsAsk),
