@@ -15,9 +15,9 @@ pub(crate) fn handle<'a, T>(handle: Option<&'a T>, what: &str) -> Result<&'a T, 
 }
 
 /// Where a new handle goes.
-pub(crate) fn place<'a, T>(
-    place: Option<&'a mut MaybeUninit<*mut T>>,
-) -> Result<&'a mut MaybeUninit<*mut T>, Failure> {
+pub(crate) fn place<T>(
+    place: Option<&mut MaybeUninit<*mut T>>,
+) -> Result<&mut MaybeUninit<*mut T>, Failure> {
     let place = place.ok_or_else(|| Failure::argument("the place for the new handle is null"))?;
     // Whatever goes wrong later, it points to nothing then.
     place.write(std::ptr::null_mut());

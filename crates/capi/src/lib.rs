@@ -12,6 +12,7 @@
 //! Nothing here decides anything: each function is one call of the library.
 
 #![expect(non_camel_case_types, reason = "the names are C's")]
+#![expect(clippy::missing_safety_doc, reason = "the header says once what pointers must be")]
 
 pub mod mapping;
 pub mod watch;

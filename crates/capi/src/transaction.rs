@@ -51,12 +51,12 @@ struct Write {
 /// Why a commit came to nothing.
 enum Stop {
     Changed,
-    Failed(Error),
+    Failed(Failure),
 }
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        Self::Failed(error.into())
     }
 }
 
@@ -171,8 +171,10 @@ impl farcall_transaction {
     fn read(&self, page: u64) -> Result<Bytes, Failure> {
         let mut noted = self.noted();
         let known = noted.read.get(&page).cloned().or_else(|| noted.fresh.remove(&page));
-        let seen =
-            known.map_or_else(|| self.region.page(page).read().map(|read| read.bytes), Ok)?;
+        let seen = match known {
+            Some(seen) => seen,
+            None => self.region.page(page).read()?.bytes,
+        };
         noted.read.insert(page, seen.clone());
         let mut writes = noted.writes.iter().filter(|write| write.page == page).peekable();
         if writes.peek().is_none() {
@@ -208,7 +210,7 @@ impl farcall_transaction {
                 self.noted().fresh = pages.into_iter().zip(fresh).collect();
                 Ok(FARCALL_CONFLICT)
             }
-            Err(Stop::Failed(error)) => Err(error.into()),
+            Err(Stop::Failed(failure)) => Err(failure),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! is told to: `BLESS=1 cargo test -p farcall-capi --test header`.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use client::Cluster;
-use client::memory::{Error, Read, Region, RegionOptions};
+use client::memory::{Read, Region, RegionOptions};
 use serde_json::{Value, json};
 
 use super::place;
@@ -148,29 +148,39 @@ impl Bench {
 
         // Each page is new to this client, so its bytes travel; then none of them is.
         bench.each(format!("read, {size} bytes"), |round| {
-            region.page(round % pages).read().map(drop)
+            region.page(round % pages).read()?;
+            Ok(())
         })?;
-        bench.each("read, unchanged".to_owned(), |_| region.page(0).read().map(drop))?;
+        bench.each("read, unchanged".to_owned(), |_| {
+            region.page(0).read()?;
+            Ok(())
+        })?;
         let max_age = Duration::from_secs(1);
         bench.each("read, cached for 1 s".to_owned(), |_| {
-            region.page(0).read_as(Read::Cached { max_age }).map(drop)
+            region.page(0).read_as(Read::Cached { max_age })?;
+            Ok(())
         })?;
         bench.batches("read, unchanged", |first| {
-            let begun: Vec<_> =
-                (first..first + BATCH).map(|page| region.page(page % pages).begin_read()).collect();
-            begun.into_iter().try_for_each(|begun| begun.wait().map(drop))
+            let begin = |page: u64| region.page(page % pages).begin_read();
+            let begun: Vec<_> = (first..first + BATCH).map(begin).collect();
+            for read in begun {
+                read.wait()?;
+            }
+            Ok(())
         })?;
         if !may_write {
             bench.progress.finish();
             return Ok(bench.measures);
         }
         bench.each(format!("update, {size} bytes"), |round| {
-            region.page(round % pages).update(0, &bytes).map(drop)
+            region.page(round % pages).update(0, &bytes)?;
+            Ok(())
         })?;
         bench.each("update, 8 bytes".to_owned(), |round| {
-            region.page(round % pages).update(0, &bytes[..8]).map(drop)
+            region.page(round % pages).update(0, &bytes[..8])?;
+            Ok(())
         })?;
-        bench.each("lock, unlock".to_owned(), |_| region.page(0).lock()?.rollback())?;
+        bench.each("lock, unlock".to_owned(), |_| Ok(region.page(0).lock()?.rollback()?))?;
         bench.each(format!("transaction, {TRANSACTION} pages"), |round| {
             region.transact(|tx| {
                 for page in round..round + TRANSACTION {
@@ -181,9 +191,12 @@ impl Bench {
             })
         })?;
         bench.batches("update, 8 bytes", |first| {
-            let begin = |page| region.page(page % pages).begin_update(0, &bytes[..8]);
+            let begin = |page: u64| region.page(page % pages).begin_update(0, &bytes[..8]);
             let begun: Vec<_> = (first..first + BATCH).map(begin).collect();
-            begun.into_iter().try_for_each(|begun| begun.wait().map(drop))
+            for update in begun {
+                update.wait()?;
+            }
+            Ok(())
         })?;
         bench.progress.finish();
         Ok(bench.measures)
@@ -206,7 +219,7 @@ impl Rounds<'_> {
     fn each(
         &mut self,
         what: String,
-        mut act: impl FnMut(u64) -> Result<(), Error>,
+        mut act: impl FnMut(u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut took = Vec::with_capacity(usize::try_from(self.rounds).context("so many rounds")?);
         for round in 0..self.rounds {
@@ -225,7 +238,7 @@ impl Rounds<'_> {
     fn batches(
         &mut self,
         what: &str,
-        mut act: impl FnMut(u64) -> Result<(), Error>,
+        mut act: impl FnMut(u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let batches = self.rounds.div_ceil(BATCH);
         let began = Instant::now();

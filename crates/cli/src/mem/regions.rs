@@ -133,7 +133,7 @@ impl List {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let reports = place::cluster(&self.nodes)?.regions(PATIENCE);
         let text = if self.json {
-            let regions = reports.iter().map(|report| object(report));
+            let regions = reports.iter().map(object);
             terminal::json_line(&json!({ "regions": regions.collect::<Vec<_>>() }))
         } else {
             in_table(&reports)
