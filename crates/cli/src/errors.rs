@@ -10,6 +10,8 @@
 //! A code is an entry of the catalogue (`codes`). Library errors end in their next step after a
 //! semicolon where they have one; here it becomes the help.
 
+mod memory;
+
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -156,6 +158,9 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     }
     if let Some(error) = error.downcast_ref::<node::Error>() {
         return of_node(error);
+    }
+    if let Some(error) = error.downcast_ref::<client::memory::Error>() {
+        return memory::of_memory(error);
     }
     error.downcast_ref::<transport::Error>().map(of_transport)
 }

@@ -5,6 +5,7 @@
 
 mod demo;
 mod retry;
+mod mem;
 mod why;
 mod logs;
 mod jobs;
@@ -45,6 +46,7 @@ const EXAMPLES: &str = "\
 Examples:
   farcall demo                                  a picture, drawn by two nodes on this machine
   farcall core run ./libsum.so a.txt b.txt      a task for each file
+  farcall mem read genes 3                      a page of shared memory
   farcall node                                  offer this machine's cores
   farcall status --nodes host-a                 what the cluster is doing
   farcall jobs                                  your jobs, those that ended and those that run
@@ -57,6 +59,8 @@ enum Command {
     Demo(demo::Demo),
     #[command(subcommand)]
     Core(core::Core),
+    #[command(subcommand)]
+    Mem(Box<mem::Mem>),
     ControllerV1(controller_v1::ControllerV1),
     Node(Box<node::Node>),
     #[command(subcommand)]
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
     {
         Command::Demo(demo) => demo.run(),
         Command::Core(core) => core.run(),
+        Command::Mem(mem) => mem.run(),
         Command::ControllerV1(controller) => controller.run(),
         Command::Node(node) => node.run(),
         Command::Auth(auth) => auth.run(),

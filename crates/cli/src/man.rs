@@ -105,7 +105,8 @@ fn render<'a>(
     }
     rest.control("SH", ["EXIT STATUS"]);
     rest.text([roman(
-        "0 if all went well, 1 if something did not, 2 for words that make no command.",
+        "0 if all went well, 1 if something did not, 2 for words that make no command, and what \
+         is said above.",
     )]);
     let see: Vec<&str> =
         above.into_iter().chain(below.filter_map(Command::get_display_name)).collect();

@@ -7,8 +7,16 @@ use serde::Serialize;
 
 /// Somebody watches standard error, and it can redraw a line.
 pub(crate) fn stderr_is_alive() -> bool {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    io::stderr().is_terminal() && !dumb
+    io::stderr().is_terminal() && redraws()
+}
+
+/// The same of standard output.
+pub(crate) fn stdout_is_alive() -> bool {
+    io::stdout().is_terminal() && redraws()
+}
+
+fn redraws() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 /// A stranger's words without what could steer a terminal: control characters become `·`, except

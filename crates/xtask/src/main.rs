@@ -7,12 +7,14 @@
 mod ci;
 mod soak;
 mod test;
+mod clib;
 mod bench;
 mod fuzz;
 mod shell;
 #[path = "../../../fuzz/src/seeds.rs"]
 pub mod seeds;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -91,6 +93,20 @@ A failing cluster prints its seed; the same seed fails again:
         name_and_options: Vec<String>,
     },
 
+    /// Install the C library, its header and what pkg-config needs below a folder
+    #[command(after_help = "Examples:
+  cargo xtask install-c /usr/local
+  cargo xtask install-c ~/.local && export PKG_CONFIG_PATH=~/.local/lib/pkgconfig
+  cc mine.c $(pkg-config --cflags --libs farcall)")]
+    InstallC {
+        /// The folder, which gets include/ and lib/
+        #[arg(value_name = "PREFIX")]
+        prefix: PathBuf,
+        /// As it is built for tests: quick to compile, slow to run
+        #[arg(long)]
+        debug: bool,
+    },
+
     /// Feed every decoder with bytes that nobody sane would send
     ///
     /// Runs each target in fuzz/fuzz_targets. Needs a nightly compiler and cargo-fuzz; without
@@ -108,6 +124,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::Soak { minutes, first, only } => soak::run(minutes, first, only),
         Chore::Bench { name_and_options } => bench::hand_over(&name_and_options),
+        Chore::InstallC { prefix, debug } => clib::install(&prefix, debug),
         Chore::Fuzz { seconds } => fuzz::run(seconds),
     };
     match outcome {

@@ -1,0 +1,112 @@
+//! What comes from C as a bare pointer: texts and buffers. The only place that believes one.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use crate::status::Failure;
+
+/// Longest buffer that is believed: no page, and no transaction, is as long.
+const LENGTH_MAX: usize = 1 << 30;
+
+/// What a handle points to.
+pub(crate) fn handle<'a, T>(handle: Option<&'a T>, what: &str) -> Result<&'a T, Failure> {
+    handle.ok_or_else(|| Failure::argument(format!("the {what} is null")))
+}
+
+/// Where a new handle goes.
+pub(crate) fn place<T>(
+    place: Option<&mut MaybeUninit<*mut T>>,
+) -> Result<&mut MaybeUninit<*mut T>, Failure> {
+    let place = place.ok_or_else(|| Failure::argument("the place for the new handle is null"))?;
+    // Whatever goes wrong later, it points to nothing then.
+    place.write(std::ptr::null_mut());
+    Ok(place)
+}
+
+/// Gives a handle to C.
+pub(crate) fn give<T>(place: &mut MaybeUninit<*mut T>, value: T) {
+    place.write(Box::into_raw(Box::new(value)));
+}
+
+/// Writes to where C wants it, if it does.
+pub(crate) fn put<T>(place: Option<&mut MaybeUninit<T>>, value: T) {
+    if let Some(place) = place {
+        place.write(value);
+    }
+}
+
+/// A text of C's.
+///
+/// # Safety
+///
+/// `text` is null, or ends with a zero and stays as it is for the time of the call.
+pub(crate) unsafe fn text<'a>(text: *const c_char, what: &str) -> Result<&'a str, Failure> {
+    if text.is_null() {
+        return Err(Failure::argument(format!("the {what} is null")));
+    }
+    // SAFETY: it is not null; that it ends with a zero and that nobody changes it meanwhile is what
+    // the header asks of the caller, who owns it.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().map_err(|_| Failure::argument(format!("the {what} is not UTF-8")))
+}
+
+/// Bytes of C's, to be read.
+///
+/// # Safety
+///
+/// `bytes` is null, or points to `length` bytes that nobody changes for the time of the call.
+pub(crate) unsafe fn bytes<'a>(bytes: *const c_void, length: usize) -> Result<&'a [u8], Failure> {
+    if length == 0 {
+        return Ok(&[]);
+    }
+    check(bytes, length)?;
+    // SAFETY: it is not null, and no longer than anything may be; that so many bytes are there and
+    // that nobody changes them meanwhile is what the header asks of the caller, who owns them.
+    Ok(unsafe { std::slice::from_raw_parts(bytes.cast(), length) })
+}
+
+/// Copies to a buffer of C's as many bytes as it has room for, from `offset` on.
+///
+/// # Safety
+///
+/// `buffer` is null, or points to `length` bytes that nobody else uses for the time of the call.
+pub(crate) unsafe fn copy(
+    page: &[u8],
+    offset: u32,
+    buffer: *mut c_void,
+    length: usize,
+) -> Result<(), Failure> {
+    if length == 0 {
+        return Ok(());
+    }
+    check(buffer, length)?;
+    let start = offset as usize;
+    let part = start.checked_add(length).and_then(|end| page.get(start..end));
+    let part = part.ok_or_else(|| Failure {
+        status: crate::status::farcall_status::FARCALL_WRONG_LENGTH,
+        words: format!(
+            "{length} bytes from offset {offset} on go beyond the page, which has {}",
+            page.len()
+        ),
+    })?;
+    // SAFETY: `part` has exactly `length` bytes and is ours; the buffer is not null, and that it has
+    // room for as many, and that nobody else uses it meanwhile, is what the header asks of the caller.
+    unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), buffer.cast(), length) };
+    Ok(())
+}
+
+fn check<T>(bytes: *const T, length: usize) -> Result<(), Failure> {
+    if bytes.is_null() {
+        return Err(Failure::argument(format!("the buffer of {length} bytes is null")));
+    }
+    if length > LENGTH_MAX {
+        return Err(Failure::argument(format!("no buffer has {length} bytes")));
+    }
+    Ok(())
+}
+
+/// Milliseconds of C's; below 0: however long it takes.
+pub(crate) fn patience(milliseconds: i64) -> Option<Duration> {
+    u64::try_from(milliseconds).ok().map(Duration::from_millis)
+}

@@ -1,0 +1,158 @@
+//! The C library as a C programmer meets it: installed, found by pkg-config, compiled against, and run
+//! against a real node.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use support::{Machine, Ran, Running, skipped};
+
+/// A folder with the installed library, and a node to be used.
+struct C {
+    machine: Machine,
+    _node: Running,
+}
+
+impl C {
+    fn new() -> Self {
+        let machine = Machine::new();
+        let mut node = machine.start("node --socket farcall.sock --listen 127.0.0.1:0");
+        node.line_with("listening at");
+        let program = Path::new(env!("CARGO_BIN_EXE_farcall"));
+        let profile = program.parent().unwrap();
+        let mut install = Command::new(env!("CARGO"));
+        install.args(["run", "--quiet", "--offline", "-p", "farcall-xtask"]);
+        install.args(["--", "install-c"]).arg(machine.path("prefix"));
+        if profile.ends_with("debug") {
+            install.arg("--debug");
+        }
+        install.env("CARGO_TARGET_DIR", profile.parent().unwrap());
+        well(&install.output().unwrap());
+        Self { machine, _node: node }
+    }
+
+    /// Compiles a program with all warnings, and nothing told to the compiler but what pkg-config says.
+    fn compile(&self, source: &str, asked: &[&str]) -> PathBuf {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let source = root.join(source);
+        let program = self.machine.path(source.file_stem().unwrap());
+        let is_cpp = source.extension().is_some_and(|kind| kind == "cpp");
+        let mut compile = Command::new(if is_cpp { "c++" } else { "cc" });
+        compile.arg(if is_cpp { "-std=c++17" } else { "-std=c11" });
+        compile.args(["-g", "-Wall", "-Wextra", "-Werror", "-pedantic", "-pthread"]);
+        compile.arg(source).arg("-o").arg(&program);
+        compile.args(self.pkg_config(&[&["--cflags", "--libs"], asked].concat()));
+        well(&compile.output().unwrap());
+        program
+    }
+
+    fn pkg_config(&self, words: &[&str]) -> Vec<String> {
+        let folder = self.machine.path("prefix/lib/pkgconfig");
+        let mut ask = Command::new("pkg-config");
+        ask.args(words).arg("farcall").env("PKG_CONFIG_PATH", folder);
+        let told = ask.output().expect("the C tests need pkg-config");
+        well(&told);
+        String::from_utf8(told.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// With the node's socket in FARCALL_NODES.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("LD_LIBRARY_PATH", self.machine.path("prefix/lib"));
+        command.env("FARCALL_NODES", self.machine.path("farcall.sock"));
+        command.env("FARCALL_HOME", self.machine.home());
+        command.stdin(Stdio::null()).current_dir(self.machine.path(""));
+        command
+    }
+}
+
+#[track_caller]
+fn well(output: &Output) {
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {words}", output.status);
+}
+
+#[test]
+fn every_function_does_what_the_header_says() {
+    let c = C::new();
+    let program = c.compile("crates/capi/tests/programs/everything.c", &[]);
+    Ran::of(c.command(program).output().unwrap()).says("everything is as it should be");
+}
+
+#[test]
+fn nulls_and_nonsense_are_refused_and_crash_nothing() {
+    let c = C::new();
+    let program = c.compile("crates/capi/tests/programs/misuse.c", &[]);
+    Ran::of(c.command(program).output().unwrap()).says("nothing crashed");
+}
+
+#[test]
+fn the_header_is_cpp_too_and_threads_share_a_region() {
+    let c = C::new();
+    let program = c.compile("crates/capi/tests/programs/plus.cpp", &[]);
+    Ran::of(c.command(program).output().unwrap()).says("400");
+}
+
+#[test]
+fn two_processes_that_share_a_number_and_a_mutex_lose_no_count() {
+    let c = C::new();
+    let program = c.compile("crates/capi/tests/programs/mutex.c", &[]);
+    let start = || Running::of(c.command(&program).arg("200"));
+    let (one, two) = (start(), start());
+    one.finish().says("400");
+    two.finish().says("400");
+}
+
+#[test]
+fn two_processes_that_map_one_memory_lose_no_count() {
+    let c = C::new();
+    let program = c.compile("crates/capi/tests/programs/coherent.c", &[]);
+    let start = || Running::of(c.command(&program).arg("200"));
+    let (one, two) = (start(), start());
+    let (one, two) = (one.finish(), two.finish());
+    if one.stdout.starts_with("skipped") {
+        return skipped(&one.stdout);
+    }
+    one.says("400 400\n");
+    two.says("400 400\n");
+    // Both pages went back and forth, and that can be seen.
+    let hot = c.machine.run("mem hot coherent --nodes unix:farcall.sock").says("MOVES");
+    let bars = hot.stdout.lines().filter(|line| line.contains("#")).count();
+    assert_eq!(bars, 2, "{hot:?}");
+}
+
+#[test]
+fn the_example_counts_and_can_be_linked_statically() {
+    let c = C::new();
+    let program = c.compile("examples/memory/counter.c", &[]);
+    let start = || Running::of(c.command(&program).arg("100"));
+    let (one, two) = (start(), start());
+    let sums = [one.finish().says("").stdout, two.finish().says("").stdout];
+    assert!(sums.iter().any(|sum| sum == "200\n"), "{sums:?}");
+
+    std::fs::remove_file(c.machine.path("prefix/lib/libfarcall.so")).unwrap();
+    let alone = c.compile("examples/memory/counter.c", &["--static"]);
+    let mut command = c.command(alone);
+    command.arg("1").env_remove("LD_LIBRARY_PATH");
+    Ran::of(command.output().unwrap()).says("201\n");
+}
+
+#[test]
+fn nothing_is_leaked_and_no_byte_is_touched_that_is_not_there() {
+    let c = C::new();
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        return skipped("no valgrind here");
+    }
+    for program in ["everything", "misuse"] {
+        let compiled = c.compile(&format!("crates/capi/tests/programs/{program}.c"), &[]);
+        let mut command = c.command("valgrind");
+        command.args(["--quiet", "--error-exitcode=9", "--leak-check=full"]);
+        command.args(["--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]);
+        let ran = Ran::of(command.arg(compiled).arg("unmapped").output().unwrap());
+        assert_eq!(ran.code, Some(0), "{program}: {ran:?}");
+    }
+}
