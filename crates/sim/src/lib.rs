@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod regions;
 mod run;
 mod world;
 mod client;
