@@ -16,10 +16,10 @@
 
 mod world;
 mod client;
-mod work;
 mod home;
 mod vault;
 mod scene;
+mod goals;
 mod pages;
 mod plan;
 
@@ -93,8 +93,9 @@ fn acts(world: &mut World) -> Figures {
         return Figures::default();
     }
     world.leave_open();
+    let figures = judge(world);
     world.check_watches();
-    judge(world)
+    figures
 }
 
 fn judge(world: &mut World) -> Figures {

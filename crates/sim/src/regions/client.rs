@@ -3,6 +3,8 @@
 //! It follows the rules that `wire::region` sets, and nothing else: this is not the machine that the
 //! library uses, so the two do not share a misunderstanding.
 
+mod work;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +12,7 @@ use logic::link::{self, Link, Pass};
 use wire::Message;
 use wire::frame;
 use wire::hello::{Hello, Purpose};
-use wire::limits::{LEASE, MEMORY_BODY_MAX, SESSION_KEPT};
+use wire::limits::{LEASE, MEMORY_BODY_MAX};
 use wire::region::{
     Admission, Answer, Ask, Attach, Changes, PageNo, Refusal, Request, SessionId, Version,
 };
@@ -20,8 +22,8 @@ use crate::net::{End, Net, Side, What};
 use crate::node::name;
 use crate::regions::pages::PAGES;
 use crate::regions::scene::{Scene, home, region};
-use crate::regions::work::{Asked, Work};
 use crate::trace::Line;
+use work::{Asked, Work};
 
 const BACKOFF: (Span, Span) = (Span::from_millis(20), Span::from_secs(2));
 
@@ -240,7 +242,7 @@ impl Client {
 
     /// Whoever was away for too long cannot find out any more what became of its requests.
     fn give_up(&mut self, scene: &mut Scene) {
-        if self.is_attached() || scene.net.now.since(self.heard) < Span(SESSION_KEPT.0 / 2) {
+        if self.is_attached() || scene.net.now.since(self.heard) < scene.plan.patience {
             return;
         }
         let lost: Vec<u64> = self.under_way.keys().copied().collect();
@@ -258,6 +260,8 @@ impl Client {
         self.number = 0;
         (self.watch, self.watching) = (None, false);
         self.heard = scene.net.now;
+        // What may still come on the old connection is for the old session.
+        self.hang_up(scene);
     }
 
     fn attached(&mut self, scene: &mut Scene, admission: &Admission) {
@@ -312,7 +316,7 @@ impl Client {
         let lowest = self.under_way.keys().next().copied().unwrap_or(number);
         let Some(UnderWay { request, bytes, .. }) = self.under_way.get(&number) else { return };
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.attached) else { return };
-        let ask = Ask { answered: lowest, request: request.clone() };
+        let ask = Ask { answered: lowest - 1, request: request.clone() };
         Message::Request(ask, bytes.clone()).encode(number, &mut wire.output);
         self.said = scene.net.now;
     }
@@ -416,7 +420,7 @@ impl Client {
                 due = due.min(self.said + Span(LEASE.0 / 3));
             }
         } else {
-            due = due.min(self.heard + Span(SESSION_KEPT.0 / 2));
+            due = due.min(self.heard + scene.plan.patience);
         }
         if due < self.wake {
             self.wake = due;

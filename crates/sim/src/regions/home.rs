@@ -14,8 +14,8 @@ use wire::hello::{Purpose, Welcome};
 use wire::limits::{LEASE, MEMORY_BODY_MAX};
 use wire::name::Name;
 use wire::region::{
-    Answer, Ask, Audience, Create, Durability, PageNo, RegionId, Request, SessionId,
-    Style, Token,
+    Answer, Ask, Audience, Commit, Create, Durability, PageNo, RegionId, Request, SessionId, Style,
+    Token, Version,
 };
 use wire::units::{Span, Time};
 
@@ -62,10 +62,12 @@ pub(crate) struct Home {
     wake: Time,
     /// When sessions were heard of last.
     heard: BTreeMap<SessionId, Time>,
-    /// The newest token of each page, for a planted bug.
+    // What planted bugs remember: the newest token of each page, and what grants were asked for; the
+    // highest number of a request of each session; a request for a lock.
     tokens: BTreeMap<PageNo, Token>,
-    /// The highest number of a request of each session, for another.
+    asked: BTreeMap<(SessionId, u64), PageNo>,
     highest: BTreeMap<SessionId, u64>,
+    held_back: Option<(LinkId, u64, Ask, Bytes)>,
     orders: u64,
 }
 
@@ -82,7 +84,9 @@ impl Home {
             wake: Time::NEVER,
             heard: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            asked: BTreeMap::new(),
             highest: BTreeMap::new(),
+            held_back: None,
             orders: 0,
         };
         scene.net.addresses.insert(home(), 0);
@@ -304,12 +308,36 @@ impl Home {
             self.orders += 1;
             let lapses = scene.lapses.get(&session).copied().unwrap_or(0);
             let arrival = Arrival { order: self.orders, lapses, life: self.life };
-            scene.arrivals.entry((session, channel)).or_insert(arrival);
+            let known = scene.arrivals.entry((session, channel)).or_insert(arrival);
+            // Whoever has lost its place, or a home that has, begins anew.
+            if (known.life, known.lapses) != (arrival.life, arrival.lapses) {
+                *known = arrival;
+            }
         }
+        let mut later = None;
         match scene.plan.bug {
             Some(Bug::IgnoreToken) => {
-                if let Request::Unlock { page, token, .. } = &mut ask.request {
-                    *token = self.tokens.get(page).copied().unwrap_or(*token);
+                if let Request::Lock { page, .. } = ask.request {
+                    self.asked.insert((session, channel), page);
+                }
+                if let Request::Unlock { page, token, commit: Commit::Bytes { offset } } =
+                    ask.request
+                    && self.tokens.get(&page).is_some_and(|newest| *newest > token)
+                {
+                    let (if_version, at_least) = (None, Version(0));
+                    ask.request = Request::Update { page, offset, if_version, at_least };
+                }
+            }
+            Some(Bug::Overtake) => {
+                if let Request::Lock { .. } = ask.request
+                    && let Some((link, channel, ask, bytes)) = self.held_back.take()
+                {
+                    later = Some(Event::Request { link, channel, ask, bytes });
+                } else if let Request::Lock { .. } = ask.request
+                    && scene.net.random.below(4) == 0
+                {
+                    self.held_back = Some((link, channel, ask, bytes));
+                    return;
                 }
             }
             Some(Bug::IgnoreCondition) => {
@@ -345,9 +373,12 @@ impl Home {
                     self.machine.handle(now, Event::Request { link, channel, ask, bytes });
                 }
             }
-            Some(Bug::LoseLocks) | None | Some(_) => {}
+            None | Some(_) => {}
         }
         self.machine.handle(now, Event::Request { link, channel, ask, bytes });
+        if let Some(event) = later {
+            self.machine.handle(now, event);
+        }
     }
 
     fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
@@ -369,6 +400,12 @@ impl Home {
         let rarely = |scene: &mut Scene| scene.net.random.below(16) == 0;
         match message {
             _ if channel >= MADE_UP => return,
+            Message::Answer(Answer::Locked { token, .. }, _) if scene.has(Bug::IgnoreToken) => {
+                let session = self.peer(link).and_then(|peer| peer.session).unwrap_or_default();
+                if let Some(page) = self.asked.get(&(session, channel)) {
+                    self.tokens.insert(*page, *token);
+                }
+            }
             Message::Answer(Answer::Locked { .. }, _)
                 if scene.has(Bug::LoseWaiter) && rarely(scene) =>
             {

@@ -1,5 +1,6 @@
 //! What a seed means for a region: who shares it, what they do, how often what goes wrong.
 
+use wire::limits::SESSION_KEPT;
 use wire::region::Durability;
 use wire::units::Span;
 
@@ -10,7 +11,7 @@ use crate::random::Random;
 pub enum Bug {
     /// The home is told that commits are kept before they are.
     SkipDurableWait,
-    /// An old token passes for the one that holds.
+    /// What comes under an old token is committed all the same.
     IgnoreToken,
     /// What became of requests is not kept over a start of the home.
     ForgetOutcomes,
@@ -30,8 +31,8 @@ pub enum Bug {
     LoseNews,
     /// The condition of a compare-and-set is not looked at.
     IgnoreCondition,
-    /// The home forgets all locks when a session comes back.
-    LoseLocks,
+    /// Now and then who asks for a lock is put behind the one after him.
+    Overtake,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,9 @@ pub(crate) struct Plan {
     pub(crate) latency: Span,
     /// How long the disk takes for a group of commits.
     pub(crate) disk: Span,
+    /// How long clients try to find out what became of a request; never so long that its outcome may
+    /// be forgotten.
+    pub(crate) patience: Span,
     pub(crate) bug: Option<Bug>,
 }
 
@@ -109,6 +113,7 @@ impl Plan {
             weights,
             latency: random.span(Span::from_micros(10), Span::from_millis(40)),
             disk: random.span(Span::from_micros(50), Span::from_millis(100)),
+            patience: random.span(Span::from_millis(20), Span(SESSION_KEPT.0 / 2)),
             bug,
         }
     }

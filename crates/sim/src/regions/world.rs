@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use wire::limits::SESSION_KEPT;
 use wire::units::{Span, Time};
 
 use crate::net::{End, Piece, What};
@@ -123,7 +124,7 @@ impl World {
         let net = &mut scene.net;
         let longest = self.faults_until.since(net.now).max(Span::from_millis(2));
         // Around a lease, and sometimes much longer.
-        let most = if net.random.below(4) == 0 { longest } else { Span::from_secs(4) };
+        let most = if net.random.below(4) == 0 { longest } else { Span::from_secs(8) };
         let until = net.now + net.random.span(Span::from_millis(1), most.min(longest));
         let at = net.random.index(clients.len());
         let mut note = |name, a| net.note(Line::Fault { name, a, b: 0, until: until.0 });
@@ -182,6 +183,7 @@ impl World {
     pub(crate) fn calm(&mut self) {
         let now = self.scene.net.now;
         self.home.stalled = self.home.stalled.min(now);
+        self.scene.plan.patience = Span(SESSION_KEPT.0 / 2);
         for client in &mut self.clients {
             client.stalled = client.stalled.min(now);
         }

@@ -8,15 +8,13 @@ use verdict::{Act, Fact, Op, Put};
 use wire::region::{Answer, Commit, PageNo, Request, Token, Version, Write};
 use wire::units::{Span, Time};
 
-use crate::regions::client::Client;
-use crate::regions::pages::{
-    BANK, COUNTERS, LINE, LOCKED, PAGE, PAGES, RING, number, pointing, successor, words,
-};
+use super::Client;
+use crate::regions::goals::{self, Goal, Next};
+use crate::regions::pages::{BANK, COUNTERS, LINE, LOCKED, PAGE, PAGES, RING, number, words};
 use crate::regions::scene::Scene;
 
 /// Conflicts of one goal in a row, after which it is let be.
 const TRIES: u32 = 20;
-const PLACES: u64 = LINE.end - LINE.start - 1;
 
 /// What a request was for: enough to tell of it.
 #[derive(Clone, Debug)]
@@ -45,7 +43,10 @@ pub(crate) enum Asked {
     },
     Watch,
     /// For the watch that missed something.
-    CatchUp { page: u64, begin: Time },
+    CatchUp {
+        page: u64,
+        begin: Time,
+    },
     Other,
 }
 
@@ -56,16 +57,6 @@ pub(crate) struct Wanted {
     reads: Vec<Fact>,
     writes: Vec<Put>,
     token: Option<u64>,
-}
-
-#[derive(Clone, Debug)]
-enum Goal {
-    Count(u64),
-    Pay { from: u64, to: u64 },
-    Turn(u64),
-    Look(Range<u64>),
-    Push,
-    Pop,
 }
 
 #[derive(Debug)]
@@ -88,14 +79,6 @@ enum Doing {
         token: u64,
         page: Fact,
     },
-}
-
-/// What the goal needs next.
-enum Next {
-    Read(Vec<u64>),
-    Commit { reads: Vec<u64>, writes: Vec<(u64, u64)> },
-    Look,
-    Nothing,
 }
 
 /// One that passed a barrier.
@@ -303,7 +286,7 @@ impl Client {
 
     fn go_on(&mut self, scene: &mut Scene, goal: &Goal, got: &BTreeMap<u64, Fact>) {
         let begin = scene.net.now;
-        match next(goal, got) {
+        match goals::next(goal, got) {
             Next::Read(pages) => {
                 for page in pages {
                     self.work.open += 1;
@@ -456,7 +439,9 @@ impl Client {
                 self.work.doing = Doing::Waiting;
             }
             (Asked::Look { begin, pages }, Answer::Transacted { .. }) => {
-                self.check(scene, &pages);
+                if let Some(broken) = goals::broken(&pages) {
+                    self.fail(&mut scene.net, &broken);
+                }
                 tell(scene, at, begin, Act::Read { pages });
                 self.work.doing = Doing::Waiting;
             }
@@ -520,114 +505,5 @@ impl Client {
             return;
         }
         got.extend(facts.into_iter().map(|fact| (fact.page, fact)));
-    }
-
-    /// What holds at every moment holds in what was seen of one.
-    fn check(&self, scene: &mut Scene, pages: &[Fact]) {
-        let of = |page: u64| {
-            pages.iter().find(|fact| fact.page == page).and_then(|fact| fact.bytes.as_deref())
-        };
-        if let Some(first) = pages.first() {
-            if first.page == BANK.start {
-                let sum = BANK.filter_map(of).fold(0_u64, |sum, b| sum.wrapping_add(number(b)));
-                if sum != 0 {
-                    self.fail(&mut scene.net, &format!("the accounts sum up to {sum}"));
-                }
-            }
-            if first.page == RING.start {
-                let (mut at, mut steps) = (RING.start, 0);
-                while let Some(bytes) = of(at).filter(|_| steps < 100) {
-                    at = successor(at, bytes);
-                    steps += 1;
-                    if at == RING.start {
-                        break;
-                    }
-                }
-                if steps != RING.end - RING.start {
-                    self.fail(&mut scene.net, &format!("the ring is closed after {steps} steps"));
-                }
-            }
-            if first.page == LINE.start {
-                let line = of(LINE.start).map_or(0, number);
-                let (put, taken) = (line >> 32, line & 0xffff_ffff);
-                let lost = (taken..put)
-                    .find(|item| of(LINE.start + 1 + item % PLACES).map(number) != Some(item + 1));
-                if let Some(item) = lost {
-                    self.fail(&mut scene.net, &format!("item {item} of the line is lost"));
-                }
-            }
-        }
-    }
-}
-
-fn next(goal: &Goal, got: &BTreeMap<u64, Fact>) -> Next {
-    let bytes = |page: u64| got.get(&page).and_then(|fact| fact.bytes.as_deref());
-    let missing = |pages: &[u64]| -> Vec<u64> {
-        pages.iter().copied().filter(|page| bytes(*page).is_none()).collect()
-    };
-    let commit = |reads: &[u64], writes: &[(u64, u64)]| Next::Commit {
-        reads: reads.to_vec(),
-        writes: writes.to_vec(),
-    };
-    let value = |page: u64| bytes(page).map_or(0, number);
-    match goal {
-        Goal::Count(page) => match missing(&[*page]) {
-            none if none.is_empty() => commit(&[*page], &[(*page, value(*page).wrapping_add(1))]),
-            pages => Next::Read(pages),
-        },
-        Goal::Pay { from, to } if from == to => Next::Nothing,
-        Goal::Pay { from, to } => match missing(&[*from, *to]) {
-            none if none.is_empty() => {
-                let writes =
-                    [(*from, value(*from).wrapping_sub(5)), (*to, value(*to).wrapping_add(5))];
-                commit(&[*from, *to], &writes)
-            }
-            pages => Next::Read(pages),
-        },
-        Goal::Turn(start) => {
-            let mut chain = vec![*start];
-            while chain.len() < 4 {
-                let last = chain[chain.len() - 1];
-                let Some(bytes) = bytes(last) else { return Next::Read(vec![last]) };
-                chain.push(successor(last, bytes));
-            }
-            let (a, b, c, d) = (chain[0], chain[1], chain[2], chain[3]);
-            // a b c d becomes a c b d. What was read at several moments may be no ring at all.
-            if b == a || c == a || c == b || d == b || d == c {
-                return Next::Nothing;
-            }
-            let writes = [(a, pointing(a, c)), (c, pointing(c, b)), (b, pointing(b, d))];
-            commit(&[a, b, c], &writes)
-        }
-        Goal::Look(range) => {
-            let all: Vec<u64> = range.clone().collect();
-            match missing(&all) {
-                none if none.is_empty() => Next::Look,
-                pages => Next::Read(pages),
-            }
-        }
-        Goal::Push | Goal::Pop => {
-            let Some(bytes_of_line) = bytes(LINE.start) else {
-                return Next::Read(vec![LINE.start]);
-            };
-            let line = number(bytes_of_line);
-            let (put, taken) = (line >> 32, line & 0xffff_ffff);
-            if matches!(goal, Goal::Push) {
-                if put - taken == PLACES {
-                    return Next::Nothing;
-                }
-                let place = LINE.start + 1 + put % PLACES;
-                let writes = [(place, put + 1), (LINE.start, ((put + 1) << 32) | taken)];
-                return commit(&[LINE.start], &writes);
-            }
-            let place = LINE.start + 1 + taken % PLACES;
-            if put == taken {
-                return Next::Nothing;
-            }
-            if bytes(place).is_none() {
-                return Next::Read(vec![place]);
-            }
-            commit(&[LINE.start, place], &[(LINE.start, line + 1)])
-        }
     }
 }
