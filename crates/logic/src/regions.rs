@@ -14,6 +14,7 @@
 //! Elsewhere: the client's side (`copy`), bytes (`wire::region`), where pages outlive the node (crate
 //! `vault`).
 
+pub mod copy;
 mod region;
 mod writing;
 mod table;

@@ -254,3 +254,13 @@ pub const VERSION_ASKED_MAX: u64 = 1 << 48;
 /// A coherent page stays for so long with whoever was just given it from somebody else, so that two
 /// who want it get something done between.
 pub const COHERENT_HOLD: Span = Span::from_micros(50);
+
+/// Bytes of pages that a client keeps of one region.
+pub const CACHE_HELD_MAX: usize = 64 << 20;
+
+/// Pages of a region that a client has itself told of, because it reads them again and again without
+/// asking. Others grow old and are asked for.
+pub const CACHE_WATCHES_MAX: usize = 256;
+
+/// What a client asked of a region fails when its node has been away for so long.
+pub const AWAY_PATIENCE: Span = Span::from_secs(20);
