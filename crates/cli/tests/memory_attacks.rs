@@ -327,7 +327,9 @@ fn a_flood_of_locks_is_bounded_and_ends_with_its_session() {
     // All of them on one page, that somebody has: in line, as many as one session may have asked.
     let mut bob = Session::open(&target, "bob", "genes", 2);
     let more = REQUESTS_MAX as u64 + 100;
-    (0..more).for_each(|_| drop(bob.send(lock(0, None), &[])));
+    for _ in 0..more {
+        bob.send(lock(0, None), &[]);
+    }
     for _ in 0..100 {
         let (_, answer, _) = bob.next_answer();
         let bound =

@@ -76,6 +76,12 @@ fn acts(world: &mut World) -> Figures {
         return Figures::default();
     }
     act(world, "barrier");
+    // Whoever has a dead connection notices it now: a home that was started again does not know who
+    // stood at its barriers.
+    world.look();
+    if !world.ends("a look at everything", |world| world.idle()) {
+        return Figures::default();
+    }
     for round in 0..ROUNDS {
         world.arrive(round);
         if !world.ends("the barrier", |world| world.idle()) {

@@ -103,14 +103,19 @@ fn one_who_is_overtaken_in_the_line_for_a_lock_is_found() {
     check(Bug::Overtake, &["out of turn"]);
 }
 
-/// A planted bug breaks a promise within the seeds of the test run, one of those that it must break.
+/// A planted bug breaks a promise within the seeds of the test run, and one of those breaks is named as
+/// it should be.
 #[track_caller]
 fn check(bug: Bug, words: &[&str]) {
-    let broken = (0..SEEDS).find_map(|seed| Some((seed, run(seed, Some(bug), false).0.violation?)));
-    let Some((seed, violation)) = broken else {
-        panic!("{bug:?} breaks no promise within {SEEDS} seeds");
-    };
-    let first = violation.lines().next().unwrap_or_default();
-    println!("{bug:?}: seed {seed}: {first}");
-    assert!(words.iter().any(|word| first.contains(word)), "{bug:?}, seed {seed}: {violation}");
+    let mut others = 0;
+    for seed in 0..SEEDS {
+        let Some(violation) = run(seed, Some(bug), false).0.violation else { continue };
+        let first = violation.lines().next().unwrap_or_default();
+        if words.iter().any(|word| first.contains(word)) {
+            println!("{bug:?}: seed {seed}, after {others} others: {first}");
+            return;
+        }
+        others += 1;
+    }
+    panic!("{bug:?}: of {SEEDS} seeds {others} break a promise, none is called {words:?}");
 }

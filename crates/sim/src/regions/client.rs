@@ -1,8 +1,9 @@
 //! A pretended client of a region: one session, numbers, resends; above it, its work (`work`).
 //!
-//! It follows the rules that `wire::region` sets, and nothing else: this is not the machine that the
-//! library uses, so the two do not share a misunderstanding.
+//! Some speak for themselves: they follow the rules that `wire::region` sets, and nothing else, so they
+//! share no misunderstanding with the library. The others have its machine (`logic::regions::copy`).
 
+mod library;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use crate::node::name;
 use crate::regions::pages::PAGES;
 use crate::regions::scene::{Scene, home, region};
 use crate::trace::Line;
+use library::Library;
 use work::{Asked, Work};
 
 const BACKOFF: (Span, Span) = (Span::from_millis(20), Span::from_secs(2));
@@ -32,6 +34,8 @@ struct Wire {
     connection: usize,
     manners: Link,
     attached: bool,
+    /// When it asked to be let in.
+    asked: Time,
     input: BytesMut,
     output: BytesMut,
 }
@@ -50,6 +54,8 @@ pub(crate) struct Client {
     pub(crate) alive: bool,
     pub(crate) stalled: Time,
     pub(crate) session: SessionId,
+    /// It has the library's machine.
+    library: Option<Box<Library>>,
     wire: Option<Wire>,
     redial: Time,
     backoff: Span,
@@ -77,7 +83,10 @@ impl Client {
     pub(crate) fn new(scene: &mut Scene, at: usize) -> Self {
         let session = SessionId(scene.net.random.next());
         scene.net.after(Span(0), What::Wake(End::Client(at)));
+        let has_library = scene.net.random.below(2) == 0;
+        let library = has_library.then(|| Box::new(Library::new(scene, session)));
         Self {
+            library,
             at,
             alive: true,
             stalled: Time(0),
@@ -154,7 +163,12 @@ impl Client {
         if self.redial <= now && self.wire.is_none() {
             self.dial(scene);
         }
-        if self.is_attached() && self.needs_lease() && now.since(self.said) >= Span(LEASE.0 / 3) {
+        self.tick_library(scene);
+        if self.library.is_none()
+            && self.is_attached()
+            && self.needs_lease()
+            && now.since(self.said) >= Span(LEASE.0 / 3)
+        {
             self.ask(scene, Request::Renew, Bytes::new(), Asked::Other);
         }
         self.give_up(scene);
@@ -190,6 +204,7 @@ impl Client {
             connection,
             manners: Link::dial(scene.net.now, hello),
             attached: false,
+            asked: scene.net.now,
             input: BytesMut::new(),
             output: BytesMut::new(),
         });
@@ -205,6 +220,7 @@ impl Client {
         if let Some(wire) = self.wire.take() {
             scene.net.close(wire.connection, Side::Dialler);
             self.try_later(scene.net.now);
+            self.library_is_down(scene.net.now);
         }
     }
 
@@ -213,6 +229,7 @@ impl Client {
             match wire.manners.poll_effect() {
                 Some(link::Effect::Send(message)) => message.encode(0, &mut wire.output),
                 Some(link::Effect::Up(_)) => {
+                    wire.asked = scene.net.now;
                     let attach = Attach { region: region(), session: self.session };
                     Message::Attach(attach).encode(0, &mut wire.output);
                 }
@@ -242,7 +259,11 @@ impl Client {
 
     /// Whoever was away for too long cannot find out any more what became of its requests.
     fn give_up(&mut self, scene: &mut Scene) {
-        if self.is_attached() || scene.net.now.since(self.heard) < scene.plan.patience {
+        // The library's machine has rules of its own.
+        if self.library.is_some()
+            || self.is_attached()
+            || scene.net.now.since(self.heard) < scene.plan.patience
+        {
             return;
         }
         let lost: Vec<u64> = self.under_way.keys().copied().collect();
@@ -269,8 +290,11 @@ impl Client {
         self.backoff = BACKOFF.0;
         self.heard = now;
         let renewed = self.epoch.replace(admission.epoch) != Some(admission.epoch);
-        if let Some(wire) = &mut self.wire {
-            wire.attached = true;
+        let Some(wire) = &mut self.wire else { return };
+        wire.attached = true;
+        let asked = wire.asked;
+        if self.library.is_some() {
+            return self.library_is_up(scene, admission.clone(), asked);
         }
         let numbers: Vec<u64> = self.under_way.keys().copied().collect();
         for number in numbers {
@@ -301,6 +325,9 @@ impl Client {
         bytes: Bytes,
         asked: Asked,
     ) -> u64 {
+        if self.library.is_some() {
+            return self.ask_library(scene, request, bytes, asked);
+        }
         self.number += 1;
         let number = self.number;
         let answered = !matches!(request, Request::Seen { .. });
@@ -328,6 +355,7 @@ impl Client {
                 Ok(admission) => self.attached(scene, &admission),
                 Err(refusal) => self.fail(&mut scene.net, &format!("attach: {refusal:?}")),
             },
+            message if self.library.is_some() => self.tell_library(scene, channel, message),
             Message::Answer(answer, bytes) => {
                 self.heard = now;
                 self.answer(scene, channel, answer, bytes);
@@ -368,6 +396,9 @@ impl Client {
     }
 
     pub(crate) fn read(&mut self, scene: &mut Scene, page: u64, asked: Asked) {
+        if self.library.is_some() {
+            return self.read_by_library(scene, page, asked);
+        }
         let known = self.cache.get(&page).map_or(Version(0), |(version, _)| Version(*version));
         self.ask(scene, Request::Read { page: PageNo(page), known }, Bytes::new(), asked);
     }
@@ -377,6 +408,10 @@ impl Client {
             // The answer was given on two connections, or the request was given up.
             return;
         };
+        self.answered(scene, asked, answer, bytes);
+    }
+
+    fn answered(&mut self, scene: &mut Scene, asked: Asked, answer: Answer, bytes: Bytes) {
         if let Answer::Refused(refusal) = &answer
             && !matches!(refusal, Refusal::StaleToken { .. })
         {
@@ -405,6 +440,7 @@ impl Client {
 
     /// Sends what there is to send, and sleeps until something is due.
     fn settle(&mut self, scene: &mut Scene) {
+        self.settle_library(scene);
         if let Some(wire) = &mut self.wire
             && !wire.output.is_empty()
         {
@@ -415,7 +451,9 @@ impl Client {
         if let Some(wire) = &self.wire {
             due = due.min(wire.manners.poll_timeout());
         }
-        if self.is_attached() {
+        if let Some(library) = &self.library {
+            due = due.min(library.session.poll_timeout());
+        } else if self.is_attached() {
             if self.needs_lease() {
                 due = due.min(self.said + Span(LEASE.0 / 3));
             }
@@ -434,7 +472,8 @@ impl Client {
 
     /// Has nothing under way and nothing more to do.
     pub(crate) fn is_idle(&self) -> bool {
-        self.work.is_done() && self.under_way.is_empty() && self.watching
+        let watching = self.library.as_ref().map_or(self.watching, |library| library.is_idle());
+        self.work.is_done() && self.under_way.is_empty() && watching
     }
 
     /// For people.

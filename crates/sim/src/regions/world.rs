@@ -186,6 +186,7 @@ impl World {
         self.scene.plan.patience = Span(SESSION_KEPT.0 / 2);
         for client in &mut self.clients {
             client.stalled = client.stalled.min(now);
+            client.set_patience(Span(SESSION_KEPT.0 / 2));
         }
     }
 

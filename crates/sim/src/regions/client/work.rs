@@ -137,6 +137,12 @@ impl Work {
         }
     }
 
+    /// It was not done.
+    fn void(&mut self, now: Time) {
+        self.open -= 1;
+        self.doing = if self.open == 0 { Doing::Pause(now) } else { Doing::Waiting };
+    }
+
     /// A watch was told of a commit.
     pub(crate) fn told(&self, scene: &mut Scene, client: usize, page: u64, version: u64) {
         let act = Act::Seen { pages: vec![Fact::bare(page, version)] };
@@ -211,6 +217,13 @@ impl Client {
         }
     }
 
+    /// What was asked was not done.
+    pub(super) fn void(&mut self, now: Time, asked: &Asked) {
+        if !matches!(asked, Asked::Watch | Asked::CatchUp { .. } | Asked::Other) {
+            self.work.void(now);
+        }
+    }
+
     fn want(&mut self, scene: &mut Scene, request: Request, bytes: Bytes, asked: Asked) -> u64 {
         self.work.open += 1;
         self.ask(scene, request, bytes, asked)
@@ -264,6 +277,14 @@ impl Client {
         let begin = scene.net.now;
         for _ in 0..1 + scene.net.random.below(6) {
             let page = one_of(scene, 0..PAGES);
+            let max_age = scene.net.random.span(Span::from_millis(1), Span::from_millis(500));
+            if let Some((version, bytes)) = self.cached(begin, page, max_age) {
+                // As if it had been asked for so much earlier.
+                let begin = Time(begin.0.saturating_sub(max_age.0));
+                let pages = vec![Fact::new(page, version, &bytes)];
+                tell(scene, self.at, begin, Act::Read { pages });
+                continue;
+            }
             if scene.net.random.below(2) == 0 {
                 self.work.open += 1;
                 self.read(scene, page, Asked::Read { page, begin: scene.net.now });
@@ -373,6 +394,7 @@ impl Client {
         if bytes.is_empty() {
             let known = self.cache.get(&page).filter(|(known, _)| *known == version);
             let bytes = known.map(|(_, bytes)| bytes.to_vec());
+            let bytes = bytes.or_else(|| self.known_to_library(page, version));
             return Fact { page, version, bytes };
         }
         if self.cache.get(&page).is_none_or(|(known, _)| *known < version) {
