@@ -99,8 +99,9 @@ fn acts(world: &mut World) -> Figures {
         return Figures::default();
     }
     world.leave_open();
+    let last = world.last_versions();
     let figures = judge(world);
-    world.check_watches();
+    world.check_watches(&last);
     figures
 }
 

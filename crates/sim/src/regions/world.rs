@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use verdict::Act;
 use wire::limits::SESSION_KEPT;
 use wire::units::{Span, Time};
 
@@ -234,12 +235,25 @@ impl World {
         clients.iter_mut().for_each(|client| client.leave_open(scene));
     }
 
+    /// The highest version of each page that anybody has read.
+    pub(crate) fn last_versions(&self) -> BTreeMap<u64, u64> {
+        let mut last = BTreeMap::new();
+        for op in &self.scene.ops {
+            let Act::Read { pages } = &op.act else { continue };
+            for fact in pages {
+                let known: &mut u64 = last.entry(fact.page).or_default();
+                *known = fact.version.max(*known);
+            }
+        }
+        last
+    }
+
     /// Every watch has told its client the last version of each page.
-    pub(crate) fn check_watches(&mut self) {
+    pub(crate) fn check_watches(&mut self, last: &BTreeMap<u64, u64>) {
         let Self { scene, clients, .. } = self;
         for client in clients.iter().filter(|client| client.alive) {
             for page in 0..PAGES {
-                let last = client.cache.get(&page).map_or(0, |(version, _)| *version);
+                let last = last.get(&page).copied().unwrap_or(0);
                 let known = client.known.get(&page).copied().unwrap_or(0);
                 if known != last {
                     let what =

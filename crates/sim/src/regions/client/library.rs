@@ -15,6 +15,8 @@ use crate::regions::scene::Scene;
 pub(crate) struct Library {
     pub(crate) session: Session,
     watch: WatchId,
+    /// What was there before the watch began was not read yet.
+    is_new: bool,
     /// Reads of what somebody else reads already.
     joined: Vec<(u64, u64, Asked)>,
     /// Reads that nobody had to be asked for.
@@ -27,7 +29,7 @@ impl Library {
         let mut session = Session::new(now, id);
         session.set_patience(scene.plan.patience);
         let watch = session.watch(now, PageNo(0), PAGES);
-        Self { session, watch, joined: Vec::new(), ready: Vec::new() }
+        Self { session, watch, is_new: true, joined: Vec::new(), ready: Vec::new() }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -91,11 +93,9 @@ impl Client {
 
     pub(super) fn library_is_up(&mut self, scene: &mut Scene, admission: Admission, asked: Time) {
         let Some(library) = &mut self.library else { return };
-        if self.epoch.is_none() {
-            // What was there before it began to watch.
+        if std::mem::take(&mut library.is_new) {
             self.missed.extend(0..PAGES);
         }
-        self.epoch = Some(admission.epoch);
         library.session.handle(scene.net.now, Event::Up { admission, asked });
         self.catch_up(scene);
         self.work_on(scene);
@@ -172,7 +172,6 @@ impl Client {
                     if let Asked::CatchUp { page, .. } = asked {
                         // Until the home is back.
                         self.missed.insert(page);
-                        self.epoch = None;
                     } else if outcome == Outcome::Unknown {
                         self.work.unknown(scene, self.at, asked);
                     } else {
