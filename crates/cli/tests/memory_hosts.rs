@@ -42,15 +42,16 @@ fn what_hosts_with_pulled_cables_and_killed_processes_saw_of_a_region_can_have_h
     let is_long = std::env::var_os("FARCALL_SOAK").is_some();
     let time = Duration::from_secs(if is_long { 300 } else { 20 });
     let seed = u64::from(std::process::id());
+    // The judge is on the home's own host, whose cable is never pulled.
+    home.inside(|| run(&home, &clients, seed, time, is_long));
+}
+
+fn run(home: &Host, clients: &[Host], seed: u64, time: Duration, is_long: bool) {
     let mut dice = Dice(seed);
     let mut node = home.start_node("--slots 1");
-    clients.iter().for_each(|host| host.join_client(&home));
-    // The judge is on the home's own host, whose cable is never pulled.
-    let cluster = home.inside(|| {
-        let cluster = Cluster::connect_with([home.address()], &home.machine.home()).unwrap();
-        assert_eq!(cluster.wait_for_nodes(1, PATIENCE), 1);
-        cluster
-    });
+    clients.iter().for_each(|host| host.join_client(home));
+    let cluster = Cluster::connect_with([home.address()], &home.machine.home()).unwrap();
+    assert_eq!(cluster.wait_for_nodes(1, PATIENCE), 1);
     let options = RegionOptions::new(TURNS * PAGES).page_size(PAGE as u32);
     let made = cluster.create_memory("shared", &options.clone().durability(Durability::Sync));
     let (reader, is_durable) = match made {
@@ -107,7 +108,7 @@ fn what_hosts_with_pulled_cables_and_killed_processes_saw_of_a_region_can_have_h
                 format!("{} was killed", clients[at].name)
             }
             _ => {
-                node = restart(&home, node);
+                node = restart(home, node);
                 "the home was killed and started again".to_owned()
             }
         };
