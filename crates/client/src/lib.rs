@@ -20,6 +20,8 @@
 //!
 //! A [`Controller`] drives workers of another protocol, of 2019, whoever made them.
 //!
+//! [`netmem`] is a client and a server of NetMem, a simple protocol for shared pages.
+//!
 //! Elsewhere: every decision (`logic`), the daemon (`node`).
 
 #![forbid(unsafe_code)]
@@ -63,6 +65,7 @@ pub use local::Local;
 pub use map::{Map, MapUnordered};
 pub use memory;
 pub use memory::{Durability, Page, Read, Region, RegionOptions, RegionReport, Snapshot};
+pub use memory::netmem;
 pub use outcome::{Failure, Output, Why};
 pub use status::{ClientReport, Loss, MemberReport, NodeReport, NodeStatus, WorkerReport};
 pub use stream::Stream;
