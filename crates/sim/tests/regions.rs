@@ -28,7 +28,7 @@ fn regions_of_every_seed_keep_their_promises() {
         "{commits} commits, {transactions} of several pages, {grants} locks; {unknown} commits of \
          unknown outcome, {proven} of them proven"
     );
-    println!("{all}");
+    eprintln!("{all}");
     assert!(commits > 20_000 && transactions > 5000 && grants > 3000, "{all}");
     assert!(unknown > 500 && proven > 30, "{all}");
 }
@@ -112,7 +112,7 @@ fn check(bug: Bug, words: &[&str]) {
         let Some(violation) = run(seed, Some(bug), false).0.violation else { continue };
         let first = violation.lines().next().unwrap_or_default();
         if words.iter().any(|word| first.contains(word)) {
-            println!("{bug:?}: seed {seed}, after {others} others: {first}");
+            eprintln!("{bug:?}: seed {seed}, after {others} others: {first}");
             return;
         }
         others += 1;
