@@ -72,7 +72,7 @@ fn run(home: &Host, clients: &[Host], seed: u64, time: Duration, is_long: bool) 
         file: Default::default(),
         begun: now(),
         turn: TURN.as_nanos() as u64,
-        pause: 2000,
+        pause: 500,
     };
     let mut sharing = Sharing::new(orders, &home.machine.path(""));
     let start = |sharing: &mut Sharing, host: &Host| -> Process {

@@ -90,7 +90,7 @@ fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
         file: Default::default(),
         begun: now(),
         turn: TURN.as_nanos() as u64,
-        pause: 2000,
+        pause: 500,
     };
     let mut sharing = Sharing::new(orders, &machine.path(""));
     let dress = |command: &std::process::Command| support::under(&["env"], command);
