@@ -1,5 +1,6 @@
 //! Mixed load on a region, with clients that are killed and a home that is killed and started again:
-//! nothing is lost, nothing happens that cannot, nothing grows.
+//! nothing is lost, nothing happens that cannot, nothing grows. A second home, which keeps nothing on a
+//! disk and is left alone, has half of the load: there memory is to stay where it was.
 //!
 //! Fifteen seconds of it are part of every test run; `cargo xtask soak` gives it minutes. What the
 //! clients saw is judged turn by turn (`support::sharing`).
@@ -11,13 +12,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use client::memory::Error;
-use client::{Cluster, Durability, RegionOptions};
+use client::{Cluster, Durability, Region, RegionOptions};
 use support::process::{descriptors, memory};
-use support::sharing::{Orders, PAGE, PAGES, Sharing, TURNS, now, share};
-use support::{Machine, PATIENCE, Running, skipped, until};
+use support::sharing::{Orders, PAGE, PAGES, Process, Sharing, TURNS, now, share};
+use support::{Machine, PATIENCE, Running, skipped, under, until};
 
 const TURN: Duration = Duration::from_secs(5);
 
@@ -59,21 +61,26 @@ fn start(machine: &Machine, listen: &str) -> (Running, String) {
     (node, line.trim_start_matches("listening at ").to_owned())
 }
 
-#[test]
-fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let minutes = number("FARCALL_SOAK_MINUTES");
-    let time = minutes.map_or(Duration::from_secs(15), |minutes| Duration::from_secs(60 * minutes));
-    let seed = number("FARCALL_SOAK_SEED").unwrap_or_else(|| std::process::id().into());
-    let _ = writeln!(std::io::stderr(), "soak: {time:?} of memory, FARCALL_SOAK_SEED={seed}");
+struct Load {
+    machine: Machine,
+    node: Running,
+    address: String,
+    cluster: Cluster,
+    reader: Region,
+    sharing: Sharing,
+    is_durable: bool,
+}
+
+/// A home with a region, and nobody at work there yet.
+fn load(durability: Durability, seed: u64) -> Load {
     let machine = Machine::new();
-    let (mut node, address) = start(&machine, "127.0.0.1:0");
+    let (node, address) = start(&machine, "127.0.0.1:0");
     let cluster = Cluster::connect_with([&address], &machine.home()).unwrap();
     assert_eq!(cluster.wait_for_nodes(1, PATIENCE), 1);
     let options = RegionOptions::new(TURNS * PAGES).page_size(PAGE as u32);
-    let made = cluster.create_memory("shared", &options.clone().durability(Durability::Sync));
+    let made = cluster.create_memory("shared", &options.clone().durability(durability));
     let (reader, is_durable) = match made {
-        Ok(region) => (region, true),
+        Ok(region) => (region, durability == Durability::Sync),
         Err(error @ Error::NoVault { .. }) => {
             skipped(&format!("the home is not started again: {error}"));
             (cluster.create_memory("shared", &options).unwrap(), false)
@@ -92,10 +99,33 @@ fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
         turn: TURN.as_nanos() as u64,
         pause: 500,
     };
-    let mut sharing = Sharing::new(orders, &machine.path(""));
-    let dress = |command: &std::process::Command| support::under(&["env"], command);
+    let sharing = Sharing::new(orders, &machine.path(""));
+    Load { machine, node, address, cluster, reader, sharing, is_durable }
+}
+
+fn dress(command: &Command) -> Command {
+    under(&["env"], command)
+}
+
+/// What a home with a disk may grow by, in KiB: its store gathers 32 MiB of commits before it writes
+/// them out, and gathers the next ones meanwhile.
+const GATHERED: u64 = 96 << 10;
+
+#[test]
+fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let minutes = number("FARCALL_SOAK_MINUTES");
+    let time = minutes.map_or(Duration::from_secs(15), |minutes| Duration::from_secs(60 * minutes));
+    let seed = number("FARCALL_SOAK_SEED").unwrap_or_else(|| std::process::id().into());
+    let _ = writeln!(std::io::stderr(), "soak: {time:?} of memory, FARCALL_SOAK_SEED={seed}");
+    let Load { machine, mut node, address, cluster, reader, mut sharing, is_durable } =
+        load(Durability::Sync, seed);
+    let mut still = load(Durability::None, seed + 1);
     let mut stays: Vec<_> = (0..3).map(|_| sharing.start("a_sharer_of_the_load", dress)).collect();
+    let mut beside: Vec<_> =
+        (0..2).map(|_| still.sharing.start("a_sharer_of_the_load", dress)).collect();
     let mut victim = sharing.start("a_sharer_of_the_load", dress);
+    let mut of_still = Samples::default();
 
     let (mut samples, mut of_node) = (BTreeMap::<u32, Samples>::new(), vec![Samples::default()]);
     let (mut kills, mut restarts) = (0, 0);
@@ -110,6 +140,9 @@ fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
         }
         assert_eq!(node.child.try_wait().unwrap(), None, "the node has ended");
         of_node.last_mut().unwrap().take(node.child.id());
+        beside.iter_mut().for_each(Process::check);
+        assert_eq!(still.node.child.try_wait().unwrap(), None, "the second node has ended");
+        of_still.take(still.node.child.id());
         if second % 3 == 0 {
             let new = sharing.start("a_sharer_of_the_load", dress);
             std::mem::replace(&mut victim, new).kill();
@@ -126,24 +159,31 @@ fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
         }
         let done = sharing.turn().saturating_sub(3);
         sharing.judge_until(done, &reader);
+        still.sharing.judge_until(done, &still.reader);
         while let Some(left) = next.checked_duration_since(Instant::now()) {
             std::thread::park_timeout(left);
         }
     }
     victim.finish();
-    stays.into_iter().for_each(support::sharing::Process::finish);
+    stays.into_iter().chain(beside).for_each(Process::finish);
     sharing.judge_until(u64::MAX, &reader);
+    still.sharing.judge_until(u64::MAX, &still.reader);
 
     let sum = sharing.sum;
-    let mut report = format!("soak: {kills} clients killed, {restarts} starts; {sum:?}\n");
+    let mut report = format!(
+        "soak: {kills} clients killed, {restarts} starts; {sum:?}; beside it {:?}\n",
+        still.sharing.sum
+    );
     let (part, slack) = if minutes.is_some() { (10, 4 << 10) } else { (1, 64 << 10) };
     let mut grew = Vec::new();
-    // A home that was started again is a new process; the first of its lives is the longest to look at
-    // where it is never killed.
-    let lives = of_node.into_iter().filter(|life| life.memory.len() >= 8);
-    let clients = samples.into_iter().map(|(pid, samples)| (format!("client {pid}"), samples));
-    let all = lives.enumerate().map(|(n, life)| (format!("node, life {n}"), life)).chain(clients);
-    for (who, Samples { memory, descriptors }) in all {
+    // A home that was started again is a new process.
+    let lives = of_node.into_iter().filter(|life| life.memory.len() >= 8).enumerate();
+    let gathered = if is_durable { GATHERED } else { slack };
+    let lives = lives.map(|(n, life)| (format!("node, life {n}"), gathered, life));
+    let clients =
+        samples.into_iter().map(|(pid, samples)| (format!("client {pid}"), slack, samples));
+    let beside = std::iter::once(("second node".to_owned(), slack, of_still));
+    for (who, slack, Samples { memory, descriptors }) in beside.chain(lives).chain(clients) {
         let (before, after) = quarters(&memory);
         let (few, many) = quarters(&descriptors);
         report += &format!("  {who}: {before} -> {after} KiB, {few} -> {many} descriptors\n");
@@ -160,7 +200,8 @@ fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
         let about = reader.stat().unwrap();
         about.locks == 0 && about.waiting == 0
     });
-    drop((reader, cluster));
+    drop((reader, cluster, still));
     node.signal("TERM");
     assert_eq!(node.end(), Some(0), "the node ends in order");
+    drop(machine);
 }
