@@ -11,6 +11,7 @@ pub mod regions;
 pub mod link;
 pub mod message;
 pub mod payload_head;
+pub mod kept;
 pub mod worker_v1;
 pub mod netmem;
 pub mod frame;

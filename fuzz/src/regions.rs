@@ -51,6 +51,8 @@ pub fn share(bytes: &[u8]) {
         sequences: BTreeMap::new(),
         versions: BTreeMap::new(),
     };
+    // Who else might be home is not tried here.
+    world.event(Event::Renewed { until: Time(u64::MAX) });
     let mut input = BytesMut::from(bytes);
     while let Ok(Some(frame)) = frame::take(&mut input, CONTROL_BODY_MAX) {
         match frame.kind {
@@ -178,6 +180,7 @@ impl World {
                 self.regions.handle(self.now, Event::Opened { name, result });
             }
             Effect::Remove { id } => self.unkept.retain(|(other, _)| *other != id),
+            Effect::Discard { .. } => {}
             Effect::Keep(batch) => {
                 let latest = self.sequences.entry(batch.region).or_default();
                 assert_eq!(batch.sequence, *latest + 1, "a gap between commits");

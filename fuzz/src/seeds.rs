@@ -111,6 +111,7 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
         // Given the vectors of their own.
         "worker_v1" | "netmem" => each(&|message| message.to_vec()),
         "payload_head" => vec![(0..16).collect()],
+        "kept" => (0..5).map(|kind| [kind; 40].to_vec()).collect(),
         "token" => vec![TOKEN.into()],
         _ => Vec::new(),
     }

@@ -57,6 +57,7 @@ impl Node {
             http: settings.http,
             join: settings.join,
             data: settings.data,
+            etcd: settings.etcd,
             jail: settings.jail,
             worker: WorkerCommand {
                 program: "/proc/self/exe".into(),

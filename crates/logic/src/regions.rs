@@ -16,12 +16,12 @@
 
 pub mod copy;
 mod region;
-mod writing;
 mod table;
 mod watches;
 mod barriers;
 mod sessions;
 mod locks;
+mod places;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -29,7 +29,8 @@ use bytes::Bytes;
 use slab::Slab;
 use wire::Message;
 use wire::limits::{
-    LEASE, PAGE_SIZE_MAX, PAGE_SIZE_MIN, PAGES_MAX, REGIONS_HELD_MAX, REGIONS_MAX, REGIONS_TOLD_MAX,
+    LEASE, PAGE_SIZE_MAX, PAGE_SIZE_MIN, PAGES_MAX, REGIONS_HELD_MAX, REGIONS_MAX,
+    REGIONS_TOLD_MAX, TRANSACTION_BYTES_MAX,
 };
 use wire::name::Name;
 use wire::region::{About, Answer, Ask, Attach, Attached, Bound, Create, Created, Drop, Dropped};
@@ -102,6 +103,11 @@ pub enum Event {
         id: RegionId,
         sequence: u64,
     },
+    /// Replicated regions may be used until then: before it, no other node is their home. Whoever
+    /// brings a request in reads the clock after the request's bytes.
+    Renewed {
+        until: Time,
+    },
     /// A vault lost a region, or this node's right to it: nothing that waits for it can be answered.
     Lost {
         id: RegionId,
@@ -134,6 +140,10 @@ pub enum Effect {
     /// Forget it, in the vault too.
     Remove {
         id: RegionId,
+    },
+    /// Forget what a vault has of a region that it refused to open.
+    Discard {
+        name: Name,
     },
     /// Keep a commit, after those before it; `Kept` or `Lost` follows.
     Keep(Batch),
@@ -200,6 +210,9 @@ pub struct Outcome {
     pub answer: Answer,
 }
 
+/// How long to wait for word of whether replicated regions are still ours.
+const UNSURE: Span = Span::from_millis(100);
+
 /// What a home can do.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -238,6 +251,10 @@ pub struct Regions {
     /// A vault looks for them.
     opening: BTreeMap<Name, Vec<Newcomer>>,
     links: Vec<Seat>,
+    /// Regions that their vault has and cannot open, and why not.
+    refused: BTreeMap<Name, String>,
+    /// Replicated regions are ours until then.
+    until: Time,
     /// When each region is looked at again.
     alarms: Alarms,
     out: Outbox,
@@ -250,6 +267,8 @@ struct Outbox {
     /// Bytes of all written pages, their tables, and of changes that wait.
     held: u64,
     held_max: u64,
+    /// Bytes of pages that conflicts may still bring, of those that one event leads to.
+    conflicts: u64,
 }
 
 /// What a link has.
@@ -287,13 +306,21 @@ impl Regions {
             making: BTreeMap::new(),
             opening: BTreeMap::new(),
             links: Vec::new(),
+            refused: BTreeMap::new(),
+            until: Time(0),
             alarms: Alarms::default(),
-            out: Outbox { effects: VecDeque::new(), held: 0, held_max: options.held_max },
+            out: Outbox {
+                effects: VecDeque::new(),
+                held: 0,
+                held_max: options.held_max,
+                conflicts: 0,
+            },
             options,
         }
     }
 
     pub fn handle(&mut self, now: Time, event: Event) {
+        self.out.conflicts = TRANSACTION_BYTES_MAX;
         match event {
             Event::Request { link, channel, ask, bytes } => {
                 self.request(now, link, channel, ask, bytes);
@@ -315,8 +342,13 @@ impl Regions {
                 let found = self.droppable(&owner, &drop.name);
                 let result = found.clone().map(|_| ());
                 self.out.send(link, channel, Message::RegionDropped(Dropped { result }));
-                if let Ok(at) = found {
-                    self.drop_region(at);
+                match found {
+                    Ok(Some(at)) => self.drop_region(at),
+                    Ok(None) => {
+                        self.refused.remove(&drop.name);
+                        self.out.effects.push_back(Effect::Discard { name: drop.name });
+                    }
+                    Err(_) => {}
                 }
             }
             Event::RegionsAsk { link, channel, owner } => {
@@ -338,12 +370,17 @@ impl Regions {
                     self.regions[at].keeps(sequence, &mut self.out);
                 }
             }
+            Event::Renewed { until } => self.until = self.until.max(until),
             Event::Lost { id, reason } => self.lost(id, &reason),
             Event::Tick => {
                 while let Some(at) = self.alarms.take_due(now) {
-                    if let Some(region) = self.regions.get_mut(at as usize) {
+                    let is_ours = self.is_ours(now, at as usize);
+                    let Some(region) = self.regions.get_mut(at as usize) else { continue };
+                    if is_ours {
                         region.tick(now, &mut self.out);
                         self.alarms.set(at, region.due());
+                    } else {
+                        self.alarms.set(at, now + UNSURE);
                     }
                 }
             }
@@ -361,6 +398,12 @@ impl Regions {
     pub fn figures(&self) -> Figures {
         let (regions, bytes) = (self.regions.len(), self.out.held);
         Figures { regions, bytes, bytes_max: self.out.held_max }
+    }
+
+    /// Whether no other node can be the home of a region at this moment.
+    fn is_ours(&self, now: Time, at: usize) -> bool {
+        let is_replicated = |region: &Region| region.durability == Durability::Replicated;
+        now < self.until || !self.regions.get(at).is_some_and(is_replicated)
     }
 
     fn session(&self, link: LinkId) -> Option<(usize, SessionAt)> {
@@ -388,6 +431,11 @@ impl Regions {
             self.out.effects.push_back(Effect::Close { link });
             return;
         };
+        if !self.is_ours(now, at) {
+            // Another node may be its home already. Its client comes back, here or there.
+            self.out.effects.push_back(Effect::Close { link });
+            return;
+        }
         let region = &mut self.regions[at];
         region.request(now, session, channel, ask, bytes, &mut self.out);
         if !region.has(session) {
@@ -474,9 +522,15 @@ impl Regions {
         region
     }
 
-    fn droppable(&self, owner: &Owner, name: &Name) -> Result<usize, Refusal> {
+    /// The region of this name, or none if it is one that cannot be opened.
+    fn droppable(&self, owner: &Owner, name: &Name) -> Result<Option<usize>, Refusal> {
+        if let Some(reason) = self.refused.get(name) {
+            // Whose it is cannot be known any more.
+            let reason = reason.clone();
+            return if owner.is_admin { Ok(None) } else { Err(Refusal::Unkept { reason }) };
+        }
         let at = *self.names.get(name).ok_or(Refusal::NoSuchRegion)?;
-        if self.regions[at].is_of(owner) { Ok(at) } else { Err(Refusal::NotYours) }
+        if self.regions[at].is_of(owner) { Ok(Some(at)) } else { Err(Refusal::NotYours) }
     }
 
     fn drop_region(&mut self, at: usize) {
@@ -499,7 +553,11 @@ impl Regions {
             // Whoever wants another region opens another connection.
             self.out.effects.push_back(Effect::Close { link });
         } else if let Some(&at) = self.names.get(&name) {
-            self.enter(now, at, newcomer);
+            if self.is_ours(now, at) {
+                self.enter(now, at, newcomer);
+            } else {
+                self.out.effects.push_back(Effect::Close { link });
+            }
         } else if self.options.keeps.is_empty() {
             self.turn_away(link, Refusal::NoSuchRegion);
         } else {
@@ -537,6 +595,14 @@ impl Regions {
 
     fn opened(&mut self, now: Time, name: Name, result: Result<Box<Opened>, Refusal>) {
         let newcomers = self.opening.remove(&name).unwrap_or_default();
+        match &result {
+            Err(Refusal::Unkept { reason }) if !self.names.contains_key(&name) => {
+                self.refused.insert(name.clone(), reason.clone());
+            }
+            _ => {
+                self.refused.remove(&name);
+            }
+        }
         let result = result.and_then(|opened| {
             if let Some(&at) = self.names.get(&name) {
                 return Ok(at);

@@ -44,7 +44,7 @@ fn no_order_of_frames_leaves_anything_behind() {
 
 #[test]
 fn no_bytes_confuse_the_home_of_a_region() {
-    noise::feed(20_000, &seeds::seeds("regions", &vectors()), regions::share);
+    noise::feed(10_000, &seeds::seeds("regions", &vectors()), regions::share);
 }
 
 /// Sessions, links that come and go, time, and a vault: requests that are right, in any order.
@@ -78,7 +78,7 @@ fn no_order_of_requests_leaves_anything_in_a_region() {
     let mut other = attach.to_vec();
     other[17 + 6] ^= 1;
     pieces.extend(std::iter::repeat_n(other, 16));
-    for number in 0..20_000 {
+    for number in 0..8_000 {
         let mut noise = noise::Noise::new(number);
         let mut stream = [create, attach].concat();
         for _ in 0..noise.below(80) {

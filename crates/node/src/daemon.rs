@@ -216,7 +216,9 @@ impl Daemon {
             node.memory_is_limited();
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
-        let vaults = Vaults::default();
+        let waker = Arc::new(waker);
+        let vaults = Vaults::new(&options, &cluster, Arc::clone(&waker), now);
+        let vaults = vaults.map_err(kernel("start a thread"))?;
         node.keep_regions(logic::regions::Options {
             keeps: vaults.keeps(),
             ..logic::regions::Options::default()
@@ -289,7 +291,7 @@ impl Daemon {
                 self.read_stderr(now, worker);
             }
             if self.node.poll_timeout() <= now {
-                self.node.handle(now, Event::Tick);
+                self.node.handle(self::now(), Event::Tick);
             }
             for (link, event) in self.controllers.take_said() {
                 self.node.handle(now, Event::Controller { link, event });
@@ -360,6 +362,7 @@ impl Daemon {
 
     /// Lets the machine decide, carries out what it wants, and sends everything.
     fn settle(&mut self, now: Time) {
+        let now = if self.vaults.may_be_deposed() { self::now() } else { now };
         loop {
             self.decide(now);
             self.dropped = false;
@@ -473,7 +476,9 @@ impl Daemon {
             }
             return;
         }
-        if !self.links.read(link, random, |event| node.handle(now, event)) {
+        let is_old = self.vaults.may_be_deposed();
+        let time = || if is_old { self::now() } else { now };
+        if !self.links.read(link, random, |event| node.handle(time(), event)) {
             self.drop_link(now, link);
         }
     }
@@ -687,14 +692,7 @@ impl Daemon {
                 if let wire::Message::Why(why) = &mut message {
                     self.complete(why);
                 }
-                if matches!(message, wire::Message::Welcome(_)) {
-                    self.links.trust(link);
-                }
-                if let wire::Message::Attached(attached) = &message
-                    && let Ok(admission) = &attached.result
-                {
-                    self.links.serve_memory(link, admission.about.page_size);
-                }
+                self.links.admit(link, &message);
                 self.links.send(link, channel, &message);
             }
             Effect::SendLog { link, worker, log, bytes } => {

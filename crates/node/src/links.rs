@@ -16,6 +16,7 @@ use wire::limits::{
     CONTROL_BODY_MAX, MEMORY_BODY_MAX, STRANGER_BODY_MAX, STRANGER_PATIENCE, STRANGERS_MAX,
     UNSENT_MAX,
 };
+use wire::region::{Ask, Request};
 use wire::units::Time;
 
 use crate::source::Source;
@@ -180,22 +181,21 @@ impl Links {
         }
     }
 
-    /// Its messages may be long from now on.
-    pub(crate) fn trust(&mut self, link: LinkId) {
-        if let Some(link) = self.get_mut(link)
-            && link.stage == Stage::Known
-        {
-            link.stage = Stage::Trusted;
+    /// What a peer is told may let it say more: once it is welcome its messages may be long, and as
+    /// long as a transaction once it has a region.
+    pub(crate) fn admit(&mut self, link: LinkId, told: &Message) {
+        if !matches!(told, Message::Welcome(_) | Message::Attached(_)) {
+            return;
         }
-    }
-
-    /// It has a region from now on: its messages may be as long as a transaction.
-    pub(crate) fn serve_memory(&mut self, link: LinkId, page_size: u32) {
-        if let Some(link) = self.get_mut(link)
-            && link.stage == Stage::Trusted
-        {
-            link.stage = Stage::Memory { page_size };
-        }
+        let Some(link) = self.get_mut(link) else { return };
+        link.stage = match (told, link.stage) {
+            (Message::Welcome(_), Stage::Known) => Stage::Trusted,
+            (Message::Attached(attached), Stage::Trusted) => match &attached.result {
+                Ok(admission) => Stage::Memory { page_size: admission.about.page_size },
+                Err(_) => Stage::Trusted,
+            },
+            (_, stage) => stage,
+        };
     }
 
     pub(crate) fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
@@ -251,9 +251,9 @@ impl Links {
                 event(Event::Accepted { link, peer, token: token() });
             }
         }
-        // A request of a few bytes may be answered with a page: no more are heard at once than what
-        // may be unsent.
-        let (body_max, mut requests) = match entry.stage {
+        // A request of a few bytes may be answered with pages: no more are heard at once than what may
+        // be unsent.
+        let (body_max, mut pages) = match entry.stage {
             Stage::Memory { page_size } => (MEMORY_BODY_MAX, UNSENT_MAX / page_size as usize + 1),
             Stage::Trusted => (CONTROL_BODY_MAX, usize::MAX),
             Stage::Handshake { .. } | Stage::Stranger | Stage::Known | Stage::Controller => {
@@ -276,9 +276,9 @@ impl Links {
             // The answer is far longer than the question: it is sent before the next one is heard.
             let is_short_question =
                 matches!(message, Message::StatusAsk | Message::WhyAsk(_) | Message::JobsAsk);
+            pages = pages.saturating_sub(pages_of(&message));
             event(Event::Message { link, channel, message });
-            requests -= 1;
-            if is_short_question || requests == 0 {
+            if is_short_question || pages == 0 {
                 entry.held = true;
                 outcome = ReadOutcome::More;
                 break;
@@ -369,6 +369,16 @@ impl Links {
 
     pub(crate) fn poll_timeout(&self) -> Time {
         self.strangers.front().map_or(Time::NEVER, |&(born, _)| born + STRANGER_PATIENCE)
+    }
+}
+
+/// How many pages the answer to a message may have.
+fn pages_of(message: &Message) -> usize {
+    match message {
+        Message::Request(Ask { request: Request::Transact { reads, .. }, .. }, _) => {
+            reads.len().max(1)
+        }
+        _ => 1,
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Options {
     /// Nodes of the cluster to link with, `HOST:PORT`.
     pub join: Vec<String>,
     pub data: PathBuf,
+    /// Members of etcd, `http://HOST:PORT`, where replicated regions are kept; none for no such regions.
+    pub etcd: Vec<String>,
     pub jail: Jail,
     pub worker: WorkerCommand,
     /// Needed for TCP and for joining.

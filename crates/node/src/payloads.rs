@@ -49,7 +49,7 @@ pub(crate) struct Payloads {
 }
 
 impl Payloads {
-    pub(crate) fn new(waker: Waker) -> Self {
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
         let (reporter, reports) = mpsc::channel();
         Self {
             buffers: Arc::default(),
@@ -58,7 +58,7 @@ impl Payloads {
             homeless: HashMap::new(),
             reports,
             reporter,
-            waker: Arc::new(waker),
+            waker,
             opened: 0,
             storing: HashMap::new(),
             stores: 0,

@@ -19,6 +19,7 @@ pub mod record;
 pub mod worker_v1;
 pub mod netmem;
 pub mod task;
+pub mod kept;
 pub mod region;
 pub mod blob;
 pub mod status;

@@ -244,6 +244,9 @@ pub const WATCHES_MAX: usize = 64 * 1024;
 /// told to look at everything anew.
 pub const CHANGES_KEPT: usize = 1024;
 
+/// The same of all watches of a region together.
+pub const CHANGES_KEPT_MAX: usize = 1 << 20;
+
 /// The latest written pages of a region that a watch which begins at an earlier commit is told.
 pub const COMMITS_KEPT: usize = 4096;
 

@@ -197,10 +197,10 @@ pub enum Request {
     Lock { page: PageNo, known: Version, wait: Option<Span> },
     /// Gives a lock back. `Committed` with bytes, `Released` without.
     Unlock { page: PageNo, token: Token, commit: Commit },
-    /// + bytes: Writes them from `offset` on, when nobody has the lock. `Committed`; `Conflict`
+    /// `+ bytes`: Writes them from `offset` on, when nobody has the lock. `Committed`; `Conflict`
     /// where the version is not `if_version`. The new version is at least `at_least` (0: any).
     Update { page: PageNo, offset: u32, if_version: Option<Version>, at_least: Version },
-    /// + bytes of all writes, one after the other: all of them at once, if every page that was read
+    /// `+ bytes` of all writes, one after the other: all of them at once, if every page that was read
     /// still has its version. `Transacted` or `Conflict`.
     Transact { reads: Vec<(PageNo, Version)>, writes: Vec<Write> },
     /// To be told of commits to these pages, those that grow there too, from the commit after `from`
@@ -225,7 +225,7 @@ pub enum Request {
     Renew,
     /// A coherent page. `has`: the version of the copy that is here, 0 for none. `Granted`.
     Fetch { page: PageNo, access: Access, has: Version },
-    /// + bytes, if they may have changed: Gives back a coherent page that was recalled. No answer.
+    /// `+ bytes`, if they may have changed: Gives back a coherent page that was recalled. No answer.
     Yielded { page: PageNo, kept: Access },
     /// The session is over: its locks are free. `Done`.
     Detach,
@@ -236,7 +236,7 @@ pub enum Request {
 pub enum Commit {
     /// They are as they were.
     Nothing,
-    /// + bytes: These take the place of those from `offset` on.
+    /// `+ bytes`: These take the place of those from `offset` on.
     Bytes { offset: u32 },
 }
 
@@ -262,11 +262,11 @@ pub enum Answer {
     Unchanged {
         version: Version,
     },
-    /// + bytes
+    /// `+ bytes`
     Page {
         version: Version,
     },
-    /// + bytes, unless the version is the one that was known
+    /// `+ bytes`, unless the version is the one that was known
     Locked {
         token: Token,
         version: Version,
@@ -280,7 +280,7 @@ pub enum Answer {
     Transacted {
         versions: Vec<Version>,
     },
-    /// + bytes of the pages, as many of the first as fit: Nothing was written, since these have other
+    /// `+ bytes` of the pages, as many of the first as fit: Nothing was written, since these have other
     /// versions than those that were named.
     Conflict {
         pages: Vec<(PageNo, Version)>,
@@ -297,7 +297,7 @@ pub enum Answer {
         round: u64,
     },
     Done,
-    /// + bytes, unless the copy that is there has this version already
+    /// `+ bytes`, unless the copy that is there has this version already
     Granted {
         access: Access,
         version: Version,
@@ -390,7 +390,7 @@ pub enum Refusal {
     Unkept {
         reason: String,
     },
-    /// This node cannot keep regions of this durability; in words.
+    /// This node cannot keep regions of this durability, or not at present; in words.
     NoVault {
         reason: String,
     },

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `worker_v1` and `netmem`,
+//! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `kept`, `worker_v1` and `netmem`,
 //! where there is no fuzzer.
 
 #[path = "../../../fuzz/src/frame.rs"]
@@ -9,6 +9,8 @@ pub mod message;
 pub mod netmem;
 #[path = "../../../fuzz/src/noise.rs"]
 pub mod noise;
+#[path = "../../../fuzz/src/kept.rs"]
+pub mod kept;
 #[path = "../../../fuzz/src/payload_head.rs"]
 pub mod payload_head;
 #[path = "../../../fuzz/src/seeds.rs"]
@@ -17,6 +19,11 @@ pub mod seeds;
 pub mod worker_v1;
 
 extern crate farcall_wire as wire;
+
+#[test]
+fn what_a_disk_gives_back_is_read_without_a_panic() {
+    check("kept", 20_000, kept::decode);
+}
 
 #[test]
 fn frames_come_out_whole_however_they_are_cut() {

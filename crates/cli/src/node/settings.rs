@@ -32,6 +32,8 @@ Examples:
                                                           as part of host-a's cluster
   farcall node --http 127.0.0.1:9114                      with metrics
   farcall node --jail strict                              for programs of people you do not know
+  farcall node --etcd http://host-a:2379,http://host-b:2379
+                                                          with regions that are kept in etcd
   farcall node --worker-v1 127.0.0.1:4115                 for controllers of protocol v1, too
   farcall node --netmem 127.0.0.1:10001=genes --netmem-pages 6 --netmem-page-size 40
                                                           with six pages for clients of NetMem
@@ -74,6 +76,10 @@ pub(crate) struct Node {
     /// of root /var/lib/farcall/NAME]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Members of etcd where replicated regions of shared memory are kept, http://HOST:PORT; may be
+    /// given several times, or with commas [default: none, and no such regions]
+    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = member)]
+    etcd: Vec<String>,
     /// How workers are confined [default: user]
     #[arg(long, value_enum)]
     jail: Option<JailLevel>,
@@ -124,6 +130,7 @@ struct Written {
     slots: Option<u32>,
     name: Option<String>,
     data: Option<PathBuf>,
+    etcd: Vec<String>,
     jail: Option<JailLevel>,
     socket: Option<PathBuf>,
     grace: Option<String>,
@@ -151,6 +158,7 @@ pub(crate) struct Settings {
     pub(crate) name: Name,
     pub(crate) name_is_default: bool,
     pub(crate) data: PathBuf,
+    pub(crate) etcd: Vec<String>,
     pub(crate) jail: Jail,
     pub(crate) socket: Option<PathBuf>,
     pub(crate) socket_is_default: bool,
@@ -192,6 +200,11 @@ impl Settings {
             }
             socket = socket.or_else(|| Some(config::socket(&data)));
         }
+        let etcd = either(flags.etcd, written.etcd);
+        let etcd =
+            etcd.iter().map(|url| member(url)).collect::<Result<_, _>>().map_err(|what| {
+                complaint(&codes::E0403, what).help("correct `etcd` in the file")
+            })?;
         let anyone = flags.http_anyone || written.http_anyone;
         let http = flags.http.or(written.http);
         if let Some(address) = http.filter(|at| !at.ip().is_loopback() && !anyone) {
@@ -241,6 +254,7 @@ impl Settings {
             name,
             name_is_default,
             data,
+            etcd,
             jail: match flags.jail.or(written.jail) {
                 Some(JailLevel::None) => Jail::None,
                 Some(JailLevel::Strict) => Jail::Strict,
@@ -253,6 +267,23 @@ impl Settings {
             worker_v1,
             netmem,
         })
+    }
+}
+
+/// A member of etcd.
+fn member(url: &str) -> Result<String, String> {
+    let url = url.trim_end_matches('/');
+    let Some(host) = url.strip_prefix("http://") else {
+        return Err(format!("`{url}` is no address of etcd's: write http://HOST:2379"));
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if !name.is_empty() && host.chars().all(is_plain) && port.parse::<u16>().is_ok() =>
+        {
+            Ok(url.to_owned())
+        }
+        _ => Err(format!("`{url}` is no address of etcd's: write http://HOST:2379")),
     }
 }
 

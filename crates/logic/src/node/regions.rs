@@ -5,7 +5,7 @@ use wire::name::{Hash, Name};
 use wire::region::RegionId;
 use wire::units::Time;
 
-use super::{Effect, Event, Node, Peer};
+use super::{Effect, Node, Peer};
 use crate::LinkId;
 use crate::regions::{self, Owner, Regions};
 
@@ -54,6 +54,7 @@ impl Node {
 
     pub(super) fn region_event(&mut self, now: Time, event: regions::Event) {
         self.regions.handle(now, event);
+        let mut closed = Vec::new();
         while let Some(effect) = self.regions.poll_effect() {
             match effect {
                 regions::Effect::Send { link, channel, message } => {
@@ -65,13 +66,18 @@ impl Node {
                 regions::Effect::Close { link } if self.netmem_sent_away(now, link) => {}
                 regions::Effect::Close { link } => {
                     self.effects.push_back(Effect::Close { link });
-                    self.handle(now, Event::Closed { link });
+                    closed.push(link);
                 }
                 effect @ (regions::Effect::Make { .. }
                 | regions::Effect::Open { .. }
                 | regions::Effect::Remove { .. }
+                | regions::Effect::Discard { .. }
                 | regions::Effect::Keep(_)) => self.effects.push_back(Effect::Region(effect)),
             }
+        }
+        // Only now: what each of them leads to is seen to before the next, however many they are.
+        for link in closed {
+            self.closed(now, link);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a node does for whom: roles, payloads, blobs, leaving. Tasks and workers are `slots`' tests.
 
+mod regions;
+
 use wire::blob::{Fetch, Lend, Permit, Put};
 use wire::hello::VERSION;
 use wire::limits::{FETCHES_MAX, LENDINGS_MAX, PAYLOAD_MAX, PERMIT_PATIENCE};

@@ -7,14 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use wire::region::PageNo;
 
-use super::sessions::SessionAt;
+use super::places::SessionAt;
 
-/// A place in the queue of a page. Tickets rise, so a later one is behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub page: PageNo,
-    pub ticket: u64,
-}
+pub(super) use super::places::Place;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holder {

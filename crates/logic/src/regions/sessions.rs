@@ -10,12 +10,10 @@ use wire::name::Name;
 use wire::region::{Answer, PageNo, SessionId};
 use wire::units::{Span, Time};
 
-use super::locks::Place;
+use super::places::Place;
 use crate::LinkId;
 
-/// A place in the table of sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct SessionAt(pub u32);
+pub(super) use super::places::SessionAt;
 
 #[derive(Debug)]
 pub(super) struct Session {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use slab::Slab;
-use wire::limits::{CHANGES_KEPT, COMMITS_KEPT, PAGES_MAX};
+use wire::limits::{CHANGES_KEPT, CHANGES_KEPT_MAX, COMMITS_KEPT, PAGES_MAX};
 use wire::region::{Changed, Changes, PageNo, Version};
 
 use super::sessions::SessionAt;
@@ -66,6 +66,8 @@ pub(super) struct Watches {
     forgotten: u64,
     /// Commits up to here may be told.
     told: u64,
+    /// Pages that all watches together are to be told.
+    pending: usize,
     news: VecDeque<News>,
 }
 
@@ -79,6 +81,7 @@ impl Watches {
             latest: VecDeque::new(),
             forgotten: sequence,
             told: sequence,
+            pending: 0,
             news: VecDeque::new(),
         }
     }
@@ -116,6 +119,7 @@ impl Watches {
 
     pub(super) fn remove(&mut self, at: u32) {
         let Some(watch) = self.watches.try_remove(at as usize) else { return };
+        self.pending -= watch.pending.len();
         for run in runs(watch.first, watch.end) {
             let Some(watches) = self.runs.get_mut(&run) else { continue };
             self.levels[run.0 as usize] -= u32::from(watches.remove(&at));
@@ -146,7 +150,9 @@ impl Watches {
             // More was committed before any of it could be told than is remembered.
             let all: Vec<u32> = self.watches.iter().map(|(at, _)| at as u32).collect();
             for at in all {
-                self.watches[at as usize].pending = Pending::Resync;
+                let watch = &mut self.watches[at as usize];
+                self.pending -= watch.pending.len();
+                watch.pending = Pending::Resync;
                 self.send(at);
             }
             return;
@@ -176,7 +182,13 @@ impl Watches {
                     watch.seen = before;
                     ready.push(at);
                 }
+                let before = watch.pending.len();
                 watch.pending.add(page, version);
+                self.pending = self.pending + watch.pending.len() - before;
+                if self.pending > CHANGES_KEPT_MAX {
+                    self.pending -= watch.pending.len();
+                    watch.pending = Pending::Resync;
+                }
             }
         }
     }
@@ -201,6 +213,7 @@ impl Watches {
     /// Tells a watch all that was committed since what its client has seen.
     fn replay(&mut self, at: u32) {
         let (told, watch) = (self.told, &mut self.watches[at as usize]);
+        self.pending -= watch.pending.len();
         // A commit that is not known here was lost with an earlier time of the region.
         watch.pending = if watch.seen < self.forgotten || watch.seen > told {
             Pending::Resync
@@ -211,6 +224,7 @@ impl Watches {
             for record in new.filter(|record| (watch.first..watch.end).contains(&record.page.0)) {
                 pending.add(record.page, record.version);
             }
+            self.pending += pending.len();
             pending
         };
         self.send(at);
@@ -222,6 +236,7 @@ impl Watches {
             return;
         }
         let pending = std::mem::replace(&mut watch.pending, Pending::Pages(BTreeMap::new()));
+        self.pending -= pending.len();
         let what = match pending {
             Pending::Pages(pages) => Changes::Pages(pages.into_iter().collect()),
             Pending::Resync => Changes::Resync,
@@ -239,6 +254,13 @@ impl Watches {
 impl Pending {
     fn is_nothing(&self) -> bool {
         matches!(self, Self::Pages(pages) if pages.is_empty())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Pages(pages) => pages.len(),
+            Self::Resync => 0,
+        }
     }
 
     fn add(&mut self, page: PageNo, version: Version) {

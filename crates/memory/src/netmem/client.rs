@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use super::error::Error;
 /// A server's host that says nothing for so long is asked, and given up after three more questions.
 const QUIET: Duration = Duration::from_secs(10);
 const ASK: Duration = Duration::from_secs(5);
+/// How long a server may take to be reached, and to say what it has.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What is reserved at once for bytes that a server has announced.
 const RESERVED: usize = 64 * 1024;
 
@@ -63,9 +65,11 @@ impl Client {
     /// Connects, and looks what the server has and which version it speaks.
     pub fn connect(host: &str, port: u16) -> Result<Self, Error> {
         let unreachable = |source| Error::NoServerConnection { source };
-        let stream = TcpStream::connect((host, port)).map_err(unreachable)?;
+        let stream = reach(host, port).map_err(unreachable)?;
         let address = stream.peer_addr().map_err(unreachable)?;
         prepare(&stream).map_err(unreachable)?;
+        // What listens there may be anything, and wait for us to say more.
+        stream.set_read_timeout(Some(PATIENCE)).map_err(unreachable)?;
         let params = Params { pages: 0, length: 0 };
         let cache = Mutex::default();
         let shared = Shared { address, params, cache };
@@ -74,6 +78,10 @@ impl Client {
         let server_version = client.server_version()?;
         if server_version >> 16 != API {
             return Err(Error::NoCompatibleServerVersions { server: server_version });
+        }
+        if let Some(stream) = &client.stream {
+            // A lock may take however long.
+            stream.set_read_timeout(None).map_err(unreachable)?;
         }
         let shared = Shared { address, params, cache: Mutex::default() };
         client.shared = Arc::new(shared);
@@ -84,7 +92,8 @@ impl Client {
     /// and both share what either has read. No questions are asked.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let unreachable = |source| Error::NoServerConnection { source };
-        let stream = TcpStream::connect(self.shared.address).map_err(unreachable)?;
+        let address = &self.shared.address;
+        let stream = TcpStream::connect_timeout(address, PATIENCE).map_err(unreachable)?;
         prepare(&stream).map_err(unreachable)?;
         Ok(Self { stream: Some(stream), shared: self.shared.clone() })
     }
@@ -237,6 +246,18 @@ fn converse(stream: &mut TcpStream, command: &Command, length: u32) -> io::Resul
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(Answer::of(header, bytes.into()))
+}
+
+/// The first of a host's addresses where somebody is.
+fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {

@@ -440,6 +440,9 @@ impl Home {
                 Effect::Remove { id } => {
                     scene.net.judge.fail(format!("nobody wanted {id:?} removed"));
                 }
+                Effect::Discard { name } => {
+                    scene.net.judge.fail(format!("nobody wanted {name} discarded"));
+                }
                 Effect::Keep(batch) => {
                     let (id, sequence) = (batch.region, batch.sequence);
                     self.vault.keep(batch);

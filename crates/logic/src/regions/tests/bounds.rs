@@ -213,9 +213,27 @@ fn of_requests_under_way_watches_locks_and_barriers_there_are_only_so_many() {
 }
 
 #[test]
+fn many_that_conflict_at_once_do_not_bring_more_pages_than_may_be_unsent() {
+    let large = Create { page_size: 1 << 20, ..create(8, Durability::None) };
+    let mut home = Home::with(Options::default(), large);
+    let token = home.locks(ANN, 0);
+    for _ in 0..100 {
+        home.waits(BOB, update_if(0, 1), b"x");
+    }
+    let (_, sent) = home.ask(ANN, commit(0, token), b"a");
+    let bytes = |(_, _, sent): &(LinkId, u64, Sent)| match sent {
+        Sent::Answer(Answer::Conflict { pages }, bytes) if pages.len() == 1 => bytes.len() as u64,
+        _ => 0,
+    };
+    assert_eq!((sent.len(), sent.iter().map(bytes).sum()), (101, TRANSACTION_BYTES_MAX));
+}
+
+#[test]
 fn transactions_have_their_bounds() {
     let options = Options { keeps: vec![Durability::Replicated], ..Options::default() };
     let mut home = Home::with(options, create(1 << 20, Durability::Replicated));
+    home.event(Event::Renewed { until: Time::NEVER });
+    home.attach(ANN, 0);
     let writes = |count: u64| (0..count).map(|page| write(page, 0, 0)).collect::<Vec<_>>();
     let pages = TRANSACTION_PAGES_MAX as u64;
     let reads: Vec<(u64, u64)> = (0..=pages).map(|page| (page, 1)).collect();

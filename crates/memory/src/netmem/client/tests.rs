@@ -116,3 +116,10 @@ fn too_much_data_is_not_even_sent() {
     assert!(matches!(error, Error::TooLong { length: 5, page_length: 4 }));
     assert_eq!(client.read_page(u32::MAX).unwrap_err().code(), Some(100));
 }
+
+#[test]
+fn an_empty_address_list_or_no_such_host_is_error_1() {
+    for host in ["", "no such host", "127.0.0.1:80"] {
+        assert_eq!(Client::connect(host, 1).unwrap_err().code(), Some(1), "{host:?}");
+    }
+}

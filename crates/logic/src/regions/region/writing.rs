@@ -8,20 +8,20 @@ use wire::limits::{
 use wire::region::{Answer, Bound, Durability, PageNo, Refusal, Version, Write};
 use wire::units::Time;
 
-use super::region::{Region, too_many};
-use super::sessions::SessionAt;
-use super::{Batch, Effect, Outbox, Outcome, Written};
+use super::{Region, too_many};
+use crate::regions::places::SessionAt;
+use crate::regions::{Batch, Effect, Outbox, Outcome, Written};
 
 /// What stands in the queue of a page.
 #[derive(Debug)]
-pub(super) enum Want {
+pub(in crate::regions) enum Want {
     Lock { at: SessionAt, number: u64, known: Version, until: Time },
     Change { at: SessionAt, number: u64, change: Change, bytes: Bytes },
 }
 
 /// A request to write, apart from its bytes.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(in crate::regions) enum Change {
     Update { page: PageNo, offset: u32, if_version: Option<Version>, at_least: Version },
     Transact { reads: Vec<(PageNo, Version)>, writes: Vec<Write> },
 }
@@ -184,8 +184,10 @@ impl Region {
     fn conflict(&mut self, at: SessionAt, number: u64, stale: Vec<PageNo>, out: &mut Outbox) {
         let tells = stale.iter().map(|&page| self.page(page).2).max().unwrap_or(0);
         let size = self.page_size as usize;
-        let fit = (TRANSACTION_BYTES_MAX as usize / size).min(stale.len());
-        let bytes = if let [page] = stale[..] {
+        // Many that have waited may conflict at once: those that get no bytes read them.
+        let fit = (out.conflicts as usize / size).min(stale.len());
+        out.conflicts -= (fit * size) as u64;
+        let bytes = if let [page] = stale[..fit] {
             self.page(page).1.clone()
         } else {
             let mut bytes = BytesMut::with_capacity(fit * size);
