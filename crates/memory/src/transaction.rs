@@ -126,6 +126,12 @@ impl Transaction<'_> {
         Ok(pages.into_iter().map(|page| self.seen(page)).collect())
     }
 
+    /// The version of a page that this transaction has read, on which it commits.
+    pub fn version(&self, page: u64) -> Option<Version> {
+        let (version, _) = self.pages.get(&PageNo(page))?.read.as_ref()?;
+        Some(*version)
+    }
+
     fn seen(&self, page: PageNo) -> Bytes {
         match self.pages.get(&page) {
             Some(Touched { written: Some(bytes), .. }) => Bytes::copy_from_slice(bytes),

@@ -17,9 +17,14 @@
 //!
 //! That the judge is not blind is shown by planted bugs (`Bug`): each spoils what passes between a
 //! machine and its driver, and must be found.
+//!
+//! Shared memory has a world of its own (`regions`) on the same network: the real home of a region, a
+//! disk that loses what was not kept, and clients half of which have the library's machine. What they
+//! saw is judged by the crate `verdict`.
 
 #![forbid(unsafe_code)]
 
+pub mod regions;
 mod run;
 mod world;
 mod client;

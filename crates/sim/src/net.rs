@@ -73,6 +73,11 @@ pub(crate) enum What {
     StartNode {
         name: usize,
     },
+    /// The disk has done a group of commits, for the home that lives for the nth time.
+    Vault {
+        life: u64,
+        group: u64,
+    },
 }
 
 #[derive(Debug)]

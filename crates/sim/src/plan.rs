@@ -175,6 +175,11 @@ impl Plan {
         }
     }
 
+    /// Of a run without tasks: nothing but a network.
+    pub(crate) fn quiet(latency: Span, random: &mut Random) -> Self {
+        Self { latency, ..Self::new(0, None, random) }
+    }
+
     pub(crate) fn fault(&self, random: &mut Random) -> Option<Fault> {
         let mut at = random.below(self.weights.iter().sum());
         FAULTS.iter().zip(self.weights).find_map(|(fault, weight)| {

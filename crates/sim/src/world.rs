@@ -111,6 +111,7 @@ impl World {
             | What::Listen { .. }
             | What::Submit { .. }
             | What::Cancel { .. }
+            | What::Vault { .. }
             | What::Fault => {}
         }
     }

@@ -58,15 +58,18 @@ enum Chore {
     /// Long tests: mixed load with random kills, every test with FARCALL_SOAK=1, simulated clusters
     ///
     /// The load is on real nodes, workers and clients (crates/cli/tests/soak.rs): no result may be
-    /// lost or come twice, and memory and descriptors must stay where they were. The simulation
-    /// goes from seed to seed until its time is up.
+    /// lost or come twice, and memory and descriptors must stay where they were. The same for shared
+    /// memory (memory_soak.rs), where all that clients saw is judged as one history. The simulation
+    /// goes from seed to seed until its time is up, at least 2,000 of each kind.
     #[command(after_help = "Examples:
-  cargo xtask soak                            ten minutes of load, the tests, ten of simulation
+  cargo xtask soak                            ten minutes of each load, the tests, ten of simulation
   cargo xtask soak --only load --minutes 60
+  cargo xtask soak --only memory
   cargo xtask soak --only sim --first 100000
 
 A failing cluster prints its seed; the same seed fails again:
-  cargo run --release -p farcall-sim -- --first SEED --seeds 1")]
+  cargo run --release -p farcall-sim -- --first SEED --seeds 1
+  cargo run --release -p farcall-sim -- regions --first SEED --seeds 1")]
     Soak {
         /// How long the load goes on, and how long the simulation
         #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "this is part of tests, though no test stands here")]
 
+pub(crate) mod sharing;
+pub(crate) mod session;
 pub(crate) mod target;
 pub(crate) mod hosts;
 pub(crate) mod line;

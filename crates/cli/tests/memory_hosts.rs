@@ -1,0 +1,139 @@
+//! A region whose home and clients are on hosts of their own: cables are pulled, clients are killed and
+//! stopped, the home is killed and started again; all that was seen is judged as one history.
+//!
+//! Some twenty seconds in each test run, five minutes with FARCALL_SOAK=1. Needs root and `ip`.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use client::memory::Error;
+use client::{Cluster, Durability, RegionOptions};
+use support::hosts::{Host, Hosts};
+use support::process::kill;
+use support::sharing::{Orders, PAGE, PAGES, Process, Sharing, TURNS, now, share};
+use support::{PATIENCE, Running, skipped};
+
+const TURN: Duration = Duration::from_secs(5);
+
+/// As a test of its own it does nothing.
+#[test]
+fn a_sharer_on_a_host() {
+    share();
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (self.0 >> 33) % end
+    }
+}
+
+#[test]
+fn what_hosts_with_pulled_cables_and_killed_processes_saw_of_a_region_can_have_happened() {
+    let Some(hosts) = Hosts::new("a region on hosts") else { return };
+    let home = hosts.host("home");
+    let clients = ["a", "b", "c", "d"].map(|name| hosts.host(name));
+    let is_long = std::env::var_os("FARCALL_SOAK").is_some();
+    let time = Duration::from_secs(if is_long { 300 } else { 20 });
+    let seed = u64::from(std::process::id());
+    // The judge is on the home's own host, whose cable is never pulled.
+    home.inside(|| run(&home, &clients, seed, time, is_long));
+}
+
+fn run(home: &Host, clients: &[Host], seed: u64, time: Duration, is_long: bool) {
+    let mut dice = Dice(seed);
+    let mut node = home.start_node("--slots 1");
+    clients.iter().for_each(|host| host.join_client(home));
+    let cluster = Cluster::connect_with([home.address()], &home.machine.home()).unwrap();
+    assert_eq!(cluster.wait_for_nodes(1, PATIENCE), 1);
+    let options = RegionOptions::new(TURNS * PAGES).page_size(PAGE as u32);
+    let made = cluster.create_memory("shared", &options.clone().durability(Durability::Sync));
+    let (reader, is_durable) = match made {
+        Ok(region) => (region, true),
+        Err(error @ Error::NoVault { .. }) => {
+            skipped(&format!("the home is not started again: {error}"));
+            (cluster.create_memory("shared", &options).unwrap(), false)
+        }
+        Err(error) => panic!("{error}"),
+    };
+    reader.set_patience(PATIENCE);
+    let orders = Orders {
+        nodes: vec![home.address()],
+        home: Default::default(),
+        region: "shared".to_owned(),
+        who: 0,
+        seed,
+        file: Default::default(),
+        begun: now(),
+        turn: TURN.as_nanos() as u64,
+        pause: 500,
+    };
+    let mut sharing = Sharing::new(orders, &home.machine.path(""));
+    let start = |sharing: &mut Sharing, host: &Host| -> Process {
+        sharing.orders.home = host.machine.home();
+        sharing.start("a_sharer_on_a_host", |command| host.here(command))
+    };
+    let mut processes: Vec<Process> =
+        clients.iter().map(|host| start(&mut sharing, host)).collect();
+    let mut log = Vec::new();
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        rest(300 + dice.below(1500));
+        processes.iter_mut().for_each(Process::check);
+        let at = dice.below(clients.len() as u64) as usize;
+        // A lease is three seconds: shorter and longer.
+        let long = 100 + dice.below(if is_long { 8000 } else { 4500 });
+        let what = match dice.below(if is_durable { 5 } else { 4 }) {
+            0 | 1 => {
+                clients[at].pull();
+                rest(long);
+                clients[at].plug();
+                format!("{} was cut off for {long} ms", clients[at].name)
+            }
+            2 => {
+                processes[at].signal("STOP");
+                rest(long);
+                processes[at].signal("CONT");
+                format!("{} stood still for {long} ms", clients[at].name)
+            }
+            3 => {
+                let new = start(&mut sharing, &clients[at]);
+                std::mem::replace(&mut processes[at], new).kill();
+                format!("{} was killed", clients[at].name)
+            }
+            _ => {
+                node = restart(home, node);
+                "the home was killed and started again".to_owned()
+            }
+        };
+        log.push(what);
+        let done = sharing.turn().saturating_sub(3);
+        sharing.judge_until(done, &reader);
+    }
+    processes.into_iter().for_each(Process::finish);
+    sharing.judge_until(u64::MAX, &reader);
+    let sum = sharing.sum;
+    eprintln!("seed {seed}, {} harms: {sum:?}\n  {}", log.len(), log.join("\n  "));
+    assert!(sum.commits > 300 && sum.transactions > 50 && sum.grants > 20, "{sum:?}");
+    drop(node);
+}
+
+/// `ip netns exec` becomes the node, so its number is the node's.
+fn restart(home: &Host, mut node: Running) -> Running {
+    kill(node.child.id());
+    node.child.wait().unwrap();
+    home.start_node("--slots 1")
+}
+
+fn rest(millis: u64) {
+    let end = Instant::now() + Duration::from_millis(millis);
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
