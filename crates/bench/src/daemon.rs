@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
 use client::Cluster;
@@ -21,7 +21,9 @@ const SLOTS: &str = "64";
 pub(crate) struct Daemon {
     // Fields end in this order: the folder is removed when the node has ended.
     _input: Option<ChildStdin>,
-    _child: Reaped,
+    child: Reaped,
+    /// Where it listens for TLS, if it does.
+    address: Option<String>,
     folder: Folder,
 }
 
@@ -60,13 +62,32 @@ impl Daemon {
         if !said.starts_with("ready") {
             return Err(Error::Absent { what, why: reason(&errors) });
         }
-        Ok(Self { folder, _input: input, _child: child })
+        let address = said.split_whitespace().nth(1).map(str::to_owned);
+        Ok(Self { folder, _input: input, child, address })
     }
 
     /// A client of this node, over its Unix socket.
     pub(crate) fn cluster(&self) -> Result<Cluster, Error> {
         let socket = self.folder.path().join("socket");
         Cluster::connect([socket.to_string_lossy()]).map_err(ours("link to a node"))
+    }
+
+    /// A client over TLS, of a node that was started with `--listen`.
+    pub(crate) fn cluster_over_tls(&self) -> Result<Cluster, Error> {
+        let keys = self.folder.path().join("keys");
+        Cluster::connect_with(&self.address, &keys).map_err(ours("link to a node over TLS"))
+    }
+
+    /// The folder that the node keeps things in.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Bytes of memory that the node has.
+    pub(crate) fn resident(&self) -> Result<u64, Error> {
+        let pid = sys::Pid(self.child.0.id() as i32);
+        let memory = sys::proc::memory(pid).map_err(ours("measure memory"))?;
+        Ok(memory.map_or(0, |memory| memory.resident))
     }
 }
 
