@@ -185,6 +185,15 @@ impl Cluster {
         &self.owner
     }
 
+    /// What drives the links, and who owns it: for what else is asked through them.
+    pub(crate) fn driver(&self) -> &Shared {
+        &self.owner
+    }
+
+    pub(crate) fn owner(&self) -> &Arc<Owner> {
+        &self.owner
+    }
+
     /// Makes a compute core ready: a shared library with the three functions of `farcall_core.h`.
     /// It is shipped when its first task is, and once to each node.
     pub fn core(&self, path: impl AsRef<Path>) -> Result<Core, Error> {

@@ -27,6 +27,7 @@
 
 mod join;
 mod local;
+mod regions;
 mod cluster;
 mod map;
 mod stream;
@@ -60,6 +61,8 @@ pub use join::join;
 pub use journal::Journal;
 pub use local::Local;
 pub use map::{Map, MapUnordered};
+pub use memory;
+pub use memory::{Durability, Page, Read, Region, RegionOptions, RegionReport, Snapshot};
 pub use outcome::{Failure, Output, Why};
 pub use status::{ClientReport, Loss, MemberReport, NodeReport, NodeStatus, WorkerReport};
 pub use stream::Stream;

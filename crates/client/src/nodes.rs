@@ -1,5 +1,6 @@
 //! The client's links: dialling nodes, reading into the dispatcher, dialling again.
 
+mod regions;
 mod asking;
 
 use std::collections::{HashMap, VecDeque};
@@ -73,6 +74,7 @@ struct Node {
     report: Option<Report>,
     why: Option<Why>,
     jobs: Option<Jobs>,
+    said: regions::Said,
     /// What bulk connections name the link by.
     token: u64,
     bulks: [Option<Bulk>; BULKS],
@@ -201,6 +203,7 @@ impl Nodes {
             report: None,
             why: None,
             jobs: None,
+            said: regions::Said::default(),
             token: 0,
             bulks: [const { None }; BULKS],
             is_there: false,
@@ -549,6 +552,9 @@ impl Nodes {
             Message::Status(report) => self.nodes[at].report = Some(report),
             Message::Why(why) => self.nodes[at].why = Some(*why),
             Message::Jobs(jobs) => self.nodes[at].jobs = Some(jobs),
+            Message::Regions(_) | Message::RegionCreated(_) | Message::RegionDropped(_) => {
+                self.hear_of_regions(at, message);
+            }
             Message::Log(log, bytes) => {
                 self.logs.push((self.nodes[at].name.clone(), log, bytes));
             }

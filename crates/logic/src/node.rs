@@ -12,6 +12,7 @@ mod lending;
 mod asked;
 mod keeping;
 mod v1;
+mod regions;
 mod streams;
 mod gossip;
 
@@ -39,6 +40,7 @@ use crate::link::{self, Link, Pass};
 use crate::logs::Logs;
 use crate::members::Members;
 use crate::near::{self, Near};
+use crate::regions::Regions;
 use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
 pub use figures::Figures;
@@ -183,6 +185,8 @@ pub enum Event {
         link: LinkId,
         event: controllers::Event,
     },
+    /// From a vault, or from a peer of another protocol for regions.
+    Region(crate::regions::Event),
     /// The node is asked to stop: it finishes what it has begun.
     Leave,
     Tick,
@@ -253,6 +257,8 @@ pub enum Effect {
     Worker(slots::Effect),
     /// What the machine keeps for itself or gives to `slots` is not among them.
     Controller(controllers::Effect),
+    /// For a vault.
+    Region(crate::regions::Effect),
     /// A piece of a stream for a worker, after its task.
     ToWorker {
         worker: WorkerId,
@@ -289,6 +295,8 @@ struct Connection {
 enum Kind {
     Greeting,
     Client,
+    /// Of a client, for one region.
+    Memory,
     Neighbour(Name),
     Joining,
 }
@@ -326,6 +334,7 @@ pub struct Node {
     controllers: Controllers,
     controller_owners: HashMap<LinkId, Name>,
     near: Near,
+    regions: Regions,
     history: History,
     heard: Hearsay,
     logs: Logs,
@@ -352,6 +361,7 @@ impl Node {
             controllers: Controllers::default(),
             controller_owners: HashMap::new(),
             near: Near::default(),
+            regions: Regions::new(crate::regions::Options::default()),
             history: History::default(),
             heard: Hearsay::default(),
             logs: Logs::default(),
@@ -369,8 +379,10 @@ impl Node {
                 self.slots.done(now, worker, sequence, finished);
             }
             Event::Heard { link } => {
-                if let Some(connection) = self.connection(link) {
-                    connection.manners.heard(now);
+                let Some(connection) = self.connection(link) else { return };
+                connection.manners.heard(now);
+                if connection.kind == Kind::Memory {
+                    self.region_event(now, crate::regions::Event::Heard { link });
                 }
             }
             Event::Accepted { link, peer, token } => {
@@ -432,6 +444,7 @@ impl Node {
             Event::WorkerNotStarted { worker, reason } => {
                 self.slots.not_started(now, worker, &reason);
             }
+            Event::Region(event) => self.region_event(now, event),
             Event::Leave => self.leave(now),
             Event::Tick => self.tick(now),
         }
@@ -498,7 +511,7 @@ impl Node {
     pub fn poll_timeout(&self) -> Time {
         let links = self.alarms.next();
         let leaving = self.leaving.filter(|_| !self.left).unwrap_or(Time::NEVER);
-        let links = links.min(self.gossip.poll_timeout());
+        let links = links.min(self.gossip.poll_timeout()).min(self.regions.poll_timeout());
         links.min(self.slots.poll_timeout()).min(self.near.poll_timeout()).min(leaving)
     }
 
@@ -543,6 +556,7 @@ impl Node {
             return self.manners(now, link);
         }
         match connection.kind.clone() {
+            Kind::Memory => self.memory(now, link, channel, message),
             Kind::Client => self.client(now, link, channel, message),
             Kind::Neighbour(_) => self.neighbour(link, message),
             Kind::Joining => match message {
@@ -590,6 +604,7 @@ impl Node {
         let kind = match (&hello.purpose, &peer) {
             (Purpose::Join, _) => Kind::Joining,
             (Purpose::Client, Peer::Client(_) | Peer::Admin(_)) => Kind::Client,
+            (Purpose::Memory, Peer::Client(_) | Peer::Admin(_)) => Kind::Memory,
             (Purpose::Node { member }, Peer::Node(name)) if member.name == *name => {
                 Kind::Neighbour(name.clone())
             }
@@ -692,7 +707,9 @@ impl Node {
             return;
         };
         match connection.kind {
+            Kind::Memory => self.region_event(now, crate::regions::Event::Closed { link }),
             Kind::Client => {
+                self.region_event(now, crate::regions::Event::Closed { link });
                 self.tokens.remove(&connection.token);
                 if let Peer::Client(owner) | Peer::Admin(owner) = connection.peer {
                     self.owner_left(owner);
@@ -774,6 +791,9 @@ impl Node {
             Message::JobsAsk => self.jobs(now, link, channel),
             // A client that leaves closes its connection; there is nothing to do before.
             Message::MembersAsk => self.listens(link),
+            Message::RegionCreate(_) | Message::RegionDrop(_) | Message::RegionsAsk => {
+                self.about_regions(now, link, channel, message);
+            }
             Message::Goodbye(_) | Message::Members(_) => {}
             _ => self.breach(now, link, "a message that no client sends".to_owned()),
         }
@@ -856,6 +876,7 @@ impl Node {
         }
         self.slots.tick(now);
         self.near.tick(now);
+        self.region_event(now, crate::regions::Event::Tick);
     }
 }
 

@@ -14,13 +14,32 @@
 //! Elsewhere: the client's side (`copy`), bytes (`wire::region`), where pages outlive the node (crate
 //! `vault`).
 
+pub mod copy;
+mod region;
+mod writing;
+mod table;
+mod watches;
+mod barriers;
+mod sessions;
+mod locks;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
 use bytes::Bytes;
+use slab::Slab;
 use wire::Message;
+use wire::limits::{
+    LEASE, PAGE_SIZE_MAX, PAGE_SIZE_MIN, PAGES_MAX, REGIONS_HELD_MAX, REGIONS_MAX, REGIONS_TOLD_MAX,
+};
 use wire::name::Name;
-use wire::region::{Answer, Attach, Create, Drop, PageNo, RegionId, SessionId, Version};
-use wire::region::{Ask, Refusal};
+use wire::region::{About, Answer, Ask, Attach, Attached, Bound, Create, Created, Drop, Dropped};
+use wire::region::{Durability, PageNo, Refusal, RegionId, SessionId, Style, Version};
+use wire::units::{Span, Time};
 
 use crate::LinkId;
+use crate::alarms::Alarms;
+use region::{EPOCHS_MAX, Region};
+use sessions::SessionAt;
 
 #[derive(Debug)]
 pub enum Event {
@@ -130,7 +149,8 @@ pub struct Owner {
 /// Since when a region is open, and until when it may be used without hearing from its vault again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
-    /// Higher than whenever it was open before.
+    /// Higher than whenever it was open before, counted from 1: it stands above the counter in a
+    /// lock's token, so it is less than `EPOCHS_MAX`.
     pub number: u64,
 }
 
@@ -179,3 +199,411 @@ pub struct Outcome {
     pub request: u64,
     pub answer: Answer,
 }
+
+/// What a home can do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Durabilities that a vault of this node keeps. `None` needs none.
+    pub keeps: Vec<Durability>,
+    /// Bytes that the written pages of all regions may take.
+    pub held_max: u64,
+    /// A session that is silent for so long loses its locks.
+    pub lease: Span,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { keeps: Vec::new(), held_max: REGIONS_HELD_MAX, lease: LEASE }
+    }
+}
+
+/// How many regions there are, and what they take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub regions: usize,
+    pub bytes: u64,
+    pub bytes_max: u64,
+}
+
+/// All regions of a node. After each batch of `handle`, drain `poll_effect`, then sleep until
+/// `poll_timeout`.
+#[derive(Debug)]
+pub struct Regions {
+    options: Options,
+    regions: Slab<Region>,
+    names: BTreeMap<Name, usize>,
+    ids: HashMap<RegionId, usize>,
+    /// A vault makes them.
+    making: BTreeMap<RegionId, Making>,
+    /// A vault looks for them.
+    opening: BTreeMap<Name, Vec<Newcomer>>,
+    /// The session of each link that has one.
+    links: Vec<Option<(usize, SessionAt)>>,
+    /// When each region is looked at again.
+    alarms: Alarms,
+    out: Outbox,
+}
+
+/// What the parts of this machine add to.
+#[derive(Debug)]
+struct Outbox {
+    effects: VecDeque<Effect>,
+    /// Bytes of all written pages, their tables, and of changes that wait.
+    held: u64,
+    held_max: u64,
+}
+
+#[derive(Debug)]
+struct Making {
+    /// Who waits for the answer, if still.
+    asker: Option<(LinkId, u64)>,
+    owner: Name,
+    create: Create,
+}
+
+/// Who waits for a region to be opened.
+#[derive(Debug)]
+struct Newcomer {
+    link: LinkId,
+    owner: Option<Owner>,
+    session: Option<SessionId>,
+}
+
+impl Regions {
+    pub fn new(options: Options) -> Self {
+        Self {
+            regions: Slab::new(),
+            names: BTreeMap::new(),
+            ids: HashMap::new(),
+            making: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            links: Vec::new(),
+            alarms: Alarms::default(),
+            out: Outbox { effects: VecDeque::new(), held: 0, held_max: options.held_max },
+            options,
+        }
+    }
+
+    pub fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Request { link, channel, ask, bytes } => {
+                self.request(now, link, channel, ask, bytes);
+            }
+            Event::Heard { link } => {
+                if let Some((region, session)) = self.session(link) {
+                    self.regions[region].heard(now, session);
+                }
+            }
+            Event::Create { link, channel, owner, create, id } => {
+                match self.create(link, channel, owner, create, id) {
+                    Ok(Some(about)) => self.created(link, channel, Ok(about)),
+                    // Its vault has to make it.
+                    Ok(None) => {}
+                    Err(refusal) => self.created(link, channel, Err(refusal)),
+                }
+            }
+            Event::Drop { link, channel, owner, drop } => {
+                let result = self.drop_region(&owner, &drop.name);
+                self.out.send(link, channel, Message::RegionDropped(Dropped { result }));
+            }
+            Event::RegionsAsk { link, channel, owner } => {
+                let regions = self.list(&owner);
+                self.out.send(link, channel, Message::Regions(regions));
+            }
+            Event::Attach { link, owner, attach } => {
+                let newcomer = Newcomer { link, owner: Some(owner), session: Some(attach.session) };
+                self.attach(now, attach.region, newcomer);
+            }
+            Event::AttachBare { link, region } => {
+                self.attach(now, region, Newcomer { link, owner: None, session: None });
+            }
+            Event::Closed { link } => self.closed(now, link),
+            Event::Made { id, result } => self.made(id, result),
+            Event::Opened { name, result } => self.opened(now, name, result),
+            Event::Kept { id, sequence } => {
+                if let Some(&at) = self.ids.get(&id) {
+                    self.regions[at].keeps(sequence, &mut self.out);
+                }
+            }
+            Event::Lost { id, reason } => self.lost(id, &reason),
+            Event::Tick => {
+                while let Some(at) = self.alarms.take_due(now) {
+                    if let Some(region) = self.regions.get_mut(at as usize) {
+                        region.tick(now, &mut self.out);
+                        self.alarms.set(at, region.due());
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.out.effects.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Time {
+        self.alarms.next()
+    }
+
+    pub fn figures(&self) -> Figures {
+        let (regions, bytes) = (self.regions.len(), self.out.held);
+        Figures { regions, bytes, bytes_max: self.out.held_max }
+    }
+
+    fn session(&self, link: LinkId) -> Option<(usize, SessionAt)> {
+        self.links.get(link.0 as usize).copied().flatten()
+    }
+
+    fn request(&mut self, now: Time, link: LinkId, channel: u64, ask: Ask, bytes: Bytes) {
+        let Some((at, session)) = self.session(link) else {
+            // Nobody asks before the answer to its ATTACH, or after its DETACH.
+            self.out.effects.push_back(Effect::Close { link });
+            return;
+        };
+        let region = &mut self.regions[at];
+        region.request(now, session, channel, ask, bytes, &mut self.out);
+        if !region.has(session) {
+            self.links[link.0 as usize] = None;
+        }
+        self.alarms.set(at as u32, region.due());
+    }
+
+    /// Makes a region; a durable one is made by its vault first.
+    fn create(
+        &mut self,
+        link: LinkId,
+        channel: u64,
+        owner: Owner,
+        create: Create,
+        id: RegionId,
+    ) -> Result<Option<About>, Refusal> {
+        must_be_bounded(&create)?;
+        if self.names.contains_key(&create.name)
+            || self.making.values().any(|making| making.create.name == create.name)
+        {
+            return Err(Refusal::Exists);
+        }
+        let regions = self.regions.len() + self.making.len();
+        if regions >= REGIONS_MAX {
+            return Err(region::too_many(Bound::Regions, regions + 1, REGIONS_MAX));
+        }
+        if create.durability == Durability::None {
+            let region = Region::new(id, owner.name, create, 1, self.options.lease);
+            let about = region.about();
+            self.add(region);
+            return Ok(Some(about));
+        }
+        if create.style == Style::Coherent {
+            return Err(Refusal::WrongStyle { style: Style::Coherent });
+        }
+        if !self.options.keeps.contains(&create.durability) {
+            return Err(Refusal::NoVault { reason: no_vault(create.durability) });
+        }
+        let effect = Effect::Make { id, owner: owner.name.clone(), create: create.clone() };
+        self.out.effects.push_back(effect);
+        let making = Making { asker: Some((link, channel)), owner: owner.name, create };
+        self.making.insert(id, making);
+        Ok(None)
+    }
+
+    fn created(&mut self, link: LinkId, channel: u64, result: Result<About, Refusal>) {
+        let created = Box::new(Created { result });
+        self.out.send(link, channel, Message::RegionCreated(created));
+    }
+
+    fn made(&mut self, id: RegionId, result: Result<Epoch, Refusal>) {
+        let Some(Making { asker, owner, create }) = self.making.remove(&id) else { return };
+        let result = result.and_then(Epoch::checked).map(|epoch| {
+            let region = Region::new(id, owner, create, epoch, self.options.lease);
+            let about = region.about();
+            self.add(region);
+            about
+        });
+        if let Some((link, channel)) = asker {
+            self.created(link, channel, result);
+        }
+    }
+
+    fn add(&mut self, region: Region) -> usize {
+        let (id, name) = (region.id, region.name.clone());
+        let at = self.regions.insert(region);
+        self.ids.insert(id, at);
+        self.names.insert(name, at);
+        self.alarms.set(at as u32, self.regions[at].due());
+        at
+    }
+
+    /// Takes a region out; its connections are closed.
+    fn remove(&mut self, at: usize) -> Region {
+        let region = self.regions.remove(at);
+        self.ids.remove(&region.id);
+        self.names.remove(&region.name);
+        self.alarms.set(at as u32, Time::NEVER);
+        for link in region.links() {
+            self.links[link.0 as usize] = None;
+        }
+        region.close(&mut self.out);
+        region
+    }
+
+    fn drop_region(&mut self, owner: &Owner, name: &Name) -> Result<(), Refusal> {
+        let at = *self.names.get(name).ok_or(Refusal::NoSuchRegion)?;
+        if !self.regions[at].is_of(owner) {
+            return Err(Refusal::NotYours);
+        }
+        let region = self.remove(at);
+        if region.durability != Durability::None {
+            self.out.effects.push_back(Effect::Remove { id: region.id });
+        }
+        Ok(())
+    }
+
+    fn list(&self, owner: &Owner) -> wire::region::Regions {
+        let regions = self.names.values().map(|&at| &self.regions[at]);
+        let mut regions = regions.filter(|region| region.is_for(owner));
+        let told = regions.by_ref().take(REGIONS_TOLD_MAX).map(Region::about).collect();
+        wire::region::Regions { regions: told, more: regions.count() as u32 }
+    }
+
+    fn attach(&mut self, now: Time, name: Name, newcomer: Newcomer) {
+        let link = newcomer.link;
+        if self.session(link).is_some() {
+            // It has a region: whoever wants another opens another connection.
+            self.out.effects.push_back(Effect::Close { link });
+        } else if let Some(&at) = self.names.get(&name) {
+            self.enter(now, at, newcomer);
+        } else if self.options.keeps.is_empty() {
+            self.turn_away(link, Refusal::NoSuchRegion);
+        } else {
+            let newcomers = self.opening.entry(name.clone()).or_default();
+            newcomers.push(newcomer);
+            if newcomers.len() == 1 {
+                self.out.effects.push_back(Effect::Open { name });
+            }
+        }
+    }
+
+    fn enter(&mut self, now: Time, at: usize, Newcomer { link, owner, session }: Newcomer) {
+        let region = &mut self.regions[at];
+        let owner = owner.unwrap_or_else(|| Owner { name: region.owner.clone(), is_admin: false });
+        match region.attach(now, link, session, owner, &mut self.out) {
+            Ok((session, old)) => {
+                if self.links.len() <= link.0 as usize {
+                    self.links.resize(link.0 as usize + 1, None);
+                }
+                self.links[link.0 as usize] = Some((at, session));
+                if let Some(old) = old {
+                    self.links[old.0 as usize] = None;
+                    self.out.effects.push_back(Effect::Close { link: old });
+                }
+            }
+            Err(refusal) => self.turn_away(link, refusal),
+        }
+        self.alarms.set(at as u32, self.regions[at].due());
+    }
+
+    /// The connection stays: its client may try another name.
+    fn turn_away(&mut self, link: LinkId, refusal: Refusal) {
+        let attached = Box::new(Attached { result: Err(refusal) });
+        self.out.send(link, 0, Message::Attached(attached));
+    }
+
+    fn opened(&mut self, now: Time, name: Name, result: Result<Box<Opened>, Refusal>) {
+        let newcomers = self.opening.remove(&name).unwrap_or_default();
+        let result = result.and_then(|opened| {
+            if let Some(&at) = self.names.get(&name) {
+                return Ok(at);
+            }
+            if self.regions.len() + self.making.len() >= REGIONS_MAX {
+                let regions = self.regions.len() + self.making.len() + 1;
+                return Err(region::too_many(Bound::Regions, regions, REGIONS_MAX));
+            }
+            opened.epoch.checked()?;
+            let lease = self.options.lease;
+            let region = Region::opened(now, *opened, lease, &mut self.out);
+            Ok(self.add(region))
+        });
+        for newcomer in newcomers {
+            match &result {
+                Ok(at) => self.enter(now, *at, newcomer),
+                Err(refusal) => self.turn_away(newcomer.link, refusal.clone()),
+            }
+        }
+    }
+
+    /// Nothing of it can be told any more: what was answered is kept, and of the rest it is not known.
+    fn lost(&mut self, id: RegionId, reason: &str) {
+        if let Some(making) = self.making.remove(&id) {
+            if let Some((link, channel)) = making.asker {
+                let reason = reason.to_owned();
+                self.created(link, channel, Err(Refusal::Unkept { reason }));
+            }
+        } else if let Some(&at) = self.ids.get(&id) {
+            self.remove(at);
+        }
+    }
+
+    fn closed(&mut self, now: Time, link: LinkId) {
+        for making in self.making.values_mut() {
+            making.asker = making.asker.filter(|&(asker, _)| asker != link);
+        }
+        for newcomers in self.opening.values_mut() {
+            newcomers.retain(|newcomer| newcomer.link != link);
+        }
+        let Some((at, session)) = self.session(link) else { return };
+        self.links[link.0 as usize] = None;
+        let region = &mut self.regions[at];
+        region.closed(now, session, &mut self.out);
+        self.alarms.set(at as u32, region.due());
+    }
+}
+
+impl Outbox {
+    fn send(&mut self, link: LinkId, channel: u64, message: Message) {
+        self.effects.push_back(Effect::Send { link, channel, message });
+    }
+
+    /// Whether there may be so many bytes more.
+    fn must_hold(&self, more: u64) -> Result<(), Refusal> {
+        let (value, max) = (self.held.saturating_add(more), self.held_max);
+        if more == 0 || value <= max {
+            return Ok(());
+        }
+        Err(Refusal::OutOfBounds { what: Bound::Memory, value, max })
+    }
+}
+
+impl Epoch {
+    /// Its number, if it fits into a token.
+    fn checked(self) -> Result<u64, Refusal> {
+        if (1..EPOCHS_MAX).contains(&self.number) {
+            return Ok(self.number);
+        }
+        Err(Refusal::Unkept { reason: format!("was opened {} times", self.number) })
+    }
+}
+
+fn must_be_bounded(create: &Create) -> Result<(), Refusal> {
+    let size = create.page_size;
+    if !(PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&size) || !size.is_power_of_two() {
+        let (value, max) = (u64::from(size), u64::from(PAGE_SIZE_MAX));
+        return Err(Refusal::OutOfBounds { what: Bound::PageSize, value, max });
+    }
+    if !(1..=PAGES_MAX).contains(&create.pages) {
+        let (value, max) = (create.pages, PAGES_MAX);
+        return Err(Refusal::OutOfBounds { what: Bound::Pages, value, max });
+    }
+    Ok(())
+}
+
+fn no_vault(durability: Durability) -> String {
+    match durability {
+        Durability::Replicated => "this node was started without --etcd".to_owned(),
+        Durability::None | Durability::Async | Durability::Sync => {
+            "this node keeps nothing on a disk".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,7 @@ use crate::join::{self, Neighbours};
 use crate::links::{Link, Links};
 use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
+use crate::regions::Vaults;
 use crate::scratch;
 use crate::source::Source;
 use crate::store::Store;
@@ -88,6 +89,7 @@ struct Daemon {
     workers: Workers,
     store: Arc<Store>,
     payloads: Payloads,
+    vaults: Vaults,
     listeners: Vec<TcpListener>,
     unix: Option<UnixListener>,
     http: Option<Http>,
@@ -205,6 +207,11 @@ impl Daemon {
             node.memory_is_limited();
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
+        let vaults = Vaults::default();
+        node.keep_regions(logic::regions::Options {
+            keeps: vaults.keeps(),
+            ..logic::regions::Options::default()
+        });
         let payloads = Payloads::new(waker);
         payloads.recover(&store).map_err(kernel("start a thread"))?;
         Ok(Self {
@@ -219,6 +226,7 @@ impl Daemon {
             workers,
             store,
             payloads,
+            vaults,
             listeners,
             unix,
             http,
@@ -453,6 +461,9 @@ impl Daemon {
 
     /// Bulk threads have something to say.
     fn threads(&mut self, now: Time) {
+        while let Some(event) = self.vaults.news() {
+            self.node.handle(now, Event::Region(event));
+        }
         while let Some(news) = self.payloads.news() {
             match news {
                 News::Event(event) => self.node.handle(now, event),
@@ -658,6 +669,11 @@ impl Daemon {
                 if matches!(message, wire::Message::Welcome(_)) {
                     self.links.trust(link);
                 }
+                if let wire::Message::Attached(attached) = &message
+                    && let Ok(admission) = &attached.result
+                {
+                    self.links.serve_memory(link, admission.about.page_size);
+                }
                 self.links.send(link, channel, &message);
             }
             Effect::SendLog { link, worker, log, bytes } => {
@@ -677,6 +693,7 @@ impl Daemon {
             Effect::Controller(effect) => {
                 self.controllers.carry_out(&mut self.links, &self.payloads.buffers, effect);
             }
+            Effect::Region(effect) => self.vaults.carry_out(effect),
             Effect::Place(effect) => self.place(effect),
             Effect::Close { link } => {
                 self.payloads.forget(link);

@@ -23,6 +23,7 @@ mod join;
 mod workers;
 mod groups;
 mod payloads;
+mod regions;
 mod bulk;
 mod lending;
 mod store;

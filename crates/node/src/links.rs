@@ -13,7 +13,8 @@ use slab::Slab;
 use transport::{Connection, ListenTls, ReadOutcome, Role, Watched};
 use wire::Message;
 use wire::limits::{
-    CONTROL_BODY_MAX, STRANGER_BODY_MAX, STRANGER_PATIENCE, STRANGERS_MAX, UNSENT_MAX,
+    CONTROL_BODY_MAX, MEMORY_BODY_MAX, STRANGER_BODY_MAX, STRANGER_PATIENCE, STRANGERS_MAX,
+    UNSENT_MAX,
 };
 use wire::units::Time;
 
@@ -43,6 +44,8 @@ enum Stage {
     Known,
     /// Its messages may be long.
     Trusted,
+    /// It has a region, whose pages have so many bytes.
+    Memory { page_size: u32 },
     /// It speaks the worker socket protocol v1 (`controllers`).
     Controller,
 }
@@ -186,6 +189,15 @@ impl Links {
         }
     }
 
+    /// It has a region from now on: its messages may be as long as a transaction.
+    pub(crate) fn serve_memory(&mut self, link: LinkId, page_size: u32) {
+        if let Some(link) = self.get_mut(link)
+            && link.stage == Stage::Trusted
+        {
+            link.stage = Stage::Memory { page_size };
+        }
+    }
+
     pub(crate) fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
         let at = link.0 as usize;
         let Some(link) = self.table.get_mut(at) else { return };
@@ -239,8 +251,15 @@ impl Links {
                 event(Event::Accepted { link, peer, token: token() });
             }
         }
-        let body_max =
-            if entry.stage == Stage::Trusted { CONTROL_BODY_MAX } else { STRANGER_BODY_MAX };
+        // A request of a few bytes may be answered with a page: no more are heard at once than what
+        // may be unsent.
+        let (body_max, mut requests) = match entry.stage {
+            Stage::Memory { page_size } => (MEMORY_BODY_MAX, UNSENT_MAX / page_size as usize + 1),
+            Stage::Trusted => (CONTROL_BODY_MAX, usize::MAX),
+            Stage::Handshake { .. } | Stage::Stranger | Stage::Known | Stage::Controller => {
+                (STRANGER_BODY_MAX, usize::MAX)
+            }
+        };
         let input = entry.connection.input();
         let mut heard = false;
         loop {
@@ -258,7 +277,8 @@ impl Links {
             let is_short_question =
                 matches!(message, Message::StatusAsk | Message::WhyAsk(_) | Message::JobsAsk);
             event(Event::Message { link, channel, message });
-            if is_short_question {
+            requests -= 1;
+            if is_short_question || requests == 0 {
                 entry.held = true;
                 outcome = ReadOutcome::More;
                 break;

@@ -465,6 +465,7 @@ impl Daemon {
             // Nor does anything outlast a start.
             Effect::Place(_) | Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
             Effect::Warn { .. } => {}
+            Effect::Region(_) => net.judge.fail("no node has a vault".to_owned()),
             Effect::Controller(_) => net.judge.fail("nobody speaks version 1".to_owned()),
             Effect::Left => {
                 if !self.workers.values().all(|worker| !worker.is_running()) {

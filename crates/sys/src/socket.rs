@@ -7,8 +7,11 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
+use nix::sys::time::TimeSpec;
 
 use crate::{Error, Pid};
 
@@ -167,6 +170,34 @@ pub fn has_hung_up(end: &impl AsFd) -> io::Result<bool> {
     poll(&mut polled, PollTimeout::ZERO)?;
     let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
     Ok(polled[0].revents().is_some_and(|seen| seen.intersects(gone)))
+}
+
+/// What may be done with a socket now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Bytes are there, or the end, or an error.
+    pub readable: bool,
+    /// Bytes are taken.
+    pub writable: bool,
+}
+
+/// Waits until `socket` can be read, or written if that is wanted too, at most so long. Neither: the
+/// time is over, or a signal came.
+pub fn wait(socket: &impl AsFd, for_writing: bool, timeout: Duration) -> io::Result<Readiness> {
+    let mut wanted = PollFlags::POLLIN;
+    wanted.set(PollFlags::POLLOUT, for_writing);
+    let mut polled = [PollFd::new(socket.as_fd(), wanted)];
+    match ppoll(&mut polled, Some(TimeSpec::from_duration(timeout)), None) {
+        Ok(_) => {}
+        Err(Errno::EINTR) => return Ok(Readiness::default()),
+        Err(error) => return Err(error.into()),
+    }
+    let seen = polled[0].revents().unwrap_or(PollFlags::empty());
+    let broken = seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL);
+    Ok(Readiness {
+        readable: broken || seen.contains(PollFlags::POLLIN),
+        writable: broken || seen.contains(PollFlags::POLLOUT),
+    })
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ pub const REGIONS_TOLD_MAX: usize = 200;
 /// Sessions of one region, those that are away included.
 pub const SESSIONS_MAX: usize = 16 * 1024;
 
-/// Requests of one session that are not answered yet. Beyond, its node reads no more from it.
+/// Requests of one session that are not answered yet. Beyond, they are refused.
 pub const REQUESTS_MAX: usize = 1024;
 
 /// A session that is silent for so long loses its locks, unless its region was opened otherwise.
@@ -229,11 +229,21 @@ pub const WATCHES_MAX: usize = 64 * 1024;
 /// told to look at everything anew.
 pub const CHANGES_KEPT: usize = 1024;
 
-/// The latest commits of a region that a watch can begin after.
+/// The latest written pages of a region that a watch which begins at an earlier commit is told.
 pub const COMMITS_KEPT: usize = 4096;
 
 /// Requests that wait for locks of one region.
 pub const WAITING_MAX: usize = 1 << 20;
+
+/// Locks of one region that are held.
+pub const LOCKS_MAX: usize = 1 << 20;
+
+/// Bytes of whole pages that one transaction makes anew: each is copied, however little is written.
+pub const TRANSACTION_COPIED_MAX: u64 = 64 << 20;
+
+/// Pages of a region that are known to have most traffic, and those that are told at once.
+pub const HOT_KEPT: usize = 1024;
+pub const HOT_TOLD_MAX: usize = 256;
 
 /// Barriers of one region that somebody waits at.
 pub const BARRIERS_MAX: usize = 4096;
@@ -244,3 +254,13 @@ pub const VERSION_ASKED_MAX: u64 = 1 << 48;
 /// A coherent page stays for so long with whoever was just given it from somebody else, so that two
 /// who want it get something done between.
 pub const COHERENT_HOLD: Span = Span::from_micros(50);
+
+/// Bytes of pages that a client keeps of one region.
+pub const CACHE_HELD_MAX: usize = 64 << 20;
+
+/// Pages of a region that a client has itself told of, because it reads them again and again without
+/// asking. Others grow old and are asked for.
+pub const CACHE_WATCHES_MAX: usize = 256;
+
+/// What a client asked of a region fails when its node has been away for so long.
+pub const AWAY_PATIENCE: Span = Span::from_secs(20);

@@ -197,14 +197,14 @@ pub enum Request {
     Lock { page: PageNo, known: Version, wait: Option<Span> },
     /// Gives a lock back. `Committed` with bytes, `Released` without.
     Unlock { page: PageNo, token: Token, commit: Commit },
-    /// + bytes: Writes them from `offset` on, when nobody else has the lock. `Committed`; `Conflict`
+    /// + bytes: Writes them from `offset` on, when nobody has the lock. `Committed`; `Conflict`
     /// where the version is not `if_version`. The new version is at least `at_least` (0: any).
     Update { page: PageNo, offset: u32, if_version: Option<Version>, at_least: Version },
     /// + bytes of all writes, one after the other: all of them at once, if every page that was read
     /// still has its version. `Transacted` or `Conflict`.
     Transact { reads: Vec<(PageNo, Version)>, writes: Vec<Write> },
-    /// To be told of commits to these pages, from the commit after `from` on (none: from now on).
-    /// `Watching`, then `CHANGED` under this request's number until `Unwatch`.
+    /// To be told of commits to these pages, those that grow there too, from the commit after `from`
+    /// on (none: from now on). `Watching`, then `CHANGED` under this request's number until `Unwatch`.
     Watch { first: PageNo, count: u64, from: Option<u64> },
     /// `Done`.
     Unwatch { watch: u64 },
@@ -410,4 +410,7 @@ pub enum Bound {
     Version,
     Barriers,
     Memory,
+    Locks,
+    Waiting,
+    Parties,
 }

@@ -19,7 +19,7 @@ impl Nodes {
         self.ask(&Message::JobsAsk);
     }
 
-    fn ask(&mut self, question: &Message) {
+    pub(super) fn ask(&mut self, question: &Message) {
         for at in 0..self.nodes.len() {
             if self.is_up(at) {
                 self.send(LinkId(at as u32), 0, question);
@@ -27,7 +27,7 @@ impl Nodes {
         }
     }
 
-    fn is_up(&self, at: usize) -> bool {
+    pub(super) fn is_up(&self, at: usize) -> bool {
         matches!(&self.nodes[at].life, Life::Linked(_, link) if link.is_up())
     }
 

@@ -4,6 +4,7 @@ use wire::member::State;
 use wire::units::{Span, Time};
 
 use super::{Kind, Node};
+use crate::regions;
 use crate::slots::Counters;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +22,9 @@ pub struct Figures {
     pub workers: u64,
     pub blobs: u64,
     pub blob_bytes: u64,
+    pub regions: regions::Figures,
     /// Links by what is at the other end.
-    pub links: [(&'static str, u64); 3],
+    pub links: [(&'static str, u64); 4],
     /// Nodes of the cluster by how they are.
     pub members: [(&'static str, u64); 4],
 }
@@ -31,12 +33,13 @@ impl Node {
     pub fn figures(&self, now: Time) -> Figures {
         let (running, waiting) = self.slots.running_and_waiting();
         let (blobs, blob_bytes) = self.blobs.sum();
-        let mut links = [("client", 0), ("node", 0), ("greeting", 0)];
+        let mut links = [("client", 0), ("node", 0), ("greeting", 0), ("memory", 0)];
         for connection in self.links.iter().flatten() {
             let at = match connection.kind {
                 Kind::Client => 0,
                 Kind::Neighbour(_) => 1,
                 Kind::Greeting | Kind::Joining => 2,
+                Kind::Memory => 3,
             };
             links[at].1 += 1;
         }
@@ -62,6 +65,7 @@ impl Node {
             workers: self.slots.tally().workers as u64,
             blobs,
             blob_bytes,
+            regions: self.regions.figures(),
             links,
             members,
         }

@@ -64,7 +64,7 @@ impl Node {
                 Some(connection) => match connection.kind {
                     Kind::Neighbour(_) => true,
                     Kind::Client => connection.listens,
-                    Kind::Greeting | Kind::Joining => false,
+                    Kind::Memory | Kind::Greeting | Kind::Joining => false,
                 },
                 None => false,
             };

@@ -85,6 +85,9 @@ pub(super) fn text(
     page.counter("farcall_workers_started_total", help, counters.workers_started);
     page.gauge("farcall_blobs", "Blobs that are kept.", figures.blobs);
     page.gauge("farcall_blob_bytes", "Bytes of the blobs that are kept.", figures.blob_bytes);
+    page.gauge("farcall_regions", "Regions of shared memory.", figures.regions.regions as u64);
+    let help = "Bytes of pages that were written, of all regions.";
+    page.gauge("farcall_region_bytes", help, figures.regions.bytes);
 
     page.family("farcall_links", "gauge", "Links by what is at the other end.");
     for (kind, count) in figures.links {
