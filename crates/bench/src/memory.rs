@@ -5,18 +5,18 @@
 //! peers stand on loopback without encryption, as they are installed, and keep nothing on the disk
 //! (etcd cannot do otherwise).
 
-use disk::Disk;
 use measured::{Figures, middle, subject};
+use regions::{Home, Over};
 use stores::Stores;
 
 use crate::error::Error;
 use crate::figure::Scene;
-use crate::folder::Folder;
 use crate::raw::{Pair, Sizes, Transport};
 use crate::record::{Fate, Record};
 use crate::setting::Setting;
 use crate::turns::{Measurement, fate, per_second, take_turns, warmed};
 
+mod regions;
 mod stores;
 mod measured;
 mod contend;
@@ -50,7 +50,10 @@ const CLIENTS: usize = 4;
 /// Measures the scenes in order. `say` hears what is being done.
 pub fn run(setting: &Setting, scenes: &[Scene], say: &dyn Fn(&str)) -> Record {
     say("starting Redis, memcached and etcd");
-    let subjects = Subjects { setting, stores: Stores::start(setting.effort) };
+    let stores = Stores::start(setting.effort);
+    say("starting two nodes, one over its Unix socket and one over TLS");
+    let homes = [Home::start(setting, Over::Unix), Home::start(setting, Over::Tls)];
+    let subjects = Subjects { setting, stores, homes };
     let mut record = Record::default();
     for &scene in scenes {
         say(&format!("{scene:?}: starting what it measures"));
@@ -82,15 +85,22 @@ pub fn run(setting: &Setting, scenes: &[Scene], say: &dyn Fn(&str)) -> Record {
 struct Subjects<'a> {
     setting: &'a Setting,
     stores: Stores,
+    homes: [Home; 2],
 }
 
 impl Subjects<'_> {
     fn read(&self) -> Vec<Measurement<'_>> {
+        let [unix, tls] = &self.homes;
         let mut all = vec![
             self.raw(&["read.raw.unix"], Transport::Unix, READ),
-            self.raw(&["read.raw.page.unix"], Transport::Unix, READ_PAGE),
+            unix.read_unchanged(),
             self.raw(&["read.raw.tls"], Transport::Tls, READ),
+            tls.read_unchanged(),
+            self.raw(&["read.raw.page.unix"], Transport::Unix, READ_PAGE),
+            unix.read_changed(),
             self.raw(&["read.raw.page.tls"], Transport::Tls, READ_PAGE),
+            tls.read_changed(),
+            tls.read_cached(),
             self.raw(&["read.raw.page.tcp"], Transport::Tcp, READ_PAGE),
         ];
         all.extend(self.stores.read());
@@ -98,9 +108,12 @@ impl Subjects<'_> {
     }
 
     fn update(&self) -> Vec<Measurement<'_>> {
+        let [unix, tls] = &self.homes;
         let mut all = vec![
             self.raw(&["update.raw.unix"], Transport::Unix, UPDATE),
+            unix.update(),
             self.raw(&["update.raw.tls"], Transport::Tls, UPDATE),
+            tls.update(),
             self.raw(&["update.raw.tcp"], Transport::Tcp, UPDATE),
         ];
         all.extend(self.stores.update());
@@ -108,36 +121,50 @@ impl Subjects<'_> {
     }
 
     fn pipelined(&self) -> Vec<Measurement<'_>> {
+        let [unix, tls] = &self.homes;
         let mut all = vec![
             self.raw_many(&["reads.raw.unix"], Transport::Unix, READ_PAGE),
             self.raw_many(&["reads.raw.tls"], Transport::Tls, READ_PAGE),
         ];
         all.extend(self.stores.pipelined_reads());
+        for home in [unix, tls] {
+            all.extend([home.pipelined_reads(), home.pipelined_changed()]);
+        }
         all.push(self.raw_many(&["updates.raw.unix"], Transport::Unix, UPDATE));
         all.push(self.raw_many(&["updates.raw.tls"], Transport::Tls, UPDATE));
         all.extend(self.stores.pipelined_updates());
+        all.extend([unix.pipelined_updates(), tls.pipelined_updates()]);
         all
     }
 
     fn contended(&self) -> Vec<Measurement<'_>> {
-        self.stores.contended()
+        let mut all = self.stores.contended();
+        all.extend(self.homes.iter().map(Home::contended));
+        all
     }
 
     fn lock(&self) -> Vec<Measurement<'_>> {
+        let [unix, tls] = &self.homes;
         let mut all = vec![
             self.raw(&["lock.raw.unix"], Transport::Unix, READ),
+            unix.lock_alone(),
             self.raw(&["lock.raw.tls"], Transport::Tls, READ),
+            tls.lock_alone(),
             self.raw(&["lock.raw.tcp"], Transport::Tcp, READ),
         ];
         all.extend(self.stores.locks_alone());
         all.extend(self.stores.locks());
+        all.extend(self.homes.iter().flat_map(Home::locks));
         all
     }
 
     fn transact(&self) -> Vec<Measurement<'_>> {
+        let [unix, tls] = &self.homes;
         let mut all = vec![
             self.raw(&["transact.raw.unix"], Transport::Unix, TRANSACT),
+            unix.transact(),
             self.raw(&["transact.raw.tls"], Transport::Tls, TRANSACT),
+            tls.transact(),
             self.raw(&["transact.raw.tcp"], Transport::Tcp, TRANSACT),
         ];
         all.extend(self.stores.transact());
@@ -145,21 +172,24 @@ impl Subjects<'_> {
     }
 
     fn durable(&self) -> Vec<Measurement<'_>> {
-        let folder = Folder::new().map_err(Error::kernel("make a folder"));
-        let disk = folder.and_then(|folder| Ok((Disk::start(folder.path())?, folder)));
-        let time = self.setting.effort.contended();
-        vec![subject(&["durable.disk"], here(disk), move |(disk, _)| {
-            disk.rate(time / 10)?;
-            Ok(vec![disk.rate(time)?])
-        })]
+        self.homes.iter().map(Home::durable).collect()
     }
 
     fn coherent(&self) -> Vec<Measurement<'_>> {
-        vec![self.raw(&["coherent.raw"], Transport::Tls, READ_PAGE)]
+        let absent = Measurement {
+            figures: &[
+                "coherent.read.clean",
+                "coherent.upgrade.clean",
+                "coherent.read.dirty",
+                "coherent.write.dirty",
+            ],
+            measure: Err(Fate::Skipped("not built in this tree".to_owned())),
+        };
+        vec![self.raw(&["coherent.raw"], Transport::Tls, READ_PAGE), absent]
     }
 
     fn watched(&self) -> Vec<Measurement<'_>> {
-        Vec::new()
+        regions::watched(self.setting, Over::Unix)
     }
 
     fn raw(&self, figures: Figures, transport: Transport, sizes: Sizes) -> Measurement<'_> {

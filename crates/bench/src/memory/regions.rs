@@ -1,12 +1,13 @@
 //! Regions of a node of its own, over its Unix socket and over TLS.
 
 use std::hint::black_box;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::Cluster;
-use client::memory::{Durability, Read, Region, RegionOptions};
+use client::memory::{self, Durability, Read, Region, RegionOptions, Watch};
 
+use super::contend::contend;
 use super::disk::Disk;
 use super::measured::{Figures, counting, each, exclusive, middle, queues, subject};
 use super::{CLIENTS, IN_FLIGHT, PAGE, count, count_up};
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::ours::ours;
 use crate::record::Fate;
 use crate::setting::{Effort, Setting};
-use crate::turns::{Measurement, fate, measure, per_second, warmed};
+use crate::turns::{Measurement, fate, per_second, warmed};
 
 /// Pages of a region that everybody uses.
 const PAGES: u64 = 1024;
@@ -40,14 +41,14 @@ pub(super) enum Over {
 pub(super) struct Home {
     effort: Effort,
     over: Over,
-    daemon: Result<Rc<Daemon>, Fate>,
+    daemon: Result<Arc<Daemon>, Fate>,
 }
 
 /// A region as one client sees it, over a connection of its own.
 struct Client {
     region: Region,
     _cluster: Cluster,
-    _daemon: Rc<Daemon>,
+    _daemon: Arc<Daemon>,
 }
 
 impl Home {
@@ -56,7 +57,7 @@ impl Home {
             Over::Unix => &[],
             Over::Tls => &["--listen", "127.0.0.1:0"],
         };
-        let daemon = Daemon::start(setting, "a node with regions", flags).map(Rc::new);
+        let daemon = Daemon::start(setting, "a node with regions", flags).map(Arc::new);
         Self { effort: setting.effort, over, daemon: daemon.map_err(|error| fate(&error)) }
     }
 
@@ -73,7 +74,12 @@ impl Home {
         connect().map_err(|error| fate(&error))
     }
 
-    fn clients(&self, count: usize, name: &str, options: &RegionOptions) -> Result<Vec<Client>, Fate> {
+    fn clients(
+        &self,
+        count: usize,
+        name: &str,
+        options: &RegionOptions,
+    ) -> Result<Vec<Client>, Fate> {
         (0..count).map(|_| self.client(name, options)).collect()
     }
 
@@ -85,10 +91,15 @@ impl Home {
     }
 
     pub(super) fn read_unchanged<'a>(&self) -> Measurement<'a> {
-        let figures = self.figures(&["read.unix.p50", "read.unix.p99"], &["read.tls.p50", "read.tls.p99"]);
+        let figures =
+            self.figures(&["read.unix.p50", "read.unix.p99"], &["read.tls.p50", "read.tls.p99"]);
         let client = self.client("read", &pages()).and_then(|client| {
             // Known from here on, with bytes that are not zero.
-            let known = client.region.page(0).update(0, &[7; PAGE]).and_then(|_| client.region.page(0).read());
+            let known = client
+                .region
+                .page(0)
+                .update(0, &[7; PAGE])
+                .and_then(|_| client.region.page(0).read());
             known.map(|_| client).map_err(|error| fate(&ours("read a page")(error)))
         });
         each(figures, client, self.effort.latency_tasks, |client| {
@@ -123,7 +134,7 @@ impl Home {
         let reads = self.effort.pages;
         subject(&["read.cached"], self.client("cached", &pages()), move |client| {
             let page = client.region.page(0);
-            let mut pass = |reads: usize| -> Result<Duration, Error> {
+            let pass = |reads: usize| -> Result<Duration, Error> {
                 let start = Instant::now();
                 for _ in 0..reads {
                     let read = page.read_as(Read::Cached { max_age: OLD });
@@ -137,8 +148,10 @@ impl Home {
     }
 
     pub(super) fn update<'a>(&self) -> Measurement<'a> {
-        let figures =
-            self.figures(&["update.unix.p50", "update.unix.p99"], &["update.tls.p50", "update.tls.p99"]);
+        let figures = self.figures(
+            &["update.unix.p50", "update.unix.p99"],
+            &["update.tls.p50", "update.tls.p99"],
+        );
         each(figures, self.client("update", &pages()), self.effort.latency_tasks, |client| {
             client.region.page(0).update(0, &[7; PAGE]).map_err(ours("update a page"))
         })
@@ -191,7 +204,7 @@ impl Home {
             self.effort.contended(),
             |client| {
                 let mut tries = 0;
-                let changed = client.region.transact(|transaction| {
+                let changed: Result<(), memory::Error> = client.region.transact(|transaction| {
                     tries += 1;
                     let mut page = transaction.read(0)?.to_vec();
                     count_up(&mut page);
@@ -215,10 +228,8 @@ impl Home {
     }
 
     pub(super) fn locks<'a>(&self) -> Vec<Measurement<'a>> {
-        let together = self.figures(
-            &["locks.unix", "locks.unix.share"],
-            &["locks.tls", "locks.tls.share"],
-        );
+        let together =
+            self.figures(&["locks.unix", "locks.unix.share"], &["locks.tls", "locks.tls.share"]);
         let queued = self.figures(&["locks.unix.overtaken"], &["locks.tls.overtaken"]);
         let looking = self.client("queues", &pages());
         let waiting = move |count: usize| {
@@ -228,15 +239,26 @@ impl Home {
             }
         };
         vec![
-            exclusive(together, self.clients(CLIENTS, "locks", &pages()), self.effort.contended(), with_lock),
-            queues(queued, self.clients(CLIENTS + 1, "queues", &pages()), self.effort.queues, with_lock, waiting),
+            exclusive(
+                together,
+                self.clients(CLIENTS, "locks", &pages()),
+                self.effort.contended(),
+                with_lock,
+            ),
+            queues(
+                queued,
+                self.clients(CLIENTS + 1, "queues", &pages()),
+                self.effort.queues,
+                with_lock,
+                waiting,
+            ),
         ]
     }
 
     pub(super) fn transact<'a>(&self) -> Measurement<'a> {
         let figures = self.figures(&["transact.unix"], &["transact.tls"]);
         each(figures, self.client("transact", &pages()), self.effort.latency_tasks, |client| {
-            let changed = client.region.transact(|transaction| {
+            let changed: Result<(), memory::Error> = client.region.transact(|transaction| {
                 for number in 0..3 {
                     let mut page = transaction.read(number)?.to_vec();
                     count_up(&mut page);
@@ -249,7 +271,7 @@ impl Home {
     }
 
     /// The same load with and without the disk, and the disk alone, in the same folder.
-    pub(super) fn durable<'a>(&self) -> Vec<Measurement<'a>> {
+    pub(super) fn durable<'a>(&self) -> Measurement<'a> {
         let time = self.effort.contended();
         let figures = self.figures(
             &["durable.none.unix", "durable.sync.unix", "durable.due.unix", "durable.disk"],
@@ -258,11 +280,15 @@ impl Home {
         let started = || -> Result<_, Fate> {
             let daemon = self.daemon.clone()?;
             let disk = Disk::start(&daemon.data()).map_err(|error| fate(&error))?;
-            let none = self.clients(WRITERS, "none", &pages())?;
-            let sync = self.clients(WRITERS, "sync", &pages().durability(Durability::Sync))?;
+            let writers = |name, options: RegionOptions| {
+                let clients = self.clients(WRITERS, name, &options)?;
+                Ok::<Vec<_>, Fate>((0..).zip(clients).collect())
+            };
+            let none = writers("none", pages())?;
+            let sync = writers("sync", pages().durability(Durability::Sync))?;
             Ok((disk, none, sync))
         };
-        vec![subject(figures, started(), move |(disk, none, sync)| {
+        subject(figures, started(), move |(disk, none, sync)| {
             let disk = disk.rate(time)?;
             let none = writing(none, time)?;
             let sync = writing(sync, time)?;
@@ -270,7 +296,7 @@ impl Home {
             let mut values = vec![none, sync, due, disk];
             values.truncate(figures.len());
             Ok(values)
-        })]
+        })
     }
 }
 
@@ -290,13 +316,13 @@ pub(super) fn watched<'a>(setting: &Setting, over: Over) -> Vec<Measurement<'a>>
         update(client, at)
     });
     let crowd = Crowd::start(&Home::start(setting, over), &options(MANY_PAGES));
-    let crowd = crowd.map(Rc::new);
+    let crowd = crowd.map(Arc::new);
     let sizes = subject(&["watched.page", "watched.watch"], crowd.clone(), |crowd| {
         Ok(vec![crowd.bytes_of_page, crowd.bytes_of_watch])
     });
-    let mut row = |figures, beside: u64| {
+    let row = |figures, beside: u64| {
         let mut at = 0;
-        each(figures, crowd.clone(), asks, move |crowd: &mut Rc<Crowd>| {
+        each(figures, crowd.clone(), asks, move |crowd: &mut Arc<Crowd>| {
             // A page here and a page there, as far apart as caches do not reach.
             at = (at + 7_919) % WATCHERS;
             let page = at * (MANY_PAGES / WATCHERS) + beside;
@@ -340,7 +366,8 @@ impl Crowd {
                 watches.push(watcher.region.watch(page..page + 1).map_err(ours("watch a page"))?);
             }
             let watched = daemon.resident()?;
-            let each = |more: u64, less: u64, count| more.saturating_sub(less) as f64 / count as f64;
+            let each =
+                |more: u64, less: u64, count| more.saturating_sub(less) as f64 / count as f64;
             Ok((watches, each(written, empty, MANY_PAGES), each(watched, written, WATCHERS)))
         };
         let (watches, bytes_of_page, bytes_of_watch) = fill().map_err(|error| fate(&error))?;
