@@ -19,6 +19,8 @@ pub(crate) enum Source {
     WorkerShort(u32),
     /// A listener of the worker socket protocol v1.
     ControllerListener(u32),
+    /// Something is due.
+    Alarm,
 }
 
 const KINDS: u32 = 32;
@@ -38,6 +40,7 @@ impl Source {
             Self::Http(index) => (9, index),
             Self::WorkerShort(index) => (10, index),
             Self::ControllerListener(index) => (11, index),
+            Self::Alarm => (12, 0),
         };
         Token(kind << KINDS | index as usize)
     }
@@ -57,6 +60,7 @@ impl Source {
             9 => Self::Http(index),
             10 => Self::WorkerShort(index),
             11 => Self::ControllerListener(index),
+            12 => Self::Alarm,
             kind => unreachable!("no token of kind {kind} was ever given out"),
         }
     }
