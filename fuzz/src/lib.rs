@@ -7,10 +7,12 @@
 #![forbid(unsafe_code)]
 
 pub mod node;
+pub mod regions;
 pub mod link;
 pub mod message;
 pub mod payload_head;
 pub mod worker_v1;
+pub mod netmem;
 pub mod frame;
 pub mod token;
 pub mod noise;

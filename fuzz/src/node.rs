@@ -29,7 +29,7 @@ use logic::slots::{self, Bound, Finished};
 use logic::{BufferId, Exit, LinkId, Payload, WorkerId};
 use wire::hello::Purpose;
 use wire::join::Joined;
-use wire::limits::{CONTROL_BODY_MAX, CREDITS_MAX, STRANGER_BODY_MAX};
+use wire::limits::{CONTROL_BODY_MAX, CREDITS_MAX, MEMORY_BODY_MAX, STRANGER_BODY_MAX};
 use wire::member::{Member, State};
 use wire::name::{Hash, Name};
 use wire::task::{Status, Times, Window};
@@ -434,7 +434,10 @@ impl World {
                 }
                 let mut output = BytesMut::new();
                 message.encode(channel, &mut output);
-                let sent = frame::take(&mut output, CONTROL_BODY_MAX);
+                // Answers of regions go to connections where frames may be long.
+                let is_answer = matches!(message, Message::Answer(..));
+                let body_max = if is_answer { MEMORY_BODY_MAX } else { CONTROL_BODY_MAX };
+                let sent = frame::take(&mut output, body_max);
                 let sent = sent.expect("a node sends no frame that is too long").expect("whole");
                 assert_eq!(wire::decode(sent), Ok((channel, message)));
             }

@@ -29,6 +29,20 @@ pub fn vectors_v1(text: &str) -> Result<Vec<Vector>, String> {
     vectors_of("vector-v1", text)
 }
 
+/// The same of NetMem, whose messages have another header.
+pub fn vectors_netmem(text: &str) -> Result<Vec<Vector>, String> {
+    vectors_of("vector-netmem", text)
+}
+
+/// The vectors that a target begins with.
+pub fn vectors_for(target: &str, text: &str) -> Result<Vec<Vector>, String> {
+    match target {
+        "worker_v1" => vectors_v1(text),
+        "netmem" => vectors_netmem(text),
+        _ => vectors(text),
+    }
+}
+
 fn vectors_of(kind: &str, text: &str) -> Result<Vec<Vector>, String> {
     let fence = format!("\n```{kind}\n");
     let blocks = text.split(fence.as_str()).skip(1);
@@ -85,8 +99,17 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
             all.extend(lives(&greeting, named));
             all
         }
-        // Given the vectors of v1.
-        "worker_v1" => each(&|message| message.to_vec()),
+        "regions" => {
+            let begun = [named("region-create"), named("attach")].concat();
+            let kept = happening(0xe8, 9, &[]);
+            let mut all = each(&|frame| [&begun[..], frame, &kept].concat());
+            all.push(
+                [&begun[..], &named("request-lock"), &named("request-commit"), &kept].concat(),
+            );
+            all
+        }
+        // Given the vectors of their own.
+        "worker_v1" | "netmem" => each(&|message| message.to_vec()),
         "payload_head" => vec![(0..16).collect()],
         "token" => vec![TOKEN.into()],
         _ => Vec::new(),
@@ -140,6 +163,13 @@ fn lives(greeting: &[u8], named: impl Fn(&str) -> Vec<u8>) -> Vec<Vec<u8>> {
         ],
         vec![happening(0xe1, 1, &[]), named("version"), named("hello-join"), named("join")],
         vec![happening(0xe1, 13, &[]), named("version"), named("hello-node"), named("members")],
+        // A region, its connection, and a request to it.
+        vec![
+            [greeting.to_vec(), named("region-create-private"), happening(0xe1, 5, &[])].concat(),
+            [named("version"), named("hello-memory"), named("attach")].concat(),
+            [named("request-lock"), named("request-update"), named("request-read")].concat(),
+            [happening(0xe0, 1_000_000_000, &[]), named("request-detach")].concat(),
+        ],
         vec![
             happening(0xe1, 5, &[]),
             greeting.to_vec(),

@@ -180,7 +180,10 @@ fn of_client(error: &client::Error) -> Option<Code> {
 fn of_node(error: &node::Error) -> Option<Code> {
     use node::Error;
     Some(match error {
-        Error::Listen { .. } | Error::Http { .. } | Error::ListenV1 { .. } => &codes::E0211,
+        Error::Listen { .. }
+        | Error::Http { .. }
+        | Error::ListenV1 { .. }
+        | Error::NetMem { .. } => &codes::E0211,
         Error::Data { .. } | Error::Closed { .. } => &codes::E0212,
         Error::Kernel { .. } | Error::Sys { .. } => &codes::E0213,
         Error::Transport { .. } => return None,

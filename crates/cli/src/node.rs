@@ -4,6 +4,7 @@
 //! daemon itself (`node`), the newcomer's half of joining (`client`).
 
 mod settings;
+mod netmem;
 mod v1;
 
 use std::ffi::OsString;
@@ -68,6 +69,8 @@ impl Node {
             warn: |words| eprint!("{}", errors::warning(&codes::E0221, words)),
             grace: settings.grace.into(),
             worker_v1: settings.worker_v1,
+            netmem: settings.netmem,
+            netmem_refused: |words| eprint!("{}", errors::warning(&codes::E0223, words)),
             stop,
         };
         node::run(options, |started| {
@@ -99,6 +102,9 @@ fn greeting(name: &str, slots: u32, started: &Started, socket: Option<&Path>) ->
     }
     for place in &started.worker_v1 {
         text += &format!("worker protocol v1 at {place}\n");
+    }
+    for (address, region) in &started.netmem {
+        text += &format!("netmem at {address} serves region {region}\n");
     }
     if let Some(address) = started.addresses.first() {
         text += &format!("see it with: farcall status --nodes {address}\n");

@@ -20,6 +20,8 @@
 //!
 //! A [`Controller`] drives workers of another protocol, of 2019, whoever made them.
 //!
+//! [`netmem`] is a client and a server of NetMem, a simple protocol for shared pages.
+//!
 //! Elsewhere: every decision (`logic`), the daemon (`node`).
 
 #![forbid(unsafe_code)]
@@ -62,6 +64,7 @@ pub use journal::Journal;
 pub use local::Local;
 pub use map::{Map, MapUnordered};
 pub use memory;
+pub use memory::netmem;
 pub use memory::{Durability, Page, Read, Region, RegionOptions, RegionReport, Snapshot};
 pub use outcome::{Failure, Output, Why};
 pub use status::{ClientReport, Loss, MemberReport, NodeReport, NodeStatus, WorkerReport};

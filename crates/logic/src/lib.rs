@@ -9,6 +9,8 @@
 //!   dispatch: which task to which node      node: the sum of
 //!                                             slots: which task to which worker, credits
 //!                                             controllers: what peers of protocol v1 ask for
+//!                                             netmem: what peers of NetMem get of a region
+//!                                             regions: memory that programs share
 //!                                             blobs: what is here, and for whom
 //!                                             members: who is in the cluster
 //!                                             history, heard, logs: what it can say of tasks
@@ -22,6 +24,7 @@
 pub mod node;
 pub mod dispatch;
 pub mod controllers;
+pub mod netmem;
 pub mod regions;
 pub mod slots;
 pub mod history;

@@ -12,6 +12,7 @@ mod lending;
 mod asked;
 mod keeping;
 mod v1;
+mod netmem;
 mod regions;
 mod streams;
 mod gossip;
@@ -40,6 +41,7 @@ use crate::link::{self, Link, Pass};
 use crate::logs::Logs;
 use crate::members::Members;
 use crate::near::{self, Near};
+use crate::netmem::Peers;
 use crate::regions::Regions;
 use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
@@ -50,6 +52,7 @@ use streams::Streams;
 use tasks::Arrivals;
 
 pub use lending::FetchBlob;
+pub use netmem::Port;
 
 /// Who is at the other end, as far as the transport could prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,6 +260,12 @@ pub enum Effect {
     Worker(slots::Effect),
     /// What the machine keeps for itself or gives to `slots` is not among them.
     Controller(controllers::Effect),
+    /// What the machine keeps for itself or gives to the regions is not among them.
+    NetMem(crate::netmem::Effect),
+    /// A region that was to be served with NetMem cannot be.
+    NetMemRefused {
+        words: String,
+    },
     /// For a vault.
     Region(crate::regions::Effect),
     /// A piece of a stream for a worker, after its task.
@@ -335,6 +344,8 @@ pub struct Node {
     controller_owners: HashMap<LinkId, Name>,
     near: Near,
     regions: Regions,
+    netmem: Peers,
+    ports: Vec<Port>,
     history: History,
     heard: Hearsay,
     logs: Logs,
@@ -362,6 +373,8 @@ impl Node {
             controller_owners: HashMap::new(),
             near: Near::default(),
             regions: Regions::new(crate::regions::Options::default()),
+            netmem: Peers::default(),
+            ports: Vec::new(),
             history: History::default(),
             heard: Hearsay::default(),
             logs: Logs::default(),
@@ -453,6 +466,7 @@ impl Node {
     /// Ends a batch: feeds workers, renews credits.
     pub fn settle(&mut self, now: Time) {
         self.gossip(now);
+        self.drain_netmem(now);
         let mut executed = false;
         loop {
             self.drain_controllers(now);
@@ -512,6 +526,7 @@ impl Node {
         let links = self.alarms.next();
         let leaving = self.leaving.filter(|_| !self.left).unwrap_or(Time::NEVER);
         let links = links.min(self.gossip.poll_timeout()).min(self.regions.poll_timeout());
+        let links = links.min(self.netmem.poll_timeout());
         links.min(self.slots.poll_timeout()).min(self.near.poll_timeout()).min(leaving)
     }
 
@@ -700,7 +715,7 @@ impl Node {
     }
 
     fn closed(&mut self, now: Time, link: LinkId) {
-        if self.controller_down(now, link) {
+        if self.controller_down(now, link) || self.netmem_down(now, link) {
             return;
         }
         let Some(connection) = self.links.get_mut(link.0 as usize).and_then(Option::take) else {

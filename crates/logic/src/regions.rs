@@ -237,8 +237,7 @@ pub struct Regions {
     making: BTreeMap<RegionId, Making>,
     /// A vault looks for them.
     opening: BTreeMap<Name, Vec<Newcomer>>,
-    /// The session of each link that has one.
-    links: Vec<Option<(usize, SessionAt)>>,
+    links: Vec<Seat>,
     /// When each region is looked at again.
     alarms: Alarms,
     out: Outbox,
@@ -251,6 +250,16 @@ struct Outbox {
     /// Bytes of all written pages, their tables, and of changes that wait.
     held: u64,
     held_max: u64,
+}
+
+/// What a link has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Seat {
+    #[default]
+    None,
+    /// It waits for a region to be opened.
+    Waiting,
+    Session(usize, SessionAt),
 }
 
 #[derive(Debug)]
@@ -303,8 +312,12 @@ impl Regions {
                 }
             }
             Event::Drop { link, channel, owner, drop } => {
-                let result = self.drop_region(&owner, &drop.name);
+                let found = self.droppable(&owner, &drop.name);
+                let result = found.clone().map(|_| ());
                 self.out.send(link, channel, Message::RegionDropped(Dropped { result }));
+                if let Ok(at) = found {
+                    self.drop_region(at);
+                }
             }
             Event::RegionsAsk { link, channel, owner } => {
                 let regions = self.list(&owner);
@@ -351,7 +364,22 @@ impl Regions {
     }
 
     fn session(&self, link: LinkId) -> Option<(usize, SessionAt)> {
-        self.links.get(link.0 as usize).copied().flatten()
+        match self.seat(link) {
+            Seat::Session(region, session) => Some((region, session)),
+            Seat::None | Seat::Waiting => None,
+        }
+    }
+
+    fn seat(&self, link: LinkId) -> Seat {
+        self.links.get(link.0 as usize).copied().unwrap_or_default()
+    }
+
+    fn sit(&mut self, link: LinkId, seat: Seat) {
+        let at = link.0 as usize;
+        if self.links.len() <= at {
+            self.links.resize(at + 1, Seat::None);
+        }
+        self.links[at] = seat;
     }
 
     fn request(&mut self, now: Time, link: LinkId, channel: u64, ask: Ask, bytes: Bytes) {
@@ -363,7 +391,7 @@ impl Regions {
         let region = &mut self.regions[at];
         region.request(now, session, channel, ask, bytes, &mut self.out);
         if !region.has(session) {
-            self.links[link.0 as usize] = None;
+            self.links[link.0 as usize] = Seat::None;
         }
         self.alarms.set(at as u32, region.due());
     }
@@ -440,22 +468,22 @@ impl Regions {
         self.names.remove(&region.name);
         self.alarms.set(at as u32, Time::NEVER);
         for link in region.links() {
-            self.links[link.0 as usize] = None;
+            self.links[link.0 as usize] = Seat::None;
         }
         region.close(&mut self.out);
         region
     }
 
-    fn drop_region(&mut self, owner: &Owner, name: &Name) -> Result<(), Refusal> {
+    fn droppable(&self, owner: &Owner, name: &Name) -> Result<usize, Refusal> {
         let at = *self.names.get(name).ok_or(Refusal::NoSuchRegion)?;
-        if !self.regions[at].is_of(owner) {
-            return Err(Refusal::NotYours);
-        }
+        if self.regions[at].is_of(owner) { Ok(at) } else { Err(Refusal::NotYours) }
+    }
+
+    fn drop_region(&mut self, at: usize) {
         let region = self.remove(at);
         if region.durability != Durability::None {
             self.out.effects.push_back(Effect::Remove { id: region.id });
         }
-        Ok(())
     }
 
     fn list(&self, owner: &Owner) -> wire::region::Regions {
@@ -467,19 +495,20 @@ impl Regions {
 
     fn attach(&mut self, now: Time, name: Name, newcomer: Newcomer) {
         let link = newcomer.link;
-        if self.session(link).is_some() {
-            // It has a region: whoever wants another opens another connection.
+        if self.seat(link) != Seat::None {
+            // Whoever wants another region opens another connection.
             self.out.effects.push_back(Effect::Close { link });
         } else if let Some(&at) = self.names.get(&name) {
             self.enter(now, at, newcomer);
         } else if self.options.keeps.is_empty() {
             self.turn_away(link, Refusal::NoSuchRegion);
         } else {
-            let newcomers = self.opening.entry(name.clone()).or_default();
-            newcomers.push(newcomer);
-            if newcomers.len() == 1 {
+            self.sit(link, Seat::Waiting);
+            let newcomers = self.opening.entry(name.clone()).or_insert_with(|| {
                 self.out.effects.push_back(Effect::Open { name });
-            }
+                Vec::new()
+            });
+            newcomers.push(newcomer);
         }
     }
 
@@ -488,12 +517,9 @@ impl Regions {
         let owner = owner.unwrap_or_else(|| Owner { name: region.owner.clone(), is_admin: false });
         match region.attach(now, link, session, owner, &mut self.out) {
             Ok((session, old)) => {
-                if self.links.len() <= link.0 as usize {
-                    self.links.resize(link.0 as usize + 1, None);
-                }
-                self.links[link.0 as usize] = Some((at, session));
+                self.sit(link, Seat::Session(at, session));
                 if let Some(old) = old {
-                    self.links[old.0 as usize] = None;
+                    self.sit(old, Seat::None);
                     self.out.effects.push_back(Effect::Close { link: old });
                 }
             }
@@ -504,6 +530,7 @@ impl Regions {
 
     /// The connection stays: its client may try another name.
     fn turn_away(&mut self, link: LinkId, refusal: Refusal) {
+        self.sit(link, Seat::None);
         let attached = Box::new(Attached { result: Err(refusal) });
         self.out.send(link, 0, Message::Attached(attached));
     }
@@ -547,11 +574,17 @@ impl Regions {
         for making in self.making.values_mut() {
             making.asker = making.asker.filter(|&(asker, _)| asker != link);
         }
-        for newcomers in self.opening.values_mut() {
-            newcomers.retain(|newcomer| newcomer.link != link);
+        let seat = self.seat(link);
+        if seat == Seat::None {
+            return;
         }
-        let Some((at, session)) = self.session(link) else { return };
-        self.links[link.0 as usize] = None;
+        self.sit(link, Seat::None);
+        let Seat::Session(at, session) = seat else {
+            for newcomers in self.opening.values_mut() {
+                newcomers.retain(|newcomer| newcomer.link != link);
+            }
+            return;
+        };
         let region = &mut self.regions[at];
         region.closed(now, session, &mut self.out);
         self.alarms.set(at as u32, region.due());

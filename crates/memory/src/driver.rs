@@ -248,18 +248,22 @@ impl Shared {
         until: Time,
         mut done: impl FnMut(&mut State) -> Option<R>,
     ) -> (Held<'a>, Option<R>) {
+        // Whoever waits for no time at all learns what has come all the same.
+        let mut has_looked = false;
         loop {
             if let Some(result) = done(&mut state) {
                 state.hand_over();
                 return (state, Some(result));
             }
             let at = now();
-            if at >= until {
+            let must_follow = state.leading || state.line.is_none();
+            if at >= until && (has_looked || must_follow) {
                 state.hand_over();
                 return (state, None);
             }
+            has_looked = true;
             let longest = until.min(at + POLL_MAX);
-            state = if state.leading || state.line.is_none() {
+            state = if must_follow {
                 self.follow(state, interest, at, longest)
             } else {
                 self.lead(state, at, longest)
@@ -347,8 +351,15 @@ impl Shared {
             state.settle();
             return state;
         }
-        let longest =
-            if state.line.is_none() { longest.min(state.session.poll_timeout()) } else { longest };
+        let mut longest = longest;
+        match &state.line {
+            Some(line) if line.unsent() > 0 && !line.is_blocked() => state.flush(),
+            Some(_) => {}
+            None => {
+                self.rouse(&mut state, at);
+                longest = longest.min(state.session.poll_timeout());
+            }
+        }
         let thread = std::thread::current();
         let own = thread.id();
         state.followers.push_back(Follower { interest, thread });
@@ -383,7 +394,7 @@ impl Shared {
         state.led = at;
         state.wake();
         if state.line.is_none() {
-            self.background.notify_one();
+            self.rouse(&mut state, at);
         }
         state
     }
@@ -449,7 +460,9 @@ impl Shared {
     }
 
     /// Makes the connection anew: where it was, or where the home is by now.
-    fn come_back<'a>(&'a self, state: Held<'a>, pause: &mut Span) -> Held<'a> {
+    fn come_back<'a>(&'a self, mut state: Held<'a>, pause: &mut Span) -> Held<'a> {
+        // It is at work already: nobody needs to wake it.
+        state.background_until = Time(0);
         let (before, id) = (state.target.clone(), state.session.id());
         drop(state);
         let first = *pause == PAUSE;
@@ -560,10 +573,8 @@ impl State {
     }
 
     fn flush(&mut self) {
-        if let Some(line) = &mut self.line {
-            if let Err(error) = line.flush() {
-                self.lost(error);
-            }
+        if let Some(Err(error)) = self.line.as_mut().map(Line::flush) {
+            self.lost(error);
         }
     }
 
@@ -597,10 +608,8 @@ impl State {
 
     /// Somebody leaves: another one leads.
     fn hand_over(&self) {
-        if !self.leading {
-            if let Some(follower) = self.followers.front() {
-                follower.thread.unpark();
-            }
+        if let (false, Some(follower)) = (self.leading, self.followers.front()) {
+            follower.thread.unpark();
         }
     }
 }

@@ -267,7 +267,7 @@ pub enum Error {
         /// The node, or its address.
         node: String,
         /// What the transport said.
-        source: transport::Error,
+        source: Box<transport::Error>,
     },
     /// The connection to a node broke.
     #[error("the connection to node {node} broke")]
@@ -275,7 +275,7 @@ pub enum Error {
         /// The node.
         node: String,
         /// What the transport said.
-        source: transport::Error,
+        source: Box<transport::Error>,
     },
     /// A node ended the conversation.
     #[error("node {node} is not spoken with any more")]

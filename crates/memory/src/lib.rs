@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod netmem;
 mod map;
 mod queue;
 mod meeting;

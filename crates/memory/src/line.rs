@@ -83,7 +83,8 @@ impl Line {
     /// Dials a node, waits until it lets us in, and returns the line with what it says of itself.
     pub fn dial(target: &Target, me: &Name, patience: Duration) -> Result<(Self, Welcome), Error> {
         let node = target.to_string();
-        let unreachable = |source| Error::Unreachable { node: node.clone(), source };
+        let unreachable =
+            |source| Error::Unreachable { node: node.clone(), source: Box::new(source) };
         let connection = match target {
             Target::Tcp(address, tls) => Connection::dial(*address, tls).map_err(unreachable)?,
             Target::Unix(path) => {
@@ -300,7 +301,7 @@ impl Line {
     }
 
     fn broken(&self, source: transport::Error) -> Error {
-        Error::Broken { node: self.node.clone(), source }
+        Error::Broken { node: self.node.clone(), source: Box::new(source) }
     }
 
     fn breach(&self, what: &dyn fmt::Display) -> Error {

@@ -101,7 +101,8 @@ impl MutexGuard {
 }
 
 impl Barrier {
-    /// Waits until all parties have arrived; the number of the round, from 1, the same for all of them.
+    /// Waits until all parties have arrived; the number of the round, the same for all of
+    /// them, and higher than those before.
     pub fn wait(&self) -> Result<u64, Error> {
         let (barrier, parties) = (self.number, self.parties);
         match self.region.owner.ask(Request::Arrive { barrier, parties }, Bytes::new()) {

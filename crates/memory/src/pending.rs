@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::line::now;
 use crate::region::Region;
 
-/// An operation under way. Dropped without waiting, it is carried out all the same, and nobody learns
-/// how it went.
+/// An operation under way. Dropped without waiting, it is carried out all the same, unless the node is
+/// away at that moment, and nobody learns how it went.
 #[must_use = "`wait` tells how it went"]
 pub struct Pending<T> {
     region: Region,

@@ -5,6 +5,8 @@
 //! within one turn, on this thread.
 
 mod blobs;
+mod netmem;
+mod place;
 mod v1;
 
 use std::collections::HashSet;
@@ -17,7 +19,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logic::near;
 use logic::node::{Effect, Event, Node, Peer};
 use logic::slots;
 use logic::{LinkId, Payload, WorkerId};
@@ -37,7 +38,8 @@ use crate::dials::Dials;
 use crate::groups::Groups;
 use crate::http::Http;
 use crate::join::{self, Neighbours};
-use crate::links::{Link, Links};
+use crate::links::Links;
+use crate::netmem::NetMem;
 use crate::options::{Endpoint, Jail, Options};
 use crate::payloads::{News, Payloads};
 use crate::regions::Vaults;
@@ -67,6 +69,8 @@ pub struct Started {
     pub http: Option<SocketAddr>,
     /// Where it serves the worker socket protocol v1.
     pub worker_v1: Vec<Endpoint>,
+    /// Where it serves NetMem, and which regions.
+    pub netmem: Vec<(SocketAddr, Name)>,
 }
 
 /// Runs a node until it is told to stop. `started` is called once it listens.
@@ -74,7 +78,9 @@ pub fn run(options: Options, started: impl FnOnce(&Started)) -> Result<(), Error
     let mut daemon = Daemon::new(options)?;
     let http = daemon.http.as_ref().map(|http| http.address);
     let worker_v1 = std::mem::take(&mut daemon.worker_v1);
-    started(&Started { addresses: daemon.addresses.clone(), http, worker_v1 });
+    let netmem = std::mem::take(&mut daemon.netmem_places);
+    let netmem = daemon.serve_netmem(now(), netmem);
+    started(&Started { addresses: daemon.addresses.clone(), http, worker_v1, netmem });
     daemon.run()
 }
 
@@ -87,6 +93,8 @@ struct Daemon {
     controllers: Controllers,
     dials: Dials,
     worker_v1: Vec<Endpoint>,
+    netmem: NetMem,
+    netmem_places: Vec<SocketAddr>,
     workers: Workers,
     store: Arc<Store>,
     payloads: Payloads,
@@ -210,6 +218,7 @@ impl Daemon {
             let v1 = &options.worker_v1;
             Dials::open(now(), &v1.listen, &v1.connect, poll.registry())?
         };
+        let (netmem, netmem_places) = NetMem::open(&options.netmem, poll.registry())?;
         let (memory, time) = (options.worker_v1.memory, options.worker_v1.time);
         let payload_max = options.worker_v1.payload_max;
         let controllers = logic::controllers::Options { memory, time };
@@ -236,6 +245,8 @@ impl Daemon {
             controllers: Controllers::new(payload_max),
             dials,
             worker_v1,
+            netmem,
+            netmem_places,
             workers,
             store,
             payloads,
@@ -276,9 +287,10 @@ impl Daemon {
             let mut knocking = self.turned_away.take_if(|until| *until <= now).is_some();
             for event in &events {
                 match Source::of(event.token()) {
-                    Source::Listener(_) | Source::UnixListener | Source::ControllerListener(_) => {
-                        knocking = true
-                    }
+                    Source::Listener(_)
+                    | Source::UnixListener
+                    | Source::ControllerListener(_)
+                    | Source::NetMemListener(_) => knocking = true,
                     source => self.ready(now, source, event),
                 }
             }
@@ -300,6 +312,7 @@ impl Daemon {
             for link in self.links.overdue(now).into_iter().chain(self.controllers.overdue(now)) {
                 self.drop_link(now, link);
             }
+            self.drop_overdue_netmem(now);
             self.settle(now);
             // Only now: a new connection may get the number of one that was dropped above
             // (`free_numbers`).
@@ -376,8 +389,8 @@ impl Daemon {
             self.dropped = false;
             self.send_all(now);
             // A connection that failed brings new events, and nothing else may ever wake the loop for
-            // what follows from them. Each round has fewer connections.
-            if !self.dropped {
+            // what follows from them. Each round has fewer connections. What was sent makes room, too.
+            if !self.dropped && self.node.netmem().is_settled() {
                 break;
             }
         }
@@ -419,6 +432,7 @@ impl Daemon {
         for link in self.controllers.flush(now, &mut self.links, registry, buffers) {
             self.drop_link(now, link);
         }
+        self.netmem.flushed(now, &mut self.links, &mut self.node);
     }
 
     // From readiness to events.
@@ -434,8 +448,9 @@ impl Daemon {
                     self.links.writable(link);
                     self.controllers.writable(link);
                 }
-                // A controller that is gone altogether waits for nothing, whatever it said before.
-                if self.controllers.has(link) && (event.is_error() || event.is_write_closed()) {
+                // Who is gone altogether waits for nothing, whatever it said before.
+                let is_bare = self.controllers.has(link) || self.netmem.has(link);
+                if is_bare && (event.is_error() || event.is_write_closed()) {
                     return self.drop_link(now, link);
                 }
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -458,7 +473,8 @@ impl Daemon {
                 let peak = known.shortage();
                 self.node.handle(now, Event::WorkerOutOfMemory { worker, peak });
             }
-            Source::Listener(_) | Source::UnixListener | Source::ControllerListener(_) => {}
+            Source::Listener(_) | Source::UnixListener => {}
+            Source::ControllerListener(_) | Source::NetMemListener(_) => {}
             Source::HttpListener | Source::Http(_) => {
                 if let Some(http) = &mut self.http {
                     http.ready(source);
@@ -471,6 +487,9 @@ impl Daemon {
     }
 
     fn read_link(&mut self, now: Time, link: LinkId) {
+        if self.read_netmem(now, link) {
+            return;
+        }
         let node = &mut self.node;
         if self.controllers.has(link) {
             let (links, buffers) = (&mut self.links, &self.payloads.buffers);
@@ -515,6 +534,7 @@ impl Daemon {
         self.payloads.forget(link);
         if self.links.remove(self.poll.registry(), link).is_some() {
             self.dropped = true;
+            self.netmem.forget(link);
             self.neighbours.closed(now, link);
             let greeted = self.controllers.forget(&self.payloads.buffers, link);
             self.dials.closed(now, link, greeted);
@@ -629,6 +649,7 @@ impl Daemon {
                 self.accept_controller(now, knock);
             }
         }
+        self.accept_netmem(now);
     }
 
     /// The next one at a listener, which tells of its readiness only once.
@@ -719,6 +740,7 @@ impl Daemon {
                 self.controllers.carry_out(&mut self.links, &self.payloads.buffers, effect);
             }
             Effect::Region(effect) => self.vaults.carry_out(effect),
+            Effect::NetMem(_) | Effect::NetMemRefused { .. } => self.carry_out_netmem(now, effect),
             Effect::Place(effect) => self.place(effect),
             Effect::Close { link } => {
                 self.payloads.forget(link);
@@ -797,31 +819,6 @@ impl Daemon {
             | slots::Effect::Bound { .. }
             | slots::Effect::Unbound { .. } => {
                 unreachable!("the machine turns these into messages")
-            }
-        }
-    }
-
-    /// Moves the loop and a worker, as far as the kernel lets us; nothing depends on it but speed.
-    fn place(&mut self, effect: near::Effect) {
-        let Some(anywhere) = &self.anywhere else { return };
-        match effect {
-            near::Effect::Follow { link, worker } => {
-                let arrives = |link: &mut Link| sys::cpu::incoming(&*link.connection);
-                let arrives = self.links.get_mut(link).and_then(arrives);
-                let here = arrives.or_else(sys::cpu::current);
-                let Some(here) = here.and_then(|here| anywhere.only(here)) else { return };
-                let _ = here.assign(sys::Pid(0));
-                if let Some(pid) = self.workers.pid(worker) {
-                    let _ = here.assign(sys::Pid(pid));
-                    self.moved = Some(worker);
-                }
-            }
-            near::Effect::Spread => {
-                let _ = anywhere.assign(sys::Pid(0));
-                let moved = self.moved.take().and_then(|worker| self.workers.pid(worker));
-                if let Some(pid) = moved {
-                    let _ = anywhere.assign_all(sys::Pid(pid));
-                }
             }
         }
     }

@@ -11,6 +11,8 @@ pub enum Error {
     Http { address: String, source: io::Error },
     #[error("cannot serve workers' protocol v1 at {address}; choose another with --worker-v1")]
     ListenV1 { address: String, source: io::Error },
+    #[error("cannot serve NetMem at {address}; choose another address with --netmem")]
+    NetMem { address: String, source: io::Error },
     #[error("cannot use the data folder {}", path.display())]
     Data { path: PathBuf, source: io::Error },
     #[error(

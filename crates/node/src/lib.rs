@@ -17,6 +17,7 @@
 mod daemon;
 mod http;
 mod controllers;
+mod netmem;
 mod dials;
 mod links;
 mod join;
@@ -36,4 +37,4 @@ mod error;
 
 pub use daemon::{Started, run};
 pub use error::Error;
-pub use options::{Endpoint, Http, Jail, Options, WorkerCommand, WorkerV1};
+pub use options::{Endpoint, Http, Jail, NetMem, Options, WorkerCommand, WorkerV1};

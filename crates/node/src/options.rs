@@ -71,6 +71,19 @@ pub struct WorkerV1 {
     pub anyone: bool,
 }
 
+/// A region that is served with NetMem, which knows no certificates: whoever is at the other end reads
+/// and writes its pages.
+#[derive(Clone, Debug)]
+pub struct NetMem {
+    pub address: SocketAddr,
+    pub region: Name,
+    /// Bytes of a page as they are served: the first ones; none: all of them.
+    pub length: Option<u32>,
+    /// What the region has if it is made for this.
+    pub pages: u32,
+    pub page_size: u32,
+}
+
 #[derive(Debug)]
 pub struct Options {
     pub name: Name,
@@ -97,6 +110,9 @@ pub struct Options {
     /// How long a stop waits for running tasks.
     pub grace: Span,
     pub worker_v1: WorkerV1,
+    pub netmem: Vec<NetMem>,
+    /// Is told, once each, which of those cannot be served, and why.
+    pub netmem_refused: fn(&str),
     /// A byte here asks the node to stop; a second one, not to wait. Its end does as well.
     pub stop: UnixStream,
 }

@@ -19,6 +19,8 @@ pub(crate) enum Source {
     WorkerShort(u32),
     /// A listener of the worker socket protocol v1.
     ControllerListener(u32),
+    /// A listener of NetMem.
+    NetMemListener(u32),
     /// Something is due.
     Alarm,
 }
@@ -40,7 +42,8 @@ impl Source {
             Self::Http(index) => (9, index),
             Self::WorkerShort(index) => (10, index),
             Self::ControllerListener(index) => (11, index),
-            Self::Alarm => (12, 0),
+            Self::NetMemListener(index) => (12, index),
+            Self::Alarm => (13, 0),
         };
         Token(kind << KINDS | index as usize)
     }
@@ -60,7 +63,8 @@ impl Source {
             9 => Self::Http(index),
             10 => Self::WorkerShort(index),
             11 => Self::ControllerListener(index),
-            12 => Self::Alarm,
+            12 => Self::NetMemListener(index),
+            13 => Self::Alarm,
             kind => unreachable!("no token of kind {kind} was ever given out"),
         }
     }

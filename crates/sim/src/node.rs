@@ -465,6 +465,9 @@ impl Daemon {
             // Nor does anything outlast a start.
             Effect::Place(_) | Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
             Effect::Warn { .. } => {}
+            Effect::NetMem(_) | Effect::NetMemRefused { .. } => {
+                net.judge.fail("nobody speaks NetMem".to_owned());
+            }
             Effect::Region(_) => net.judge.fail("no node has a vault".to_owned()),
             Effect::Controller(_) => net.judge.fail("nobody speaks version 1".to_owned()),
             Effect::Left => {

@@ -17,6 +17,7 @@ pub mod worker;
 pub mod job;
 pub mod record;
 pub mod worker_v1;
+pub mod netmem;
 pub mod task;
 pub mod region;
 pub mod blob;

@@ -179,6 +179,17 @@ pub const FAREWELL_PATIENCE: Span = Span::from_secs(5);
 /// How long a program may take to end in order before it is killed.
 pub const UNLOADING: Span = Span::from_secs(2);
 
+/// Connections of NetMem that one server has. Its peers show no certificate, so one that has not
+/// asked anything yet gives way to a newcomer.
+pub const NETMEM_CONNECTIONS_MAX: usize = 512;
+
+/// Bytes of answers that wait for a NetMem client before its next command is taken. One answer may be
+/// longer.
+pub const NETMEM_UNSENT_MAX: usize = 64 * 1024;
+
+/// Locks that one NetMem connection holds: whoever takes more is sent away.
+pub const NETMEM_LOCKS_MAX: usize = 64 * 1024;
+
 /// Largest body of a frame on a connection of purpose Memory: a page, or a transaction.
 pub const MEMORY_BODY_MAX: u64 = TRANSACTION_BYTES_MAX + 128 * 1024;
 
@@ -221,6 +232,10 @@ pub const TRANSACTION_BYTES_MAX: u64 = 4 << 20;
 pub const REPLICATED_PAGES_MAX: usize = 100;
 pub const REPLICATED_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of commits that one region's vault has not kept yet before those who write wait for it, in
+/// regions of durability `async` too.
+pub const BACKLOG_MAX: u64 = 64 << 20;
+
 /// Watches of one session, and of one region.
 pub const WATCHES_OF_SESSION_MAX: usize = 1024;
 pub const WATCHES_MAX: usize = 64 * 1024;
@@ -236,7 +251,7 @@ pub const COMMITS_KEPT: usize = 4096;
 pub const WAITING_MAX: usize = 1 << 20;
 
 /// Locks of one region that are held.
-pub const LOCKS_MAX: usize = 1 << 20;
+pub const LOCKS_MAX: usize = 1 << 17;
 
 /// Bytes of whole pages that one transaction makes anew: each is copied, however little is written.
 pub const TRANSACTION_COPIED_MAX: u64 = 64 << 20;

@@ -1,10 +1,12 @@
-//! The bodies of the fuzz targets `frame`, `message`, `payload_head` and `worker_v1`,
+//! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `worker_v1` and `netmem`,
 //! where there is no fuzzer.
 
 #[path = "../../../fuzz/src/frame.rs"]
 pub mod frame;
 #[path = "../../../fuzz/src/message.rs"]
 pub mod message;
+#[path = "../../../fuzz/src/netmem.rs"]
+pub mod netmem;
 #[path = "../../../fuzz/src/noise.rs"]
 pub mod noise;
 #[path = "../../../fuzz/src/payload_head.rs"]
@@ -36,10 +38,14 @@ fn the_front_of_a_v1_message_is_never_misread() {
     check("worker_v1", 50_000, worker_v1::read);
 }
 
+#[test]
+fn what_netmem_says_is_taken_whole_however_it_is_cut() {
+    check("netmem", 50_000, netmem::read);
+}
+
 fn check(target: &str, count: u64, body: fn(&[u8])) {
     let paper = include_str!("../../../docs/protocol.md");
-    let v1 = target == "worker_v1";
-    let vectors = if v1 { seeds::vectors_v1(paper) } else { seeds::vectors(paper) };
+    let vectors = seeds::vectors_for(target, paper);
     let seeds = seeds::seeds(target, &vectors.expect("every vector is one"));
     noise::feed(count, &seeds, body);
 }

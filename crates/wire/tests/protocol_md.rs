@@ -1,5 +1,7 @@
 //! `docs/protocol.md` says what this crate does: every vector, every kind, every limit.
 
+#[path = "protocol_md/regions.rs"]
+mod regions;
 #[path = "../../../fuzz/src/seeds.rs"]
 pub mod seeds;
 
@@ -21,7 +23,7 @@ use farcall_wire::task::{
 };
 use farcall_wire::units::Span;
 use farcall_wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
-use farcall_wire::{Message, decode, limits, worker_v1};
+use farcall_wire::{Message, decode, limits, netmem, worker_v1};
 
 const PAPER: &str = include_str!("../../../docs/protocol.md");
 
@@ -65,6 +67,79 @@ fn vectors_of_version_1_are_what_the_code_reads_and_writes() {
         assert_eq!(vector.bytes, bytes[..], "vector {name}");
         assert_eq!(vector.says, *says, "vector {name}");
     }
+}
+
+#[test]
+fn vectors_of_netmem_are_what_the_code_reads_and_writes() {
+    let vectors = seeds::vectors_netmem(PAPER).expect("every vector is one");
+    let names: Vec<&str> = vectors.iter().map(|vector| vector.name.as_str()).collect();
+    let built = messages_netmem();
+    let known: Vec<&str> = built.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(names, known, "the vectors of docs/protocol.md and those that are built here");
+    for (vector, (name, bytes, says)) in vectors.iter().zip(&built) {
+        assert_eq!(vector.bytes, bytes[..], "vector {name}");
+        assert_eq!(vector.says, *says, "vector {name}");
+    }
+}
+
+/// The vectors of NetMem, as they are built in Rust, and what is read there of pages of 8 bytes.
+fn messages_netmem() -> Vec<(&'static str, BytesMut, String)> {
+    use netmem::{Answer as A, Command as C, Type};
+    let asked = |name, command: C| {
+        let mut bytes = BytesMut::new();
+        command.put(&mut bytes);
+        let says = C::take(&mut bytes.clone(), 8).expect("a right length").expect("all of it");
+        assert_eq!(says, command);
+        (name, bytes, format!("{says:?}"))
+    };
+    let answered = |name, of: u8, answer: A| {
+        let mut bytes = BytesMut::new();
+        answer.put(&mut bytes);
+        let header = netmem::Header::peek(&bytes).expect("a header");
+        let data = A::data(&header, of, 8).expect("an answer to this");
+        let rest = bytes.clone().split_off(netmem::HEADER).freeze();
+        assert_eq!(rest.len() as u32, data);
+        let says = A::of(header, rest);
+        assert_eq!(says, answer);
+        (name, bytes, format!("{says:?}"))
+    };
+    let page = |kind, bytes| A::Page { kind, page: 2, version: 1, bytes };
+    let data = Bytes::from_static;
+    let stray = netmem::Header { kind: 77, offset: 1, length: 2, version: 3 };
+    // Its length is of no data.
+    let unknown = {
+        let mut bytes = BytesMut::new();
+        stray.put(&mut bytes);
+        let says = C::take(&mut bytes.clone(), 8).expect("no data").expect("all of it");
+        ("netmem-unknown", bytes, format!("{says:?}"))
+    };
+    vec![
+        asked("netmem-version", C::Version),
+        answered("netmem-versions", Type::VERSION, A::Version(netmem::VERSIONS)),
+        asked("netmem-params", C::Params),
+        answered("netmem-params-six", Type::PARAMS, A::Params { pages: 6, length: 40 }),
+        asked("netmem-read", C::Read { page: 2, version: 0 }),
+        answered("netmem-changed", Type::READ, page(Type::READ, data(b"abcdefgh"))),
+        answered("netmem-unchanged", Type::READ, page(Type::READ, Bytes::new())),
+        asked("netmem-lock", C::Lock { page: 2, version: 1 }),
+        answered("netmem-locked", Type::LOCK, page(Type::LOCK, Bytes::new())),
+        asked("netmem-unlock", C::Unlock { page: 2, bytes: data(b"ABCDEFGH") }),
+        answered(
+            "netmem-unlocked",
+            Type::UNLOCK,
+            A::Written { kind: Type::UNLOCK, page: 2, version: 2 },
+        ),
+        asked("netmem-update", C::Update { page: 1, version: -1, bytes: data(b"12345678") }),
+        answered(
+            "netmem-updated",
+            Type::UPDATE,
+            A::Written { kind: Type::UPDATE, page: 1, version: 2 },
+        ),
+        answered("netmem-no-such-page", Type::READ, A::NoSuchPage),
+        answered("netmem-not-locked", Type::UNLOCK, A::NotLocked),
+        unknown,
+        answered("netmem-unknown-answer", 77, A::Unknown(netmem::Header { length: 0, ..stray })),
+    ]
 }
 
 /// The vectors of the worker socket protocol v1, as they are built in Rust, and what is read there.
@@ -177,6 +252,11 @@ fn values() -> BTreeMap<&'static str, u64> {
         JOBS_OF_LINK_MAX JOBS_KEPT JOBS_TOLD_MAX JOB_NODES_MAX CONTROLLERS_MAX BOUND_MAX READ_AHEAD READ_AHEAD_EACH
         READ_AHEAD_CORE READ_AHEAD_LARGE
         LIBRARIES_HELD_MAX INPUTS_HELD_MAX HTTP_HEAD_MAX HTTP_CONNECTIONS_MAX
+        NETMEM_CONNECTIONS_MAX NETMEM_UNSENT_MAX NETMEM_LOCKS_MAX
+        MEMORY_BODY_MAX PAGE_SIZE_MIN PAGE_SIZE_MAX PAGES_MAX REGIONS_HELD_MAX REGIONS_MAX REGIONS_TOLD_MAX
+        SESSIONS_MAX REQUESTS_MAX TRANSACTION_PAGES_MAX TRANSACTION_BYTES_MAX TRANSACTION_COPIED_MAX
+        REPLICATED_PAGES_MAX REPLICATED_BYTES_MAX WATCHES_OF_SESSION_MAX WATCHES_MAX CHANGES_KEPT COMMITS_KEPT
+        WAITING_MAX LOCKS_MAX BARRIERS_MAX HOT_KEPT HOT_TOLD_MAX BACKLOG_MAX VERSION_ASKED_MAX
     ]
     .into();
     all.extend([
@@ -189,6 +269,9 @@ fn values() -> BTreeMap<&'static str, u64> {
         ("ARRIVAL_PATIENCE", limits::ARRIVAL_PATIENCE.0),
         ("FAREWELL_PATIENCE", limits::FAREWELL_PATIENCE.0),
         ("UNLOADING", limits::UNLOADING.0),
+        ("LEASE", limits::LEASE.0),
+        ("SESSION_KEPT", limits::SESSION_KEPT.0),
+        ("COHERENT_HOLD", limits::COHERENT_HOLD.0),
         ("HOLD_BACK", HOLD_BACK.0),
         ("VERSION", VERSION.into()),
         ("HEADER", HEADER as u64),
@@ -229,7 +312,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
     let ended = |status| done(status, 2_000_000, Output::Inline, Bytes::new());
     let core = Program::Core { library: hash, name: "sum".into() };
     let account = Some(1_984_000_000);
-    vec![
+    let mut all = vec![
         ("version", 0, M::Version(VERSION)),
         ("version-accepted", 0, M::VersionAnswer { accepted: true }),
         ("version-refused", 0, M::VersionAnswer { accepted: false }),
@@ -238,6 +321,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("hello-bulk", 0, hello(Purpose::Bulk { link: u64::MAX })),
         ("hello-join", 0, hello(Purpose::Join)),
         ("hello-fetch", 0, hello(Purpose::Fetch { hash, permit })),
+        ("hello-memory", 0, hello(Purpose::Memory)),
         (
             "welcome",
             0,
@@ -371,7 +455,9 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("buffer-lend", 0, M::Buffer(Buffer::Lend { number: 1 })),
         ("buffer-forget", 0, M::Buffer(Buffer::Forget { number: 1 })),
         ("need", 0, M::Need(Need { bytes: 1 << 20 })),
-    ]
+    ];
+    all.extend(regions::messages());
+    all
 }
 
 fn task_name() -> TaskName {

@@ -47,8 +47,8 @@ pub(crate) fn run(seconds: u64) -> anyhow::Result<()> {
 fn sow(target: &str) -> anyhow::Result<()> {
     let paper = fs::read_to_string(shell::root().join(PROTOCOL))
         .with_context(|| format!("cannot read {PROTOCOL}"))?;
-    let read = if target == "worker_v1" { seeds::vectors_v1 } else { seeds::vectors };
-    let vectors = read(&paper).map_err(|error| anyhow::anyhow!("{PROTOCOL}: {error}"))?;
+    let vectors = seeds::vectors_for(target, &paper);
+    let vectors = vectors.map_err(|error| anyhow::anyhow!("{PROTOCOL}: {error}"))?;
     let folder = shell::root().join(CORPUS).join(target);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for (number, seed) in seeds::seeds(target, &vectors).iter().enumerate() {

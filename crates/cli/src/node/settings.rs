@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use node::{Jail, WorkerV1};
+use node::{Jail, NetMem, WorkerV1};
 use serde::Deserialize;
 use transport::Name;
 
+use super::netmem;
 use super::v1::{self, either};
 use crate::codes;
 use crate::config;
@@ -32,6 +33,8 @@ Examples:
   farcall node --http 127.0.0.1:9114                      with metrics
   farcall node --jail strict                              for programs of people you do not know
   farcall node --worker-v1 127.0.0.1:4115                 for controllers of protocol v1, too
+  farcall node --netmem 127.0.0.1:10001=genes --netmem-pages 6 --netmem-page-size 40
+                                                          with six pages for clients of NetMem
   farcall node --config /etc/farcall/node.toml
 
 A configuration file has the same names:
@@ -89,6 +92,8 @@ pub(crate) struct Node {
     home: Option<PathBuf>,
     #[command(flatten)]
     v1: v1::Flags,
+    #[command(flatten)]
+    netmem: netmem::NetMemFlags,
     /// End when standard input ends
     #[arg(long, hide = true)]
     pub(super) embedded: bool,
@@ -130,6 +135,10 @@ struct Written {
     worker_v1_payload_max: Option<String>,
     worker_v1_time_limit: Option<String>,
     worker_v1_memory: Option<String>,
+    netmem: Vec<String>,
+    netmem_pages: Option<u32>,
+    netmem_page_size: Option<u32>,
+    netmem_anyone: bool,
 }
 
 /// Everything decided.
@@ -148,6 +157,7 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) home: PathBuf,
     pub(crate) worker_v1: WorkerV1,
+    pub(crate) netmem: Vec<NetMem>,
 }
 
 impl Node {
@@ -216,6 +226,12 @@ impl Settings {
             time_limit: written.worker_v1_time_limit,
             memory: written.worker_v1_memory,
         })?;
+        let netmem = flags.netmem.gather(netmem::Written {
+            netmem: written.netmem,
+            pages: written.netmem_pages,
+            page_size: written.netmem_page_size,
+            anyone: written.netmem_anyone,
+        })?;
         Ok(Self {
             listen,
             join,
@@ -235,6 +251,7 @@ impl Settings {
             grace,
             home: flags.home.or(written.home).unwrap_or_else(client::Cluster::home),
             worker_v1,
+            netmem,
         })
     }
 }

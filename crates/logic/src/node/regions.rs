@@ -57,8 +57,12 @@ impl Node {
         while let Some(effect) = self.regions.poll_effect() {
             match effect {
                 regions::Effect::Send { link, channel, message } => {
+                    let Some(message) = self.netmem_told(now, link, channel, message) else {
+                        continue;
+                    };
                     self.effects.push_back(Effect::Send { link, channel, message });
                 }
+                regions::Effect::Close { link } if self.netmem_sent_away(now, link) => {}
                 regions::Effect::Close { link } => {
                     self.effects.push_back(Effect::Close { link });
                     self.handle(now, Event::Closed { link });

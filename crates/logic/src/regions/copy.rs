@@ -34,6 +34,8 @@
 //!
 //! Elsewhere: the home (`regions`), the socket and who waits (crate `memory`).
 
+mod returning;
+mod watching;
 mod cache;
 
 use std::collections::VecDeque;
@@ -41,8 +43,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use wire::Message;
-use wire::limits::{AWAY_PATIENCE, CACHE_WATCHES_MAX, LEASE, REQUESTS_MAX, SESSION_KEPT};
-use wire::region::{Admission, Answer, Ask, Changes, Commit, Durability, PageNo, Refusal};
+use wire::limits::{AWAY_PATIENCE, CACHE_WATCHES_MAX, LEASE, REQUESTS_MAX};
+use wire::region::{Admission, Answer, Ask, Commit, Durability, PageNo, Refusal};
 use wire::region::{RegionId, Request, SessionId, Token, Version, Write};
 use wire::units::{Span, Time};
 
@@ -205,6 +207,8 @@ pub struct Session {
     sent: Time,
     safe: Time,
     heard: Time,
+    /// Since when something is under way.
+    busy: Time,
     /// A `Renew` that is under way, since.
     probe: Option<Time>,
     /// Locks, by page.
@@ -252,6 +256,7 @@ impl Session {
             sent: now,
             safe: now,
             heard: now,
+            busy: now,
             probe: None,
             held: FxHashMap::default(),
             cache: Cache::default(),
@@ -325,7 +330,7 @@ impl Session {
                 let mut due = self.next_fresh;
                 if self.under_way > 0 || !self.held.is_empty() {
                     due = due.min(match self.probe {
-                        None => self.sent.min(self.heard) + self.third(),
+                        None => self.quiet_since() + self.third(),
                         Some(since) => self.hang_up_at(since),
                     });
                 }
@@ -338,6 +343,11 @@ impl Session {
 
     fn third(&self) -> Span {
         Span(self.lease.0 / 3)
+    }
+
+    /// Since when one of the sides has said nothing while there was something to say.
+    fn quiet_since(&self) -> Time {
+        self.sent.min(self.heard.max(self.busy))
     }
 
     /// Until when the answer to a `Renew` of that time is waited for.
@@ -384,6 +394,9 @@ impl Session {
         };
         let flight = Flight { request, bytes, base, sent: None, whose };
         self.slots.push_back(Slot { asked: now, state: State::UnderWay(flight) });
+        if self.under_way == 0 {
+            self.busy = now;
+        }
         self.under_way += 1;
         if self.is_up() {
             self.send(now, number);
@@ -549,14 +562,14 @@ impl Session {
             slot.state = state;
             return;
         };
+        // A slice of what was read from the socket would keep all of that in memory.
+        let bytes = Bytes::copy_from_slice(&bytes);
         self.under_way -= 1;
         let sent = flight.sent.unwrap_or(Time(0));
         self.safe = self.safe.max(sent);
         self.note(sent, number, &flight, &answer, &bytes);
         match flight.whose {
             Whose::Caller => {
-                // A slice of what was read from the socket would keep all of that in memory.
-                let bytes = Bytes::copy_from_slice(&bytes);
                 self.put_state(number, State::Settled(Outcome::Answered(answer, bytes)));
             }
             Whose::Nobody => {
@@ -584,24 +597,24 @@ impl Session {
 /// What an answer says of locks, pages and the region.
 impl Session {
     fn note(&mut self, sent: Time, number: u64, flight: &Flight, answer: &Answer, bytes: &Bytes) {
-        if let Request::Read { page, .. } = &flight.request {
-            if self.reading.get(page) == Some(&number) {
-                self.reading.remove(page);
-            }
+        if let Request::Read { page, .. } = &flight.request
+            && self.reading.get(page) == Some(&number)
+        {
+            self.reading.remove(page);
         }
         match (&flight.request, answer) {
             (Request::Read { page, .. }, Answer::Unchanged { version }) => {
                 self.cache.verify(*page, *version, sent);
             }
             (Request::Read { page, .. }, Answer::Page { version }) => {
-                self.cache.learn(*page, *version, Bytes::copy_from_slice(bytes), sent);
+                self.cache.learn(*page, *version, bytes.clone(), sent);
             }
             (Request::Lock { page, .. }, Answer::Locked { token, version }) => {
                 self.held.insert(*page, Held { token: *token, version: *version });
                 if bytes.is_empty() {
                     self.cache.verify(*page, *version, sent);
                 } else {
-                    self.cache.learn(*page, *version, Bytes::copy_from_slice(bytes), sent);
+                    self.cache.learn(*page, *version, bytes.clone(), sent);
                 }
             }
             (Request::Update { page, offset, if_version, .. }, Answer::Committed { version }) => {
@@ -773,319 +786,6 @@ impl Session {
         let period = |span: Span| Span((span.0 / 2).clamp(CACHE_AGE_MIN.0 / 2, self.third().0));
         self.next_fresh = fresh_for.map_or(Time::NEVER, |span| sent + period(span));
     }
-}
-
-/// Watches.
-impl Session {
-    /// To be told of commits to these pages. It is in force once `is_watching` says so.
-    pub fn watch(&mut self, now: Time, first: PageNo, count: u64) -> WatchId {
-        self.begin_watch(now, first, count, None)
-    }
-
-    fn begin_watch(
-        &mut self,
-        now: Time,
-        first: PageNo,
-        count: u64,
-        cached: Option<PageNo>,
-    ) -> WatchId {
-        let id = WatchId(self.next_watch);
-        self.next_watch += 1;
-        let watch = Watch {
-            first,
-            count,
-            number: 0,
-            sequence: None,
-            since: now,
-            news: VecDeque::new(),
-            is_unseen: false,
-            cached,
-            refused: None,
-        };
-        self.watches.insert(id, watch);
-        self.ask_to_watch(now, id);
-        id
-    }
-
-    fn ask_to_watch(&mut self, now: Time, id: WatchId) {
-        let Some(watch) = self.watches.get_mut(&id) else { return };
-        let (first, count, from) = (watch.first, watch.count, watch.sequence);
-        let request = Request::Watch { first, count, from };
-        let number = self.ask_for(now, request, Bytes::new(), Whose::Watch(id));
-        if let Some(watch) = self.watches.get_mut(&id) {
-            watch.number = number;
-            watch.is_unseen = false;
-        }
-        self.watch_numbers.insert(number, id);
-    }
-
-    fn watching(&mut self, id: WatchId, answer: Answer) {
-        let Some(watch) = self.watches.get_mut(&id) else { return };
-        match answer {
-            Answer::Watching { sequence } => {
-                watch.sequence = Some(watch.sequence.unwrap_or(0).max(sequence));
-            }
-            Answer::Refused(refusal) => watch.refused = Some(refusal),
-            _ => {}
-        }
-    }
-
-    /// Whether commits from now on are told; a refusal if they never will be.
-    pub fn is_watching(&self, id: WatchId) -> Result<bool, Refusal> {
-        match (self.watches.get(&id), &self.life) {
-            (_, Life::Over(refusal)) => Err(refusal.clone()),
-            (Some(Watch { refused: Some(refusal), .. }), _) => Err(refusal.clone()),
-            (Some(watch), _) => Ok(watch.sequence.is_some()),
-            (None, _) => Ok(false),
-        }
-    }
-
-    /// The next news of a watch. When the last is taken, the home may send more.
-    pub fn next_news(&mut self, now: Time, id: WatchId) -> Option<News> {
-        let watch = self.watches.get_mut(&id)?;
-        let news = watch.news.pop_front();
-        if watch.news.is_empty() && std::mem::take(&mut watch.is_unseen) {
-            let watch = watch.number;
-            self.tell(now, Request::Seen { watch });
-        }
-        news
-    }
-
-    /// There are news that were not taken.
-    pub fn has_news(&self, id: WatchId) -> bool {
-        self.watches.get(&id).is_some_and(|watch| !watch.news.is_empty())
-    }
-
-    pub fn unwatch(&mut self, now: Time, id: WatchId) {
-        let Some(watch) = self.watches.remove(&id) else { return };
-        self.watch_numbers.remove(&watch.number);
-        if self.is_up() && watch.refused.is_none() {
-            let watch = watch.number;
-            self.ask_for(now, Request::Unwatch { watch }, Bytes::new(), Whose::Nobody);
-        }
-    }
-
-    fn changed(&mut self, now: Time, number: u64, sequence: u64, what: Changes) {
-        let Some(&id) = self.watch_numbers.get(&number) else { return };
-        let Some(watch) = self.watches.get_mut(&id) else { return };
-        watch.sequence = Some(watch.sequence.unwrap_or(0).max(sequence));
-        if let Some(page) = watch.cached {
-            match what {
-                Changes::Pages(pages) => {
-                    pages.iter().for_each(|(page, version)| self.cache.told(*page, *version));
-                }
-                Changes::Resync => {
-                    watch.since = now;
-                    self.cache.doubt(page);
-                }
-            }
-            return self.tell(now, Request::Seen { watch: number });
-        }
-        watch.is_unseen = true;
-        match what {
-            Changes::Pages(pages) => {
-                let news = pages.into_iter().map(|(page, version)| News::Page(page, version));
-                watch.news.extend(news);
-            }
-            Changes::Resync => watch.news.push_back(News::Resync),
-        }
-    }
-}
-
-/// The connection comes and goes.
-impl Session {
-    fn up(&mut self, now: Time, admission: Admission, asked: Time) {
-        let Admission { about, resumed, epoch, lease } = admission;
-        let is_first = self.region.is_none();
-        if self.region.is_some_and(|region| region != about.id) {
-            return self.end(Refusal::NoSuchRegion);
-        }
-        let reopened = !is_first && epoch != self.epoch;
-        self.region = Some(about.id);
-        self.durability = about.durability;
-        self.page_size = about.page_size as usize;
-        self.pages = if reopened { about.pages } else { self.pages.max(about.pages) };
-        (self.epoch, self.lease) = (epoch, lease);
-        if reopened || !resumed {
-            self.held.clear();
-        }
-        if reopened {
-            // What was not kept may be there again with other bytes.
-            self.cache.clear();
-        }
-        let is_long = now.since(self.heard) >= half_of_session();
-        self.life = Life::Up;
-        (self.heard, self.sent, self.safe) = (now, now, self.safe.max(asked));
-        self.probe = None;
-
-        let is_kept = self.durability != Durability::None;
-        let knows = !is_long && (resumed || (reopened && is_kept));
-        for number in self.all_under_way() {
-            let Some(flight) = self.flight(number) else { continue };
-            let may = match (flight.sent, nature(&flight.request)) {
-                (None, _) | (_, Nature::Repeatable) => true,
-                (Some(_), Nature::Changing) => knows,
-                // Nobody keeps who has arrived.
-                (Some(_), Nature::Fleeting) => !is_long && resumed && !reopened,
-            };
-            match flight.whose {
-                // Each begins anew below, or when it is due.
-                Whose::Probe | Whose::Watch(_) => self.settle(number, None),
-                Whose::Caller | Whose::Nobody if may => self.send(now, number),
-                Whose::Caller | Whose::Nobody => {
-                    self.settle(number, Some(Outcome::Unknown));
-                }
-            }
-        }
-        self.watch_numbers.clear();
-        let mut watches: Vec<WatchId> = self.watches.keys().copied().collect();
-        watches.sort_unstable_by_key(|id| id.0);
-        for id in watches {
-            let Some(watch) = self.watches.get(&id) else { continue };
-            let (old, was_there) = (watch.number, resumed && !is_first && watch.number != 0);
-            if was_there {
-                let unwatch = Request::Unwatch { watch: old };
-                self.ask_for(now, unwatch, Bytes::new(), Whose::Nobody);
-            }
-            self.ask_to_watch(now, id);
-        }
-        self.shorten();
-    }
-
-    /// Numbers of all requests that were not answered, in order.
-    fn all_under_way(&self) -> Vec<u64> {
-        let aside = self.aside.iter().map(|(number, slot)| (*number, slot));
-        let mut aside: Vec<(u64, &Slot)> = aside.collect();
-        aside.sort_unstable_by_key(|(number, _)| *number);
-        let row = self.slots.iter().enumerate().map(|(at, slot)| (self.first + at as u64, slot));
-        let all = aside.into_iter().chain(row);
-        let under_way = all.filter(|(_, slot)| matches!(slot.state, State::UnderWay(_)));
-        under_way.map(|(number, _)| number).collect()
-    }
-
-    /// Ends a request without an answer; without an outcome nobody needs one.
-    fn settle(&mut self, number: u64, outcome: Option<Outcome>) {
-        let Some(slot) = self.slot(number) else { return };
-        let State::UnderWay(flight) = std::mem::replace(&mut slot.state, State::Taken) else {
-            return;
-        };
-        self.under_way -= 1;
-        if let Request::Read { page, .. } = &flight.request {
-            if self.reading.get(page) == Some(&number) {
-                self.reading.remove(page);
-            }
-        }
-        match (flight.whose, outcome) {
-            (Whose::Caller, Some(outcome)) => {
-                self.put_state(number, State::Settled(outcome));
-            }
-            _ => self.forget(number),
-        }
-    }
-
-    fn down(&mut self, now: Time) {
-        if self.is_up() {
-            self.life = Life::Away { since: now };
-            self.next_fresh = Time::NEVER;
-            self.next_give_up = now;
-            self.probe = None;
-        }
-    }
-
-    fn end(&mut self, refusal: Refusal) {
-        self.life = Life::Over(refusal.clone());
-        self.held.clear();
-        self.cache.clear();
-        for number in self.all_under_way() {
-            let Some(flight) = self.flight(number) else { continue };
-            // What had left may have been carried out before the region came to its end.
-            let unknown = flight.sent.is_some() && nature(&flight.request) != Nature::Repeatable;
-            let over = Outcome::Over(refusal.clone());
-            self.settle(number, Some(if unknown { Outcome::Unknown } else { over }));
-        }
-        self.answered = self.next_number();
-        self.shorten_row();
-    }
-
-    fn tick(&mut self, now: Time) {
-        match self.life {
-            Life::Up => match self.probe {
-                Some(since) if now >= self.hang_up_at(since) => {
-                    self.effects.push_back(Effect::HangUp);
-                    self.down(now);
-                }
-                Some(_) => self.next_fresh = self.next_fresh.max(now + CACHE_AGE_MIN),
-                None => {
-                    let silent = now >= self.sent.min(self.heard) + self.third();
-                    let needed = self.under_way > 0 || !self.held.is_empty();
-                    if now >= self.next_fresh || (silent && needed) {
-                        self.probe(now);
-                    }
-                }
-            },
-            Life::Away { since } => self.give_up(now, since),
-            Life::Over(_) => {}
-        }
-    }
-
-    /// Nobody waits longer than that for a home that is away.
-    fn give_up(&mut self, now: Time, since: Time) {
-        let patience = self.patience;
-        let long = self.heard + half_of_session();
-        let is_long = now >= long && self.region.is_some();
-        self.next_give_up = if is_long { now + patience } else { long.min(now + patience) };
-        for number in self.all_under_way() {
-            let Some(slot) = self.slot(number) else { continue };
-            let until = slot.asked.max(since) + patience;
-            let State::UnderWay(flight) = &slot.state else { continue };
-            let changing = nature(&flight.request) != Nature::Repeatable && flight.sent.is_some();
-            match (changing, now >= until) {
-                (true, over) if over || is_long => self.settle(number, Some(Outcome::Unknown)),
-                (false, true) => self.settle(number, Some(Outcome::Away)),
-                (true | false, _) => self.next_give_up = self.next_give_up.min(until.max(now)),
-            }
-        }
-        self.shorten();
-    }
-}
-
-/// What sending a request a second time would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nature {
-    /// The same as sending it once.
-    Repeatable,
-    /// It may be carried out a second time; a durable region keeps what became of it.
-    Changing,
-    /// The same, and nobody keeps what became of it.
-    Fleeting,
-}
-
-fn nature(request: &Request) -> Nature {
-    match request {
-        Request::Update { .. } | Request::Unlock { commit: Commit::Bytes { .. }, .. } => {
-            Nature::Changing
-        }
-        Request::Transact { writes, .. } if !writes.is_empty() => Nature::Changing,
-        Request::Arrive { .. } | Request::Yielded { .. } => Nature::Fleeting,
-        Request::Transact { .. }
-        | Request::Unlock { commit: Commit::Nothing, .. }
-        | Request::Read { .. }
-        | Request::Lock { .. }
-        | Request::Watch { .. }
-        | Request::Unwatch { .. }
-        | Request::Seen { .. }
-        | Request::Grow { .. }
-        | Request::Stat
-        | Request::Hot { .. }
-        | Request::Withdraw { .. }
-        | Request::Renew
-        | Request::Fetch { .. }
-        | Request::Detach => Nature::Repeatable,
-    }
-}
-
-fn half_of_session() -> Span {
-    Span(SESSION_KEPT.0 / 2)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! One region: what its sessions ask of it, one request after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use wire::Message;
 use wire::limits::{
-    BARRIERS_MAX, HOT_KEPT, HOT_TOLD_MAX, LOCKS_MAX, PAGES_MAX, REQUESTS_MAX, SESSIONS_MAX,
-    WAITING_MAX, WATCHES_MAX, WATCHES_OF_SESSION_MAX,
+    BACKLOG_MAX, BARRIERS_MAX, HOT_KEPT, HOT_TOLD_MAX, LOCKS_MAX, PAGES_MAX, REQUESTS_MAX,
+    SESSIONS_MAX, WAITING_MAX, WATCHES_MAX, WATCHES_OF_SESSION_MAX,
 };
 use wire::name::Name;
 use wire::region::{
@@ -65,6 +65,9 @@ pub(super) struct Region {
     /// Answers that wait for a commit to be kept, by its number and in the order of deciding.
     pub(super) unkept: BTreeMap<(u64, u64), Unkept>,
     decided: u64,
+    /// Bytes of each commit that the vault has not kept yet, and of all of them.
+    pub(super) backlog: VecDeque<(u64, u64)>,
+    pub(super) backlog_bytes: u64,
     /// Sessions whose vault need not know all any more that it knows.
     pub(super) forgetting: Vec<SessionAt>,
     pub(super) forgotten: Vec<(SessionId, u64)>,
@@ -97,6 +100,8 @@ impl Region {
             barriers: Barriers::default(),
             unkept: BTreeMap::new(),
             decided: 0,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
             forgetting: Vec::new(),
             forgotten: Vec::new(),
             timers: BTreeSet::new(),
@@ -138,6 +143,11 @@ impl Region {
     /// Answers wait until what they tell is kept.
     pub(super) fn is_gated(&self) -> bool {
         matches!(self.durability, Durability::Sync | Durability::Replicated)
+    }
+
+    /// So much is not kept yet that whoever asks for more has to wait, whatever the durability.
+    fn is_behind(&self) -> bool {
+        self.backlog_bytes > BACKLOG_MAX
     }
 
     /// The latest commit that may be told.
@@ -248,7 +258,8 @@ impl Region {
     ) {
         let Some(session) = self.sessions.get_mut(at) else { return };
         session.heard = now;
-        if session.forget(ask.answered.min(number.saturating_sub(1)))
+        // Its own number and higher ones cannot be among those that were answered.
+        if session.forget(ask.answered.min(number).saturating_sub(1))
             && self.durability != Durability::None
             && !std::mem::replace(&mut session.is_forgetting, true)
         {
@@ -801,9 +812,9 @@ impl Region {
         tells: u64,
         out: &mut Outbox,
     ) {
+        let waits = tells > self.kept && (self.is_gated() || self.is_behind());
         let Some(session) = self.sessions.get_mut(at) else { return };
-        if tells > self.kept && matches!(self.durability, Durability::Sync | Durability::Replicated)
-        {
+        if waits {
             session.under_way.insert(number, UnderWay::Unkept);
             let unkept =
                 Unkept { session: at, serial: session.serial, request: number, answer, bytes };
@@ -828,8 +839,14 @@ impl Region {
     /// All that it told, it can go on telling: commits up to this one outlive the node.
     pub(super) fn keeps(&mut self, sequence: u64, out: &mut Outbox) {
         self.kept = self.kept.max(sequence.min(self.sequence));
+        while let Some((_, bytes)) = self.backlog.pop_front_if(|(commit, _)| *commit <= self.kept) {
+            self.backlog_bytes -= bytes;
+            out.held -= bytes;
+        }
+        // Where nobody has to wait for the vault, they only had to while it was behind.
+        let free = if self.is_gated() || self.is_behind() { self.kept } else { self.sequence };
         while let Some(entry) = self.unkept.first_entry() {
-            if entry.key().0 > self.kept {
+            if entry.key().0 > free {
                 break;
             }
             let unkept = entry.remove();
@@ -857,7 +874,8 @@ impl Region {
         for link in self.links() {
             out.effects.push_back(Effect::Close { link });
         }
-        out.held -= self.bytes() + self.locks.wants().map(Want::bytes).sum::<u64>();
+        let waiting: u64 = self.locks.wants().map(Want::bytes).sum();
+        out.held -= self.bytes() + self.backlog_bytes + waiting;
     }
 }
 

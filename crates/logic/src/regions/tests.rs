@@ -2,6 +2,11 @@
 
 mod pages;
 mod locks;
+mod sessions;
+mod watches;
+mod bounds;
+mod keeping;
+mod model;
 
 use wire::region::{Audience, Changed, Commit, Request, Token, Write};
 

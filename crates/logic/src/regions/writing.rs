@@ -216,11 +216,19 @@ impl Region {
             Some(_) => 0,
             None => self.table.growth(page) + u64::from(self.page_size),
         };
-        let more = match change {
-            &Change::Update { page, .. } => more(page),
-            Change::Transact { writes, .. } => writes.iter().map(|write| more(write.page)).sum(),
+        let (more, writes) = match change {
+            &Change::Update { page, .. } => (more(page), 1),
+            Change::Transact { writes, .. } => {
+                (writes.iter().map(|write| more(write.page)).sum(), writes.len() as u64)
+            }
         };
-        out.must_hold(more)
+        let kept = match self.durability {
+            Durability::None => 0,
+            Durability::Async | Durability::Sync | Durability::Replicated => {
+                writes * u64::from(self.page_size)
+            }
+        };
+        out.must_hold(more + kept)
     }
 
     /// Writes, as one commit, and answers. All that could be refused was looked at before.
@@ -349,6 +357,10 @@ impl Region {
             }
         }
         let (region, sequence) = (self.id, self.sequence);
+        let bytes = written.len() as u64 * u64::from(self.page_size);
+        self.backlog.push_back((sequence, bytes));
+        self.backlog_bytes += bytes;
+        out.held += bytes;
         let batch = Batch { region, sequence, grown, written, outcome, forgotten };
         out.effects.push_back(Effect::Keep(batch));
     }

@@ -110,3 +110,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_message_is_small_enough_to_be_passed_around() {
+    assert!(
+        size_of::<Message>() <= 192,
+        "{} bytes: put what is large into a box",
+        size_of::<Message>()
+    );
+}

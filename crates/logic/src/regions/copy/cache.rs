@@ -39,7 +39,7 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn get(&mut self, page: PageNo) -> Option<&mut Entry> {
-        if !self.young.contains_key(&page) {
+        if !self.old.is_empty() && !self.young.contains_key(&page) {
             let entry = self.old.remove(&page)?;
             self.insert(page, entry);
         }

@@ -1,0 +1,285 @@
+//! Durable regions: nothing is told before it is kept, and all of it is known after a restart.
+
+use wire::region::Changes;
+
+use super::*;
+
+fn durable(durability: Durability) -> Home {
+    let options = Options { keeps: vec![durability], ..Options::default() };
+    Home::with(options, create(8, durability))
+}
+
+impl Home {
+    /// Asks; returns what was sent, and the batches for the vault.
+    fn commits(
+        &mut self,
+        link: LinkId,
+        request: Request,
+        bytes: &[u8],
+    ) -> (Vec<(LinkId, u64, Sent)>, Vec<Batch>) {
+        let number = self.numbers.entry(link).or_default();
+        *number += 1;
+        let ask = Ask { answered: 0, request };
+        let (channel, bytes) = (*number, Bytes::copy_from_slice(bytes));
+        let mut effects = self.event(Event::Request { link, channel, ask, bytes });
+        let kept = effects.extract_if(.., |effect| matches!(effect, Effect::Keep(_)));
+        let batches = kept.filter_map(|effect| match effect {
+            Effect::Keep(batch) => Some(batch),
+            _ => None,
+        });
+        let batches = batches.collect();
+        (sent(effects), batches)
+    }
+
+    fn kept(&mut self, sequence: u64) -> Vec<(LinkId, u64, Sent)> {
+        sent(self.event(Event::Kept { id: RegionId(7), sequence }))
+    }
+}
+
+#[test]
+fn a_commit_is_answered_and_read_and_told_when_it_is_kept() {
+    let mut home = durable(Durability::Sync);
+    let watch = Request::Watch { first: PageNo(0), count: 8, from: None };
+    let (watch, _) = home.ask(CAT, watch, &[]);
+    let (sent, batches) = home.commits(ANN, update(0, 0), b"a");
+    assert_eq!(sent, []);
+    let mut bytes = vec![0; PAGE];
+    bytes[0] = b'a';
+    let written = Written { page: PageNo(0), version: Version(2), bytes: bytes.into() };
+    let (session, owner) = (SessionId(0), name("ann"));
+    let outcome = Outcome { session, owner, request: 1, answer: committed(2) };
+    let batch = Batch {
+        region: RegionId(7),
+        sequence: 1,
+        grown: None,
+        written: vec![written],
+        outcome: Some(outcome),
+        forgotten: Vec::new(),
+    };
+    assert_eq!(batches, [batch]);
+    // It is in force, and nobody hears of it.
+    let bobs = home.waits(BOB, read(0, 0), &[]);
+    let locks = home.waits(BOB, lock(0), &[]);
+    home.reads(BOB, 1);
+    let Answer::Stat(about) = home.answer(CAT, Request::Stat, &[]).0 else { panic!() };
+    assert_eq!(about.sequence, 0);
+    let (_, batches) = home.commits(ANN, update(1, 0), b"b");
+    assert_eq!(batches[0].sequence, 2);
+
+    let sent = home.kept(1);
+    assert_eq!(sent[0], (ANN, 1, answered(committed(2))));
+    assert!(
+        matches!(&sent[1], (BOB, number, Sent::Answer(Answer::Page { .. }, _)) if *number == bobs)
+    );
+    assert!(
+        matches!(&sent[2], (BOB, number, Sent::Answer(Answer::Locked { .. }, _)) if *number == locks)
+    );
+    let what = Changes::Pages(vec![(PageNo(0), Version(2))]);
+    assert_eq!(sent[3], (CAT, watch, Sent::Changed(Changed { sequence: 1, what })));
+    assert_eq!(sent.len(), 4);
+    assert_eq!(home.kept(2).len(), 1);
+    assert_eq!(home.kept(1), [], "an older one is no news");
+    assert_eq!(home.kept(99), [], "nor is one that was never made");
+}
+
+#[test]
+fn an_async_region_does_not_wait_for_its_vault() {
+    let mut home = durable(Durability::Async);
+    let (sent, batches) = home.commits(ANN, update(0, 0), b"a");
+    assert_eq!((sent.len(), batches.len()), (1, 1));
+    assert_eq!(home.reads(BOB, 0).0, 2);
+}
+
+#[test]
+fn who_writes_faster_than_the_vault_keeps_has_to_wait() {
+    let options = Options { keeps: vec![Durability::Async], ..Options::default() };
+    let create = Create { page_size: 1 << 20, ..create(8, Durability::Async) };
+    let mut home = Home::with(options, create);
+    let mut at_once = 0;
+    while !home.commits(ANN, update(0, 0), b"a").0.is_empty() {
+        at_once += 1;
+    }
+    assert_eq!(at_once, 64);
+    assert_eq!(home.kept(64).len(), 1);
+    assert_eq!(home.commits(ANN, update(0, 0), b"a").0.len(), 1);
+    home.kept(66);
+    // What was kept is not counted any more.
+    assert!(home.regions.figures().bytes < 2 << 20, "{:?}", home.regions.figures());
+}
+
+#[test]
+fn growing_is_a_commit() {
+    let mut home = durable(Durability::Sync);
+    let (sent, batches) = home.commits(ANN, Request::Grow { pages: 20 }, &[]);
+    assert_eq!((sent.len(), batches[0].grown, batches[0].written.len()), (0, Some(20), 0));
+    let reads = home.waits(BOB, read(19, 0), &[]);
+    let sent = home.kept(1);
+    assert_eq!(sent[0], (ANN, 1, answered(Answer::Grown { pages: 20 })));
+    assert_eq!(sent[1].1, reads);
+}
+
+#[test]
+fn a_request_that_comes_again_before_it_is_kept_is_answered_once_and_then_again_the_same() {
+    let mut home = durable(Durability::Sync);
+    home.commits(ANN, update(0, 0), b"a");
+    assert_eq!(home.again(ANN, 1, update(0, 0), b"a"), []);
+    home.event(Event::Closed { link: ANN });
+    home.attach(ANN, 0);
+    assert_eq!(home.again(ANN, 1, update(0, 0), b"a"), []);
+    assert_eq!(home.kept(1), [(ANN, 1, answered(committed(2)))]);
+    assert_eq!(home.again(ANN, 1, update(0, 0), b"a"), [(ANN, 1, answered(committed(2)))]);
+}
+
+#[test]
+fn what_clients_know_is_forgotten_in_the_vault_too() {
+    let mut home = durable(Durability::Sync);
+    home.commits(ANN, update(0, 0), b"a");
+    home.kept(1);
+    let ask = Ask { answered: 2, request: update(0, 0) };
+    let bytes = Bytes::from_static(b"b");
+    let effects = home.event(Event::Request { link: ANN, channel: 2, ask, bytes });
+    let [Effect::Keep(batch)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(batch.forgotten, [(SessionId(0), 1)]);
+    // A session that is over, all of it.
+    home.kept(2);
+    home.numbers.insert(ANN, 2);
+    home.ask(ANN, Request::Detach, &[]);
+    let (_, batches) = home.commits(BOB, update(0, 0), b"c");
+    assert_eq!(batches[0].forgotten, [(SessionId(0), u64::MAX)]);
+}
+
+#[test]
+fn a_region_that_is_opened_again_has_its_pages_and_knows_what_it_has_done() {
+    let options = Options { keeps: vec![Durability::Sync], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), now: Time(1), numbers: BTreeMap::new() };
+    // Nobody has it here: its vault is asked, once for all that come.
+    let effects = home.attach(ANN, 0);
+    assert!(matches!(&effects[..], [Effect::Open { name }] if name.as_str() == "genes"));
+    assert!(home.attach(BOB, 1).is_empty());
+    let session = SessionId(0);
+    let opened = |epoch| Opened {
+        id: RegionId(7),
+        owner: name("ann"),
+        create: create(8, Durability::Sync),
+        epoch: Epoch { number: epoch },
+        sequence: 41,
+        pages: 10,
+        written: vec![Written { page: PageNo(9), version: Version(5), bytes: full(3) }],
+        outcomes: vec![Outcome { session, owner: name("ann"), request: 6, answer: committed(5) }],
+    };
+    let result = Ok(Box::new(opened(3)));
+    let attached = sent(home.event(Event::Opened { name: name("genes"), result }));
+    let resumed = attached.iter().map(|(_, _, sent)| match sent {
+        Sent::Attached(Attached { result: Ok(admission) }) => (admission.resumed, admission.epoch),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(resumed.collect::<Vec<_>>(), [(true, 3), (false, 3)]);
+    assert_eq!(home.reads(BOB, 9), (5, full(3)));
+    assert_eq!(home.again(ANN, 6, update(9, 0), b"x"), [(ANN, 6, answered(committed(5)))]);
+    // Tokens of earlier times are lower than any of this one.
+    let token = home.locks(BOB, 0);
+    assert_eq!(token.0 >> 44, 3);
+    home.numbers.insert(ANN, 6);
+    let (_, batches) = home.commits(ANN, update(9, 0), b"y");
+    assert_eq!((batches[0].sequence, batches[0].written[0].version), (42, Version(6)));
+
+    // It cannot be opened so often that tokens would not rise.
+    let mut home = Home {
+        regions: Regions::new(Options { keeps: vec![Durability::Sync], ..Options::default() }),
+        ..home
+    };
+    home.attach(ANN, 0);
+    let result = Ok(Box::new(opened(1 << 20)));
+    let sent = sent(home.event(Event::Opened { name: name("genes"), result }));
+    assert!(matches!(
+        &sent[..],
+        [(_, _, Sent::Attached(Attached { result: Err(Refusal::Unkept { .. }) }))]
+    ));
+}
+
+#[test]
+fn versions_that_were_told_and_lost_are_not_given_to_other_bytes() {
+    let options = Options { keeps: vec![Durability::Async], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), now: Time(1), numbers: BTreeMap::new() };
+    home.attach(ANN, 0);
+    let opened = Opened {
+        id: RegionId(7),
+        owner: name("ann"),
+        create: create(8, Durability::Async),
+        epoch: Epoch { number: 2 },
+        sequence: 1,
+        pages: 8,
+        written: vec![Written { page: PageNo(0), version: Version(5), bytes: full(3) }],
+        outcomes: Vec::new(),
+    };
+    home.event(Event::Opened { name: name("genes"), result: Ok(Box::new(opened)) });
+    let Answer::Committed { version } =
+        home.commits(ANN, update(0, 0), b"a").0.remove(0).2.answer()
+    else {
+        panic!()
+    };
+    // Page 0 may have had any version a little above 5, and was told so.
+    assert!(version.0 > 1_000_000, "{version:?}");
+}
+
+impl Sent {
+    fn answer(self) -> Answer {
+        let Self::Answer(answer, _) = self else { panic!("{self:?}") };
+        answer
+    }
+}
+
+#[test]
+fn a_region_that_is_lost_says_nothing_more_and_is_looked_for_anew() {
+    let mut home = durable(Durability::Sync);
+    home.commits(ANN, update(0, 0), b"a");
+    let effects = home.event(Event::Lost { id: RegionId(7), reason: "no space".to_owned() });
+    // Whether it was committed is not known, and nobody says that it was not.
+    let closed = effects.iter().filter(|effect| matches!(effect, Effect::Close { .. })).count();
+    assert_eq!((closed, effects.len()), (3, 3));
+    assert_eq!(home.regions.figures().bytes, 0);
+    assert_eq!(home.kept(1), []);
+    let effects = home.attach(LinkId(5), 0);
+    assert!(matches!(effects[..], [Effect::Open { .. }]), "{effects:?}");
+    let result = Err(Refusal::Unkept { reason: "no space".to_owned() });
+    let sent = sent(home.event(Event::Opened { name: name("genes"), result: result.clone() }));
+    let [(LinkId(5), 0, Sent::Attached(Attached { result: Err(refusal) }))] = &sent[..] else {
+        panic!()
+    };
+    assert_eq!(Err(refusal.clone()), result.map(|_: Box<Opened>| ()));
+}
+
+#[test]
+fn what_a_vault_says_of_those_who_are_gone_reaches_nobody() {
+    let options = Options { keeps: vec![Durability::Sync], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), now: Time(1), numbers: BTreeMap::new() };
+    let effects = home.create(create(8, Durability::Sync));
+    assert!(matches!(effects[..], [Effect::Make { .. }]), "{effects:?}");
+    // The name is taken from now on.
+    let again = sent(home.create(create(8, Durability::None)));
+    let exists = Box::new(Created { result: Err(Refusal::Exists) });
+    assert_eq!(again, [(CONTROL, 0, Sent::Other(Message::RegionCreated(exists)))]);
+    home.event(Event::Closed { link: CONTROL });
+    let made = Event::Made { id: RegionId(7), result: Ok(Epoch { number: 1 }) };
+    assert!(home.event(made).is_empty());
+    assert_eq!(home.attach(ANN, 0).len(), 1);
+
+    home.event(Event::Attach {
+        link: BOB,
+        owner: owner("bob"),
+        attach: Attach { region: name("other"), session: SessionId(1) },
+    });
+    home.event(Event::Closed { link: BOB });
+    let result = Err(Refusal::NoSuchRegion);
+    assert!(home.event(Event::Opened { name: name("other"), result }).is_empty());
+}
+
+#[test]
+fn a_durable_region_that_is_dropped_is_removed_from_its_vault() {
+    let mut home = durable(Durability::Sync);
+    let drop = Drop { name: name("genes") };
+    let owner = Owner { name: name("eve"), is_admin: true };
+    let effects = home.event(Event::Drop { link: CONTROL, channel: 0, owner, drop });
+    assert!(effects.iter().any(|e| matches!(e, Effect::Remove { id } if *id == RegionId(7))));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Send { link: CONTROL, .. })));
+}
