@@ -14,7 +14,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,8 @@ use logic::node::{Effect, Event, Node, Peer};
 use logic::slots;
 use logic::{LinkId, Payload, WorkerId};
 use mio::net::{TcpListener, UnixListener};
-use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
-use sys::clock::{Alarm, monotonic_nanoseconds};
+use sys::clock::monotonic_nanoseconds;
 use sys::cpu::Places;
 use transport::{Connection, DialTls, ListenTls};
 use wire::member::{Member, State};
@@ -33,6 +32,7 @@ use wire::name::Name;
 use wire::units::{Span, Time};
 
 use crate::Error;
+use crate::alarm::Alarm;
 use crate::controllers::Controllers;
 use crate::dials::Dials;
 use crate::groups::Groups;
@@ -106,9 +106,7 @@ struct Daemon {
     listen_tls: Option<ListenTls>,
     dial_tls: Option<DialTls>,
     stop: mio::net::UnixStream,
-    /// Wakes the loop when something is due, and when it is set to do that: no later than needed.
     alarm: Alarm,
-    alarm_at: Time,
     /// Workers with something queued.
     dirty: HashSet<WorkerId>,
     /// Workers whose last read left something.
@@ -193,15 +191,7 @@ impl Daemon {
         poll.registry()
             .register(&mut stop, token, Interest::READABLE)
             .map_err(kernel("watch the stop socket"))?;
-        let alarm = |source| Error::Sys { action: "make a timer", source };
-        let alarm = Alarm::new().map_err(alarm)?;
-        poll.registry()
-            .register(
-                &mut SourceFd(&alarm.as_fd().as_raw_fd()),
-                Source::Alarm.token(),
-                Interest::READABLE,
-            )
-            .map_err(kernel("watch a timer"))?;
+        let alarm = Alarm::new(poll.registry())?;
         sys::process::become_subreaper()
             .map_err(|source| Error::Sys { action: "adopt workers' orphans", source })?;
 
@@ -259,7 +249,6 @@ impl Daemon {
             dial_tls,
             stop,
             alarm,
-            alarm_at: Time::NEVER,
             dirty: HashSet::new(),
             unread: Vec::new(),
             said: Vec::new(),
@@ -347,8 +336,6 @@ impl Daemon {
         }
     }
 
-    /// How long the loop may wait. Not having to say so spares a timer of the kernel's that is set and
-    /// taken back in each turn: half a microsecond of a request that takes ten.
     fn timeout(&mut self) -> Option<Duration> {
         if self.left_since.is_some() {
             return Some(Duration::from_millis(5));
@@ -364,14 +351,7 @@ impl Daemon {
         let due = due.min(self.http.as_ref().map_or(Time::NEVER, Http::poll_timeout));
         let due = due.min(self.controllers.poll_timeout()).min(self.dials.poll_timeout());
         let due = due.min(self.turned_away.unwrap_or(Time::NEVER));
-        if due >= self.alarm_at {
-            return None;
-        }
-        if due > now() && self.alarm.set(due.0).is_ok() {
-            self.alarm_at = due;
-            return None;
-        }
-        Some(due.since(now()).into())
+        self.alarm.wait(now(), due)
     }
 
     /// A new connection may get the number of one that was dropped: nothing that was meant for the
@@ -482,7 +462,7 @@ impl Daemon {
             }
             Source::Stop => self.stop(now),
             Source::Threads => self.threads(now),
-            Source::Alarm => self.alarm_at = Time::NEVER,
+            Source::Alarm => self.alarm.rang(),
         }
     }
 
