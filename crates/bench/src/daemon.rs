@@ -1,16 +1,15 @@
 //! A `farcall node` with flags of its own, for what a local cluster of the library does not offer.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use client::Cluster;
 
 use crate::error::Error;
+use crate::folder::Folder;
 use crate::ours::ours;
 use crate::reaped::Reaped;
 use crate::setting::Setting;
@@ -20,18 +19,12 @@ const SLOTS: &str = "64";
 
 /// A running node. It ends when its standard input does: with this value.
 pub(crate) struct Daemon {
-    folder: Folder,
+    // Fields end in this order: the folder is removed when the node has ended.
     _input: Option<ChildStdin>,
-    _child: Reaped,
-}
-
-/// Removed when the node has ended.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    child: Reaped,
+    /// Where it listens for TLS, if it does.
+    address: Option<String>,
+    folder: Folder,
 }
 
 impl Daemon {
@@ -42,17 +35,17 @@ impl Daemon {
         what: &'static str,
         flags: &[&str],
     ) -> Result<Self, Error> {
-        let folder = private_folder().map_err(Error::kernel("make a folder"))?;
-        let errors = folder.0.join("errors");
+        let folder = Folder::new().map_err(Error::kernel("make a folder"))?;
+        let errors = folder.path().join("errors");
         let stderr = File::create(&errors).map_err(Error::kernel("make a file"))?;
         let mut child = Command::new(program(setting))
             .args(["node", "--embedded", "--name", "bench", "--slots", SLOTS])
             .arg("--data")
-            .arg(folder.0.join("data"))
+            .arg(folder.path().join("data"))
             .arg("--home")
-            .arg(folder.0.join("keys"))
+            .arg(folder.path().join("keys"))
             .arg("--socket")
-            .arg(folder.0.join("socket"))
+            .arg(folder.path().join("socket"))
             .args(flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -69,13 +62,32 @@ impl Daemon {
         if !said.starts_with("ready") {
             return Err(Error::Absent { what, why: reason(&errors) });
         }
-        Ok(Self { folder, _input: input, _child: child })
+        let address = said.split_whitespace().nth(1).map(str::to_owned);
+        Ok(Self { folder, _input: input, child, address })
     }
 
     /// A client of this node, over its Unix socket.
     pub(crate) fn cluster(&self) -> Result<Cluster, Error> {
-        let socket = self.folder.0.join("socket");
+        let socket = self.folder.path().join("socket");
         Cluster::connect([socket.to_string_lossy()]).map_err(ours("link to a node"))
+    }
+
+    /// A client over TLS, of a node that was started with `--listen`.
+    pub(crate) fn cluster_over_tls(&self) -> Result<Cluster, Error> {
+        let keys = self.folder.path().join("keys");
+        Cluster::connect_with(&self.address, &keys).map_err(ours("link to a node over TLS"))
+    }
+
+    /// The folder that the node keeps things in.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Bytes of memory that the node has.
+    pub(crate) fn resident(&self) -> Result<u64, Error> {
+        let pid = sys::Pid(self.child.0.id() as i32);
+        let memory = sys::proc::memory(pid).map_err(ours("measure memory"))?;
+        Ok(memory.map_or(0, |memory| memory.resident))
     }
 }
 
@@ -93,13 +105,4 @@ fn reason(errors: &Path) -> String {
 fn program(setting: &Setting) -> OsString {
     let beside = || setting.executable.with_file_name("farcall").into_os_string();
     std::env::var_os("FARCALL_BIN").unwrap_or_else(beside)
-}
-
-/// Workers of other accounts pass through it to theirs, and cannot list it.
-fn private_folder() -> std::io::Result<Folder> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let folder = std::env::temp_dir().join(format!("farcall-bench-{process}-{number}"));
-    DirBuilder::new().mode(0o711).create(&folder)?;
-    Ok(Folder(folder))
 }

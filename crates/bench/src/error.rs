@@ -13,6 +13,8 @@ pub enum Error {
     Tls { action: &'static str, source: rustls::Error },
     #[error("cannot make a certificate")]
     Certificate(#[from] rcgen::Error),
+    #[error("{who} does not do what is asked")]
+    Peer { who: &'static str, source: io::Error },
     #[error("{who} ended or answered nonsense: {answer:?}")]
     Answer { who: &'static str, answer: String },
     #[error("{what} failed: {source}")]

@@ -42,14 +42,35 @@ pub enum Scene {
     Noop,
     /// The first task of a core that the node has never seen.
     Fresh,
+    /// Shared memory: one page read after the other.
+    Read,
+    /// One page updated after the other.
+    Update,
+    /// Many reads and updates on the way.
+    Pipelined,
+    /// Four clients that change one page.
+    Contended,
+    /// Locks: one client, and four on one lock.
+    Lock,
+    /// Three pages at once or not at all.
+    Transact,
+    /// Sixty-four clients whose commits are on the disk before they are answered.
+    Durable,
+    /// Mapped pages of two processes.
+    Coherent,
+    /// A million pages, ten thousand watches.
+    Watched,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
+    Nanoseconds,
     Microseconds,
     PerSecond,
     Bytes,
+    /// How many of something that the row names.
+    Count,
 }
 
 /// What must hold. "Ratio" is the figure divided by its reference of the same round.
@@ -88,9 +109,10 @@ impl Figure {
 
 use Floor::{AtLeast, AtMost, MoreAtMost, RatioAtLeast, RatioAtMost};
 use Scene::{
-    Echo, Fresh, Latency, Memory, Noop, Ship, Start, Throughput, V1Large, V1Latency, V1Throughput,
+    Coherent, Contended, Durable, Echo, Fresh, Latency, Lock, Memory, Noop, Pipelined, Read, Ship,
+    Start, Throughput, Transact, Update, V1Large, V1Latency, V1Throughput, Watched,
 };
-use Unit::{Bytes, Microseconds, PerSecond};
+use Unit::{Bytes, Count, Microseconds, Nanoseconds, PerSecond};
 
 #[rustfmt::skip]
 pub const FIGURES: &[Figure] = &[
@@ -143,6 +165,106 @@ pub const FIGURES: &[Figure] = &[
     row("noop.strict", Noop, "a no-op task, Unix socket, jail strict, p50", Microseconds).against("noop.none").floor(RatioAtMost(1.1)),
 
     row("fresh.core", Fresh, "a 64 KiB core the node never saw, submit to first result, TLS", Microseconds).floor(AtMost(30_000.0)),
+
+    row("read.raw.unix", Read, "raw Unix socket, 32 B there and back, p50", Microseconds),
+    row("read.raw.tls", Read, "raw TLS 1.3, 32 B there and back, p50", Microseconds),
+    row("read.raw.page.unix", Read, "raw Unix socket, 32 B there, a page of 4 KiB back, p50", Microseconds),
+    row("read.raw.page.tls", Read, "raw TLS 1.3, 32 B there, a page back, p50", Microseconds),
+    row("read.raw.page.tcp", Read, "raw TCP, 32 B there, a page back, p50", Microseconds),
+    row("read.unix.p50", Read, "ours, read of an unchanged page, Unix socket, p50", Microseconds).against("read.raw.unix").floor(RatioAtMost(1.4)),
+    row("read.unix.p99", Read, "the same, p99", Microseconds).against("read.raw.unix"),
+    row("read.tls.p50", Read, "ours, read of an unchanged page, TLS, p50", Microseconds).against("read.raw.tls").floor(RatioAtMost(1.4)),
+    row("read.tls.p99", Read, "the same, p99", Microseconds).against("read.raw.tls"),
+    row("read.changed.unix", Read, "ours, read of a page that changed, Unix socket, p50", Microseconds).against("read.raw.page.unix"),
+    row("read.changed.tls", Read, "ours, read of a page that changed, TLS, p50", Microseconds).against("read.raw.page.tls"),
+    row("read.cached", Read, "ours, read that may be a minute old, no round trip", Nanoseconds).floor(AtMost(100.0)),
+    row("read.redis", Read, "Redis GET of a page, TCP without TLS, p50", Microseconds).against("read.raw.page.tcp"),
+    row("read.memcached", Read, "memcached get of a page, TCP without TLS, p50", Microseconds).against("read.raw.page.tcp"),
+    row("read.etcd", Read, "etcd range of a page, its JSON gateway over TCP, p50", Microseconds).against("read.raw.page.tcp"),
+
+    row("update.raw.unix", Update, "raw Unix socket, a page of 4 KiB there, 32 B back, p50", Microseconds),
+    row("update.raw.tls", Update, "raw TLS 1.3, a page there, 32 B back, p50", Microseconds),
+    row("update.raw.tcp", Update, "raw TCP, a page there, 32 B back, p50", Microseconds),
+    row("update.unix.p50", Update, "ours, update of a page, Unix socket, p50", Microseconds).against("update.raw.unix").floor(RatioAtMost(1.6)),
+    row("update.unix.p99", Update, "the same, p99", Microseconds).against("update.raw.unix"),
+    row("update.tls.p50", Update, "ours, update of a page, TLS, p50", Microseconds).against("update.raw.tls").floor(RatioAtMost(1.6)),
+    row("update.tls.p99", Update, "the same, p99", Microseconds).against("update.raw.tls"),
+    row("update.redis", Update, "Redis SET of a page, TCP without TLS, p50", Microseconds).against("update.raw.tcp"),
+    row("update.memcached", Update, "memcached set of a page, TCP without TLS, p50", Microseconds).against("update.raw.tcp"),
+    row("update.etcd", Update, "etcd put of a page, its JSON gateway over TCP, on disk, p50", Microseconds).against("update.raw.tcp"),
+
+    row("reads.raw.unix", Pipelined, "raw Unix socket, 32 B there, a page back, 64 on the way", PerSecond),
+    row("reads.raw.tls", Pipelined, "raw TLS 1.3, 32 B there, a page back, 64 on the way", PerSecond),
+    row("reads.redis", Pipelined, "Redis GET of a page, 64 on the way, TCP without TLS", PerSecond),
+    row("reads.memcached", Pipelined, "memcached get of a page, 64 on the way, TCP without TLS", PerSecond),
+    row("reads.unix", Pipelined, "ours, reads of unchanged pages, 64 on the way, Unix socket", PerSecond).against("reads.redis").floor(RatioAtLeast(1.0)),
+    row("reads.tls", Pipelined, "ours, reads of unchanged pages, 64 on the way, TLS", PerSecond).against("reads.redis").floor(RatioAtLeast(1.0)),
+    row("reads.changed.unix", Pipelined, "ours, reads that bring the page's bytes, Unix socket", PerSecond).against("reads.redis"),
+    row("reads.changed.tls", Pipelined, "ours, reads that bring the page's bytes, TLS", PerSecond).against("reads.redis"),
+    row("updates.raw.unix", Pipelined, "raw Unix socket, a page there, 32 B back, 64 on the way", PerSecond),
+    row("updates.raw.tls", Pipelined, "raw TLS 1.3, a page there, 32 B back, 64 on the way", PerSecond),
+    row("updates.redis", Pipelined, "Redis SET of a page, 64 on the way, TCP without TLS", PerSecond),
+    row("updates.memcached", Pipelined, "memcached set of a page, 64 on the way, TCP without TLS", PerSecond),
+    row("updates.unix", Pipelined, "ours, updates of a page, 64 on the way, Unix socket", PerSecond).against("updates.redis").floor(RatioAtLeast(1.0)),
+    row("updates.tls", Pipelined, "ours, updates of a page, 64 on the way, TLS", PerSecond).against("updates.redis").floor(RatioAtLeast(1.0)),
+
+    row("change.redis", Contended, "Redis WATCH, GET, MULTI, SET, EXEC of one page, 4 clients", PerSecond),
+    row("change.redis.retries", Contended, "the same, retries for each success", Count),
+    row("change.memcached", Contended, "memcached gets and cas of one page, 4 clients", PerSecond).against("change.redis"),
+    row("change.memcached.retries", Contended, "the same, retries for each success", Count),
+    row("change.etcd", Contended, "etcd range and txn of one page, its JSON gateway, 4 clients", PerSecond).against("change.redis"),
+    row("change.etcd.retries", Contended, "the same, retries for each success", Count),
+    row("change.unix", Contended, "ours, transactions on one page, 4 clients, Unix socket", PerSecond).against("change.redis").floor(RatioAtLeast(4.0)),
+    row("change.unix.retries", Contended, "the same, retries for each success", Count),
+    row("change.tls", Contended, "ours, transactions on one page, 4 clients, TLS", PerSecond).against("change.redis").floor(RatioAtLeast(4.0)),
+    row("change.tls.retries", Contended, "the same, retries for each success", Count),
+
+    row("lock.raw.unix", Lock, "raw Unix socket, 32 B there and back, p50", Microseconds),
+    row("lock.raw.tls", Lock, "raw TLS 1.3, 32 B there and back, p50", Microseconds),
+    row("lock.raw.tcp", Lock, "raw TCP, 32 B there and back, p50", Microseconds),
+    row("lock.unix", Lock, "ours, lock and unlock alone, Unix socket, p50", Microseconds).against("lock.raw.unix").floor(RatioAtMost(2.3)),
+    row("lock.tls", Lock, "ours, lock and unlock alone, TLS, p50", Microseconds).against("lock.raw.tls").floor(RatioAtMost(2.3)),
+    row("lock.redis", Lock, "Redis SET NX PX and compare-and-delete, alone, p50", Microseconds).against("lock.raw.tcp"),
+    row("lock.memcached", Lock, "memcached add and delete, alone, p50", Microseconds).against("lock.raw.tcp"),
+    row("lock.etcd", Lock, "etcd Lock and Unlock, alone, its JSON gateway, p50", Microseconds).against("lock.raw.tcp"),
+    row("locks.redis", Lock, "Redis, 4 clients on one lock, each tries until it has it", PerSecond),
+    row("locks.etcd", Lock, "etcd, 4 clients on one lock, its JSON gateway", PerSecond).against("locks.redis"),
+    row("locks.unix", Lock, "ours, 4 clients on one lock, Unix socket", PerSecond).against("locks.redis").floor(RatioAtLeast(2.0)),
+    row("locks.tls", Lock, "ours, 4 clients on one lock, TLS", PerSecond).against("locks.redis").floor(RatioAtLeast(2.0)),
+    row("locks.redis.share", Lock, "Redis, the luckiest of the 4 against the least lucky", Count),
+    row("locks.unix.share", Lock, "ours, the luckiest of the 4 against the least lucky, Unix socket", Count).floor(AtMost(1.2)),
+    row("locks.tls.share", Lock, "ours, the luckiest of the 4 against the least lucky, TLS", Count).floor(AtMost(1.2)),
+    row("locks.redis.overtaken", Lock, "Redis, of 100 queues of 4: pairs served in the wrong order", Count),
+    row("locks.unix.overtaken", Lock, "ours, of 100 queues of 4: pairs served in the wrong order, Unix socket", Count).floor(AtMost(0.0)),
+    row("locks.tls.overtaken", Lock, "ours, of 100 queues of 4: pairs served in the wrong order, TLS", Count).floor(AtMost(0.0)),
+
+    row("transact.raw.unix", Transact, "raw Unix socket, three pages there, 64 B back, p50", Microseconds),
+    row("transact.raw.tls", Transact, "raw TLS 1.3, three pages there, 64 B back, p50", Microseconds),
+    row("transact.raw.tcp", Transact, "raw TCP, three pages there, 64 B back, p50", Microseconds),
+    row("transact.unix", Transact, "ours, three pages read and written, Unix socket, p50", Microseconds).against("transact.raw.unix").floor(RatioAtMost(2.5)),
+    row("transact.tls", Transact, "ours, three pages read and written, TLS, p50", Microseconds).against("transact.raw.tls").floor(RatioAtMost(2.5)),
+    row("transact.redis", Transact, "Redis WATCH, GET, MULTI, SET, EXEC of three pages, p50", Microseconds).against("transact.raw.tcp"),
+    row("transact.etcd", Transact, "etcd txn, twice, of three pages, its JSON gateway, p50", Microseconds).against("transact.raw.tcp"),
+
+    row("durable.disk", Durable, "the disk's own fdatasync of 4 KiB, written over and over, one thread", PerSecond),
+    row("durable.none.unix", Durable, "ours, updates of a page, durability none, 64 clients, Unix socket", PerSecond),
+    row("durable.none.tls", Durable, "ours, updates of a page, durability none, 64 clients, TLS", PerSecond),
+    row("durable.due.unix", Durable, "the lesser of 0.4 x 64 x the disk's rate and half of none's, Unix socket", PerSecond),
+    row("durable.due.tls", Durable, "the lesser of 0.4 x 64 x the disk's rate and half of none's, TLS", PerSecond),
+    row("durable.sync.unix", Durable, "ours, updates of a page, durability sync, 64 clients, Unix socket", PerSecond).against("durable.due.unix").floor(RatioAtLeast(1.0)),
+    row("durable.sync.tls", Durable, "ours, updates of a page, durability sync, 64 clients, TLS", PerSecond).against("durable.due.tls").floor(RatioAtLeast(1.0)),
+
+    row("coherent.raw", Coherent, "raw TLS 1.3, 32 B there, a page back, p50", Microseconds),
+    row("coherent.read.clean", Coherent, "ours, first read of a mapped page that is clean at home, TLS, p50", Microseconds).against("coherent.raw").floor(RatioAtMost(3.5)),
+    row("coherent.upgrade.clean", Coherent, "ours, first write to a page that was read, clean at home, TLS, p50", Microseconds).against("coherent.raw").floor(RatioAtMost(3.5)),
+    row("coherent.read.dirty", Coherent, "ours, read of a page that another process wrote, TLS, p50", Microseconds).against("coherent.raw").floor(RatioAtMost(6.0)),
+    row("coherent.write.dirty", Coherent, "ours, write to a page that another process wrote, TLS, p50", Microseconds).against("coherent.raw").floor(RatioAtMost(6.0)),
+
+    row("watched.small", Watched, "ours, update of a 64 B page of 16, nobody watches, p50", Microseconds),
+    row("watched.large", Watched, "ours, update of a 64 B page of 10^6, 10^4 watches on others, p50", Microseconds).against("watched.small").floor(RatioAtMost(1.3)),
+    row("watched.told", Watched, "ours, update of a 64 B page of 10^6 that one of 10^4 watches, p50", Microseconds).against("watched.small"),
+    row("watched.page", Watched, "ours, memory of the node for a written page of 64 B", Bytes),
+    row("watched.watch", Watched, "ours, memory of the node for a watch", Bytes),
 ];
 
 #[cfg(test)]

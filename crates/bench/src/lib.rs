@@ -1,7 +1,7 @@
 //! Figures of Farcall beside the raw reference and its peers, measured in the same run.
 //!
 //! ```text
-//!  tasks, cores ── one scene after the other; in each round raw, ours and the peers take turns
+//!  tasks, cores, memory ── one scene after the other; in each round raw, ours and the peers take turns
 //!    ├─ raw     two processes and a socket: the limit
 //!    ├─ ours    Farcall, through its public library
 //!    ├─ daemon  a node of its own, with the flags under test; v1 drives it
@@ -18,16 +18,18 @@
 
 pub mod tasks;
 pub mod cores;
+pub mod memory;
 mod turns;
 pub mod report;
 pub mod record;
 pub mod figure;
+pub mod peers;
 mod v1;
 mod daemon;
 pub mod ours;
-pub mod peers;
 pub mod raw;
 mod reaped;
+mod folder;
 pub mod setting;
 pub mod error;
 

@@ -10,7 +10,8 @@ use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use farcall_bench::cores;
 use farcall_bench::figure::Scene;
-use farcall_bench::raw::{self, Transport, Work};
+use farcall_bench::memory;
+use farcall_bench::raw::{self, Sizes, Transport, Work};
 use farcall_bench::record::Record;
 use farcall_bench::report::{self, Machine};
 use farcall_bench::setting::{Effort, Setting};
@@ -30,9 +31,11 @@ enum Command {
     Tasks(Tasks),
     /// Compute cores: the worker socket protocol v1, jails, a core's first use
     Cores(Measured),
+    /// Shared memory: reads, updates, locks, transactions, durability, beside Redis, memcached and etcd
+    Memory(Measured),
     /// The other end of a raw reference, on its standard input
     #[command(hide = true)]
-    Child { transport: Transport, work: Work, bytes: usize },
+    Child { transport: Transport, work: Work, ask: usize, answer: usize },
 }
 
 #[derive(Args)]
@@ -64,8 +67,8 @@ struct Measured {
 fn main() -> anyhow::Result<ExitCode> {
     let executable = std::env::current_exe().context("cannot find this executable")?;
     match Cli::parse().command {
-        Command::Child { transport, work, bytes } => {
-            raw::child(&executable, transport, work, bytes)?;
+        Command::Child { transport, work, ask, answer } => {
+            raw::child(&executable, transport, work, Sizes { ask, answer })?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Tasks(Tasks { measured, no_peers }) => {
@@ -76,6 +79,11 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Cores(measured) => measured
             .run(executable, &cores::SCENES, |setting, scenes| cores::run(setting, scenes, &say)),
+        Command::Memory(measured) => {
+            measured.run(executable, &memory::SCENES, |setting, scenes| {
+                memory::run(setting, scenes, &say)
+            })
+        }
     }
 }
 

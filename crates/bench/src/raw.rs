@@ -1,7 +1,7 @@
 //! The raw references: two processes, a socket, blocking reads and writes, nothing else.
 //!
 //! ```text
-//!  this process ══ TCP, TLS or Unix ══ child              echo, records
+//!  this process ══ TCP, TLS or Unix ══ child              echo, records, answers
 //!  this process ══ TCP or TLS ══ child ══ Unix ══ child   relay: two bare hops
 //! ```
 //!
@@ -28,6 +28,9 @@ pub const SMALL: usize = 64;
 /// one socket: neither end can block the other while both write.
 const IN_FLIGHT: usize = 1024;
 
+/// Messages that are answered in one write.
+const ANSWERS_MAX: usize = 256;
+
 /// What carries the first hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
@@ -45,6 +48,16 @@ pub enum Work {
     Relay,
     /// Writes back what it has read, one message a write.
     Records,
+    /// Answers each whole message with one of another size: those that came in one read, in one
+    /// write.
+    Answers,
+}
+
+/// Bytes of a message, and of what comes back for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    pub ask: usize,
+    pub answer: usize,
 }
 
 /// A socket with a child at its other end.
@@ -64,21 +77,35 @@ impl Pair {
         work: Work,
         bytes: usize,
     ) -> Result<Self, Error> {
+        Self::start_sized(setting, transport, work, Sizes { ask: bytes, answer: bytes })
+    }
+
+    /// The same where what comes back has another size than what was sent.
+    pub fn answering(setting: &Setting, transport: Transport, sizes: Sizes) -> Result<Self, Error> {
+        Self::start_sized(setting, transport, Work::Answers, sizes)
+    }
+
+    fn start_sized(
+        setting: &Setting,
+        transport: Transport,
+        work: Work,
+        sizes: Sizes,
+    ) -> Result<Self, Error> {
         let program = &setting.executable;
         match transport {
             Transport::Unix => {
                 let (near, far) = UnixStream::pair().map_err(Error::kernel("pair sockets"))?;
-                let child = spawn(program, transport, work, bytes, far.into())?;
+                let child = spawn(program, transport, work, sizes, far.into())?;
                 Ok(Self { stream: Box::new(near), _child: child })
             }
             Transport::Tcp => {
                 let (near, far) = loopback().map_err(Error::kernel("connect on loopback"))?;
-                let child = spawn(program, transport, work, bytes, far.into())?;
+                let child = spawn(program, transport, work, sizes, far.into())?;
                 Ok(Self { stream: Box::new(near), _child: child })
             }
             Transport::Tls => {
                 let (near, far) = loopback().map_err(Error::kernel("connect on loopback"))?;
-                let child = spawn(program, transport, work, bytes, far.into())?;
+                let child = spawn(program, transport, work, sizes, far.into())?;
                 Ok(Self { stream: Box::new(tls::accept(near)?), _child: child })
             }
         }
@@ -100,6 +127,57 @@ impl Pair {
         self.stream.write_all(message)?;
         self.stream.flush()?;
         self.stream.read_exact(message)
+    }
+
+    /// Nanoseconds of each of `count` messages, sent and answered, one after the other.
+    pub fn ask_each(&mut self, sizes: Sizes, count: usize) -> Result<Vec<u64>, Error> {
+        let (ask, mut answer) = (vec![7; sizes.ask], vec![0; sizes.answer]);
+        let mut nanoseconds = Vec::with_capacity(count);
+        for _ in 0..count {
+            let start = Instant::now();
+            self.turn_round(&ask, &mut answer).map_err(Error::kernel("ask a reference"))?;
+            nanoseconds.push(start.elapsed().as_nanos() as u64);
+        }
+        Ok(nanoseconds)
+    }
+
+    fn turn_round(&mut self, ask: &[u8], answer: &mut [u8]) -> io::Result<()> {
+        self.stream.write_all(ask)?;
+        self.stream.flush()?;
+        self.stream.read_exact(answer)
+    }
+
+    /// Time of `count` messages, `in_flight` of them on the way. As many are sent in one write as
+    /// answers came in one read.
+    pub fn ask_many(
+        &mut self,
+        sizes: Sizes,
+        count: usize,
+        in_flight: usize,
+    ) -> Result<Duration, Error> {
+        let start = Instant::now();
+        self.keep_asking(sizes, count, in_flight).map_err(Error::kernel("pipeline asking"))?;
+        Ok(start.elapsed())
+    }
+
+    fn keep_asking(&mut self, sizes: Sizes, count: usize, in_flight: usize) -> io::Result<()> {
+        let asks = vec![7; sizes.ask * in_flight];
+        let mut answers = vec![0; sizes.answer * in_flight];
+        let (mut sent, mut received) = (0, 0);
+        while received < count * sizes.answer {
+            let done = received / sizes.answer;
+            let more = count.min(done + in_flight) - sent;
+            if more > 0 {
+                self.stream.write_all(&asks[..more * sizes.ask])?;
+                self.stream.flush()?;
+                sent += more;
+            }
+            received += match self.stream.read(&mut answers)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => count,
+            };
+        }
+        Ok(())
     }
 
     /// Time of `count` small messages, `per_write` in a write, `IN_FLIGHT` on the way.
@@ -143,7 +221,7 @@ fn spawn(
     program: &Path,
     transport: Transport,
     work: Work,
-    bytes: usize,
+    sizes: Sizes,
     socket: OwnedFd,
 ) -> Result<Reaped, Error> {
     let transport = match transport {
@@ -155,9 +233,10 @@ fn spawn(
         Work::Echo => "echo",
         Work::Relay => "relay",
         Work::Records => "records",
+        Work::Answers => "answers",
     };
     Command::new(program)
-        .args(["child", transport, work, &bytes.to_string()])
+        .args(["child", transport, work, &sizes.ask.to_string(), &sizes.answer.to_string()])
         .stdin(Stdio::from(socket))
         .spawn()
         .map(Reaped)
@@ -165,15 +244,15 @@ fn spawn(
 }
 
 /// The child's whole life: serves its standard input until the other end closes it.
-pub fn child(program: &Path, transport: Transport, work: Work, bytes: usize) -> Result<(), Error> {
+pub fn child(program: &Path, transport: Transport, work: Work, sizes: Sizes) -> Result<(), Error> {
     let socket = io::stdin()
         .as_fd()
         .try_clone_to_owned()
         .map_err(Error::kernel("take the socket from standard input"))?;
     match transport {
-        Transport::Unix => serve(UnixStream::from(socket), program, work, bytes),
-        Transport::Tcp => serve(TcpStream::from(socket), program, work, bytes),
-        Transport::Tls => serve(tls::connect(socket.into())?, program, work, bytes),
+        Transport::Unix => serve(UnixStream::from(socket), program, work, sizes),
+        Transport::Tcp => serve(TcpStream::from(socket), program, work, sizes),
+        Transport::Tls => serve(tls::connect(socket.into())?, program, work, sizes),
     }
 }
 
@@ -181,14 +260,16 @@ fn serve<S: Read + Write>(
     mut stream: S,
     program: &Path,
     work: Work,
-    bytes: usize,
+    sizes: Sizes,
 ) -> Result<(), Error> {
+    let bytes = sizes.ask;
     let served = match work {
         Work::Echo => echo(&mut stream, bytes),
         Work::Records => records(&mut stream, bytes),
+        Work::Answers => answers(&mut stream, sizes),
         Work::Relay => {
             let (mut near, far) = UnixStream::pair().map_err(Error::kernel("pair sockets"))?;
-            let _worker = spawn(program, Transport::Unix, Work::Echo, bytes, far.into())?;
+            let _worker = spawn(program, Transport::Unix, Work::Echo, sizes, far.into())?;
             relay(&mut stream, &mut near, bytes)
         }
     };
@@ -239,5 +320,24 @@ fn records<S: Read + Write>(stream: &mut S, bytes: usize) -> io::Result<()> {
         }
         buffer.copy_within(whole..filled, 0);
         filled -= whole;
+    }
+}
+
+fn answers<S: Read + Write>(stream: &mut S, sizes: Sizes) -> io::Result<()> {
+    let mut buffer = vec![0; ANSWERS_MAX * sizes.ask];
+    let answers = vec![3; ANSWERS_MAX * sizes.answer];
+    let mut filled = 0;
+    loop {
+        filled += match stream.read(&mut buffer[filled..])? {
+            0 => return Ok(()),
+            count => count,
+        };
+        let whole = filled / sizes.ask;
+        if whole > 0 {
+            stream.write_all(&answers[..whole * sizes.answer])?;
+            stream.flush()?;
+        }
+        buffer.copy_within(whole * sizes.ask..filled, 0);
+        filled -= whole * sizes.ask;
     }
 }

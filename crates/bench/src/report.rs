@@ -105,13 +105,16 @@ fn amount(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Microseconds => format!("{} µs", number(value, unit)),
         Unit::PerSecond => format!("{} /s", number(value, unit)),
+        Unit::Nanoseconds => format!("{} ns", number(value, unit)),
         Unit::Bytes => format!("{} B", number(value, unit)),
+        Unit::Count => number(value, unit),
     }
 }
 
 fn number(value: f64, unit: Unit) -> String {
     match unit {
-        Unit::Microseconds => format!("{value:.2}"),
+        Unit::Microseconds | Unit::Count => format!("{value:.2}"),
+        Unit::Nanoseconds => format!("{value:.1}"),
         Unit::PerSecond | Unit::Bytes => grouped(value.round() as u64),
     }
 }

@@ -1,6 +1,7 @@
 //! What a run is given: where its programs are, and how much it may measure.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -43,6 +44,14 @@ pub struct Effort {
     /// Jobs of protocol v1, pipelined, and with 40 MiB in and out.
     pub v1_jobs: usize,
     pub v1_large_jobs: usize,
+    /// Pages through a pipeline.
+    pub pages: usize,
+    /// Milliseconds for which clients contend.
+    pub contended_ms: u64,
+    /// Queues before a lock, for each of which it is seen who is served when.
+    pub queues: usize,
+    /// Requests, one after the other, to a peer that takes half a millisecond for one.
+    pub slow_asks: usize,
 }
 
 impl Effort {
@@ -60,6 +69,10 @@ impl Effort {
         start_rounds: 30,
         v1_jobs: 400_000,
         v1_large_jobs: 10,
+        pages: 60_000,
+        contended_ms: 1_000,
+        queues: 100,
+        slow_asks: 50,
     };
 
     /// Enough to see that everything runs; too little to judge by.
@@ -76,5 +89,15 @@ impl Effort {
         start_rounds: 5,
         v1_jobs: 40_000,
         v1_large_jobs: 3,
+        pages: 6_000,
+        contended_ms: 200,
+        queues: 20,
+        slow_asks: 20,
     };
+}
+
+impl Effort {
+    pub(crate) fn contended(self) -> Duration {
+        Duration::from_millis(self.contended_ms)
+    }
 }

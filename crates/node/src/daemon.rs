@@ -32,6 +32,7 @@ use wire::name::Name;
 use wire::units::{Span, Time};
 
 use crate::Error;
+use crate::alarm::Alarm;
 use crate::controllers::Controllers;
 use crate::dials::Dials;
 use crate::groups::Groups;
@@ -105,6 +106,7 @@ struct Daemon {
     listen_tls: Option<ListenTls>,
     dial_tls: Option<DialTls>,
     stop: mio::net::UnixStream,
+    alarm: Alarm,
     /// Workers with something queued.
     dirty: HashSet<WorkerId>,
     /// Workers whose last read left something.
@@ -189,6 +191,7 @@ impl Daemon {
         poll.registry()
             .register(&mut stop, token, Interest::READABLE)
             .map_err(kernel("watch the stop socket"))?;
+        let alarm = Alarm::new(poll.registry())?;
         sys::process::become_subreaper()
             .map_err(|source| Error::Sys { action: "adopt workers' orphans", source })?;
 
@@ -247,6 +250,7 @@ impl Daemon {
             listen_tls,
             dial_tls,
             stop,
+            alarm,
             dirty: HashSet::new(),
             unread: Vec::new(),
             said: Vec::new(),
@@ -334,7 +338,7 @@ impl Daemon {
         }
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         if self.left_since.is_some() {
             return Some(Duration::from_millis(5));
         }
@@ -349,7 +353,7 @@ impl Daemon {
         let due = due.min(self.http.as_ref().map_or(Time::NEVER, Http::poll_timeout));
         let due = due.min(self.controllers.poll_timeout()).min(self.dials.poll_timeout());
         let due = due.min(self.turned_away.unwrap_or(Time::NEVER));
-        (due != Time::NEVER).then(|| due.since(now()).into())
+        self.alarm.wait(now(), due)
     }
 
     /// A new connection may get the number of one that was dropped: nothing that was meant for the
@@ -461,6 +465,7 @@ impl Daemon {
             }
             Source::Stop => self.stop(now),
             Source::Threads => self.threads(now),
+            Source::Alarm => self.alarm.rang(),
         }
     }
 

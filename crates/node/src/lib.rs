@@ -21,6 +21,7 @@ mod netmem;
 mod dials;
 mod links;
 mod join;
+mod alarm;
 mod workers;
 mod groups;
 mod payloads;

@@ -21,6 +21,8 @@ pub(crate) enum Source {
     ControllerListener(u32),
     /// A listener of NetMem.
     NetMemListener(u32),
+    /// Something is due.
+    Alarm,
 }
 
 const KINDS: u32 = 32;
@@ -41,6 +43,7 @@ impl Source {
             Self::WorkerShort(index) => (10, index),
             Self::ControllerListener(index) => (11, index),
             Self::NetMemListener(index) => (12, index),
+            Self::Alarm => (13, 0),
         };
         Token(kind << KINDS | index as usize)
     }
@@ -61,6 +64,7 @@ impl Source {
             10 => Self::WorkerShort(index),
             11 => Self::ControllerListener(index),
             12 => Self::NetMemListener(index),
+            13 => Self::Alarm,
             kind => unreachable!("no token of kind {kind} was ever given out"),
         }
     }

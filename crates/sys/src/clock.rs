@@ -1,6 +1,12 @@
 //! The clock that only goes forward.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
+
+use crate::Error;
 
 /// Nanoseconds since some moment before this host's start of work, the same for all its processes
 /// and never set back. It stands still while the host sleeps. Costs about 25 ns: the vDSO answers,
@@ -32,8 +38,57 @@ pub fn own_processor_nanoseconds() -> u64 {
     seconds * 1_000_000_000 + rest
 }
 
+/// A descriptor that becomes readable at a moment of [`monotonic_nanoseconds`]. To set it anew takes
+/// back that it was readable, so it need not be read.
+#[derive(Debug)]
+pub struct Alarm(TimerFd);
+
+impl Alarm {
+    /// One that is not set.
+    pub fn new() -> Result<Self, Error> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(timerfd::ClockId::CLOCK_MONOTONIC, flags);
+        timer.map(Self).map_err(Error::kernel("make a timer"))
+    }
+
+    /// Sets it to that moment and to no other. A moment that has passed is now.
+    pub fn set(&self, nanoseconds: u64) -> Result<(), Error> {
+        // Zero would mean never.
+        let at = i64::try_from(nanoseconds.max(1)).unwrap_or(i64::MAX);
+        let at = TimeSpec::new(at / 1_000_000_000, at % 1_000_000_000);
+        let set = self.0.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME);
+        set.map_err(Error::kernel("set a timer"))
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::socket::wait;
+
+    #[test]
+    fn an_alarm_is_readable_from_its_moment_on() {
+        let alarm = Alarm::new().unwrap();
+        let is_readable = |patience| wait(&alarm, false, patience).unwrap().readable;
+        assert!(!is_readable(Duration::ZERO), "it was not set");
+        let at = monotonic_nanoseconds() + 5_000_000;
+        alarm.set(at).unwrap();
+        assert!(is_readable(Duration::from_secs(10)));
+        assert!(monotonic_nanoseconds() >= at);
+        alarm.set(at + 3_600_000_000_000).unwrap();
+        assert!(!is_readable(Duration::ZERO), "it was set anew");
+        alarm.set(0).unwrap();
+        assert!(is_readable(Duration::from_secs(10)), "what has passed is now");
+    }
+
     #[test]
     fn time_never_goes_back() {
         let readings: Vec<u64> = (0..1000).map(|_| super::monotonic_nanoseconds()).collect();

@@ -86,6 +86,7 @@ A failing cluster prints its seed; the same seed fails again:
     #[command(after_help = "Examples:
   cargo xtask bench tasks                     one task's way
   cargo xtask bench cores                     compute cores: protocol v1, jails, a core's first use
+  cargo xtask bench memory                    regions beside Redis, memcached and etcd
   cargo xtask bench scale                     decisions among 10,000 nodes, without any I/O
   cargo xtask bench tasks --json > figures.json
   cargo xtask bench tasks --help              what the benchmark itself takes")]
