@@ -31,33 +31,37 @@ fn region() -> (Cluster, Region) {
 
 /// Reads, updates and compares, over each kind of socket.
 fn check_pages(cluster: &Cluster) {
-    let region = cluster.create_memory("pages", &RegionOptions::new(4)).unwrap();
+    let region = cluster.create_memory("pages", &RegionOptions::new(4)).expect("an answer");
     assert_eq!((region.pages(), region.page_size(), region.name()), (4, 4096, "pages"));
     let page = region.page(3);
-    let fresh = page.read().unwrap();
+    let fresh = page.read().expect("an answer");
     assert_eq!((fresh.version, fresh.bytes.len()), (Version(1), 4096));
     assert!(fresh.bytes.iter().all(|byte| *byte == 0));
 
-    let second = page.update(10, b"hello").unwrap();
+    let second = page.update(10, b"hello").expect("an answer");
     assert!(second > fresh.version);
-    let read = page.read().unwrap();
+    let read = page.read().expect("an answer");
     assert_eq!((read.version, &read.bytes[9..16]), (second, &b"\0hello\0"[..]));
-    assert_eq!(page.read().unwrap(), read, "the same again, without the bytes on the wire");
+    assert_eq!(
+        page.read().expect("an answer"),
+        read,
+        "the same again, without the bytes on the wire"
+    );
 
-    let conflict = page.compare_and_update(fresh.version, 0, b"late").unwrap_err();
+    let conflict = page.compare_and_update(fresh.version, 0, b"late").expect_err("it is late");
     assert!(conflict.is_conflict(), "{conflict}");
     assert!(conflict.to_string().contains("page 3 of region `pages`"), "{conflict}");
-    let third = page.compare_and_update(second, 0, b"first").unwrap();
-    assert_eq!(&page.read().unwrap().bytes[..15], b"first\0\0\0\0\0hello");
+    let third = page.compare_and_update(second, 0, b"first").expect("an answer");
+    assert_eq!(&page.read().expect("an answer").bytes[..15], b"first\0\0\0\0\0hello");
     assert!(third > second);
 
     assert!(matches!(region.page(4).read(), Err(Error::NoSuchPage { page: 4, pages: 4, .. })));
     assert!(matches!(page.update(4095, b"xy"), Err(Error::WrongLength { max: 4096, .. })));
-    assert_eq!(region.grow(6).unwrap(), 6);
-    assert_eq!(region.page(5).read().unwrap().version, Version(1));
-    let stat = region.stat().unwrap();
+    assert_eq!(region.grow(6).expect("an answer"), 6);
+    assert_eq!(region.page(5).read().expect("an answer").version, Version(1));
+    let stat = region.stat().expect("an answer");
     assert_eq!((stat.pages, stat.written, stat.sessions), (6, 1, 1));
-    assert_eq!(region.hot(3).unwrap()[0].page.0, 3);
+    assert_eq!(region.hot(3).expect("an answer")[0].page.0, 3);
 }
 
 #[test]
@@ -386,11 +390,12 @@ struct Process {
 
 impl Process {
     fn start(role: &str, machine: &Machine, address: &str) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--exact", "further_process", "--nocapture", "--test-threads", "1"]);
         command.env(ROLE, role).env("NODE", address).env("HOME_FOLDER", machine.home());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
+        let stdout = BufReader::new(child.stdout.take().expect("its output"));
         Self { child, stdout }
     }
 
@@ -398,7 +403,10 @@ impl Process {
     fn says(&mut self, word: &str) -> String {
         loop {
             let mut line = String::new();
-            assert!(self.stdout.read_line(&mut line).unwrap() > 0, "it ended without {word}");
+            assert!(
+                self.stdout.read_line(&mut line).expect("it works") > 0,
+                "it ended without {word}"
+            );
             if let Some((_, rest)) = line.split_once(word) {
                 return rest.trim().to_owned();
             }
@@ -406,12 +414,14 @@ impl Process {
     }
 
     fn tell(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.child.stdin.as_mut().expect("its input").write_all(b"\n").expect("it works");
     }
 
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill").args(["-s", signal, &pid]).status().expect("it works").success()
+        );
     }
 }
 
@@ -451,8 +461,8 @@ fn further_process() {
 fn node(words: &str) -> (Machine, Running, String, Cluster, Region) {
     let machine = Machine::new();
     let (running, address) = machine.start_node(words);
-    let cluster = Cluster::connect_with([&address], &machine.home()).unwrap();
-    let region = cluster.create_memory("shared", &RegionOptions::new(8)).unwrap();
+    let cluster = Cluster::connect_with([&address], &machine.home()).expect("it works");
+    let region = cluster.create_memory("shared", &RegionOptions::new(8)).expect("it works");
     (machine, running, address, cluster, region)
 }
 
@@ -488,22 +498,24 @@ fn late_write_of_a_stopped_holder_is_refused() {
     holder.signal("STOP");
     let mut guard = region.page(1).lock().unwrap();
     guard.bytes_mut()[0] = 1;
-    guard.commit().unwrap();
+    guard.commit().expect("it works");
     holder.tell();
     holder.signal("CONT");
     assert_eq!(holder.says("committed"), "true");
-    assert_eq!(region.page(1).read().unwrap().bytes[0], 1);
+    assert_eq!(region.page(1).read().expect("it works").bytes[0], 1);
 }
 
 /// Stands between clients and a node and cuts each connection after so many bytes from the node.
 fn cutter(node: &str, mut bytes: impl FnMut() -> usize + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("it works");
+    let address = listener.local_addr().expect("it works").to_string();
     let node = node.to_owned();
     thread::spawn(move || {
         for client in listener.incoming() {
-            let (mut client, mut node) = (client.unwrap(), TcpStream::connect(&node).unwrap());
-            let (mut up, mut on) = (client.try_clone().unwrap(), node.try_clone().unwrap());
+            let (mut client, mut node) =
+                (client.expect("it works"), TcpStream::connect(&node).unwrap());
+            let (mut up, mut on) =
+                (client.try_clone().expect("it works"), node.try_clone().unwrap());
             let mut left = bytes();
             thread::spawn(move || std::io::copy(&mut up, &mut on));
             thread::spawn(move || {

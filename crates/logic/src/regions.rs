@@ -15,10 +15,10 @@
 //! (`wire::region`), where pages outlive the node (crate `vault`).
 
 pub mod copy;
-mod region;
 mod mapping;
-pub mod mapped;
+mod region;
 pub mod coherent;
+pub mod mapped;
 pub mod snapshots;
 mod table;
 mod watches;

@@ -362,9 +362,10 @@ pub enum SocketWanted {
 fn open() -> Result<(OwnedFd, bool), Error> {
     let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
     let opened = match std::fs::File::open("/dev/userfaultfd") {
-        // SAFETY: the descriptor is open for the call; this request has no argument but the flags.
         Ok(device) => {
-            descriptor(unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, flags) })
+            // SAFETY: `device` is open for the call; this request takes flags alone.
+            let fd = unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, flags) };
+            descriptor(fd)
         }
         Err(error) => Err(error),
     };
