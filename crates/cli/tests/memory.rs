@@ -513,9 +513,9 @@ fn cutter(node: &str, mut bytes: impl FnMut() -> usize + Send + 'static) -> Stri
     thread::spawn(move || {
         for client in listener.incoming() {
             let (mut client, mut node) =
-                (client.expect("it works"), TcpStream::connect(&node).unwrap());
+                (client.expect("it works"), TcpStream::connect(&node).expect("it works"));
             let (mut up, mut on) =
-                (client.try_clone().expect("it works"), node.try_clone().unwrap());
+                (client.try_clone().expect("it works"), node.try_clone().expect("it works"));
             let mut left = bytes();
             thread::spawn(move || std::io::copy(&mut up, &mut on));
             thread::spawn(move || {

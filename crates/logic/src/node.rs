@@ -346,6 +346,8 @@ pub struct Node {
     regions: Regions,
     netmem: Peers,
     ports: Vec<Port>,
+    /// Of these, the ones whose regions have been looked for.
+    sought: Vec<bool>,
     history: History,
     heard: Hearsay,
     logs: Logs,
@@ -375,6 +377,7 @@ impl Node {
             regions: Regions::new(crate::regions::Options::default()),
             netmem: Peers::default(),
             ports: Vec::new(),
+            sought: Vec::new(),
             history: History::default(),
             heard: Hearsay::default(),
             logs: Logs::default(),

@@ -31,11 +31,18 @@ pub struct Port {
 impl Node {
     /// Looks for the regions of these ports. Before anybody connects to them.
     pub fn serve_netmem(&mut self, now: Time, ports: Vec<Port>) {
+        self.sought = vec![false; ports.len()];
         self.ports = ports;
         for at in 0..self.ports.len() {
             let (link, region) = (seeker(at), self.ports[at].served.region.clone());
             self.region_event(now, regions::Event::AttachBare { link, region });
         }
+    }
+
+    /// Whether the region of a port has been looked for: who connects earlier has to wait, since a vault
+    /// may take a while to open it.
+    pub fn knows_netmem(&self, at: usize) -> bool {
+        self.sought[at]
     }
 
     /// Somebody connected to one of the ports.
@@ -145,6 +152,7 @@ impl Node {
             },
             _ => None,
         };
+        self.sought[at] = true;
         if let Some(why) = refused {
             let words = format!(
                 "NetMem cannot serve the region {}: {why}; name another one, or leave \

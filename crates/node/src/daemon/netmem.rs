@@ -10,7 +10,7 @@ use wire::name::Name;
 use wire::region::RegionId;
 use wire::units::Time;
 
-use super::{Daemon, random};
+use super::{Daemon, PATIENCE, random};
 
 impl Daemon {
     /// Has the regions ready that are to be served; returns where, and which.
@@ -26,6 +26,8 @@ impl Daemon {
             id: RegionId(random()),
         });
         self.node.serve_netmem(now, ports.collect());
+        // A vault may have to be asked.
+        self.settle(now);
         let regions = self.options.netmem.iter().map(|port| port.region.clone());
         places.into_iter().zip(regions).collect()
     }
@@ -34,6 +36,11 @@ impl Daemon {
     /// and what workers start.
     pub(super) fn accept_netmem(&mut self, now: Time) {
         for at in 0..self.netmem.listeners() {
+            if !self.node.knows_netmem(at) {
+                // The listener tells only once of who waits there.
+                self.turned_away = Some(now + PATIENCE);
+                continue;
+            }
             while let Some((stream, address)) = self.knock(now, |this| this.netmem.accept(at)) {
                 match self.node.netmem().make_room() {
                     Ok(None) => {}

@@ -31,7 +31,8 @@ fn port(region: &str, length: Option<u32>) -> Port {
 
 /// There is a region already.
 fn create(node: &mut Node, style: Style) {
-    let create = Create { style, ..volatile(name("genes"), 2, 128) };
+    let size = if style == Style::Coherent { 4096 } else { 128 };
+    let create = Create { style, ..volatile(name("genes"), 2, size) };
     let owner = Owner { name: name("somebody"), is_admin: false };
     let (link, channel, id) = (LinkId(0), 1, RegionId(1));
     let event = regions::Event::Create { link, channel, owner, create, id };

@@ -261,7 +261,8 @@ fn transactions_have_their_bounds() {
 
 #[test]
 fn a_coherent_region_has_no_requests_for_bytes_and_no_durability() {
-    let coherent = Create { style: Style::Coherent, ..create(8, Durability::None) };
+    let coherent =
+        Create { style: Style::Coherent, page_size: 4096, ..create(8, Durability::None) };
     let mut home = Home::with(Options::default(), coherent.clone());
     let wrong = Refusal::WrongStyle { style: Style::Coherent };
     for request in [read(0, 0), update(0, 0), transact(&[], &[])] {
