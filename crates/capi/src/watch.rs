@@ -2,7 +2,6 @@
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, PoisonError};
 
 use client::memory::{Change, Watch};
 
@@ -12,7 +11,7 @@ use crate::status::farcall_status::{self, FARCALL_OK, FARCALL_TIMEOUT};
 use crate::status::{Failure, free, guard};
 
 /// Tells of commits to some pages. Threads that ask at once get one change each.
-pub struct farcall_watch(Mutex<Watch>);
+pub struct farcall_watch(Watch);
 
 /// What a watch tells.
 #[repr(C)]
@@ -42,7 +41,7 @@ pub extern "C" fn farcall_watch_open(
             0 => region.pages().max(first.saturating_add(1)),
             count => first.saturating_add(count),
         };
-        give(watch, farcall_watch(Mutex::new(region.watch(first..end)?)));
+        give(watch, farcall_watch(region.watch(first..end)?));
         Ok(FARCALL_OK)
     })
 }
@@ -55,8 +54,7 @@ pub extern "C" fn farcall_watch_next(
     change: Option<&mut MaybeUninit<farcall_change>>,
 ) -> farcall_status {
     guard(|| {
-        let watch = handle(watch, "watch")?;
-        let mut watch = watch.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watch = &handle(watch, "watch")?.0;
         let next = match patience(wait_ms) {
             None => watch.next().transpose()?,
             Some(wait) => watch.next_within(wait).transpose()?,

@@ -378,6 +378,69 @@ fn regions_are_found_named_listed_and_dropped() {
     assert_eq!(cluster.memory("genes").unwrap().node(), "local-1");
 }
 
+#[test]
+fn region_keeps_the_cluster_that_it_was_opened_through() {
+    let open = || local(Local::new()).memory_or_create("genes", &RegionOptions::new(8));
+    let region = open().unwrap();
+    region.page(0).update(0, b"x").unwrap();
+    assert_eq!(region.page(0).read().unwrap().bytes[0], b'x');
+}
+
+#[test]
+fn threads_of_one_cluster_get_their_own_answers() {
+    let cluster = local(Local::new().nodes(2));
+    thread::scope(|scope| {
+        for number in 0..8_u64 {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                let own = format!("own-{number}");
+                for round in 0..5 {
+                    let options = RegionOptions::new(8 + number);
+                    let made = cluster.create_memory(&own, &options).unwrap();
+                    assert_eq!((made.name(), made.pages()), (&own[..], 8 + number));
+                    // Always refused, while others are let do the same.
+                    let node = made.node();
+                    let again = cluster.create_memory(&format!("{own}@{node}"), &options);
+                    assert!(matches!(again, Err(Error::Exists { .. })), "{round}: {again:?}");
+                    assert_eq!(cluster.memory(&own).unwrap().pages(), 8 + number);
+                    let mine = |found: &client::memory::RegionReport| found.name == own;
+                    assert!(cluster.regions(PATIENCE).iter().any(mine));
+                    cluster.drop_memory(&own).unwrap();
+                    assert!(cluster.memory(&own).unwrap_err().is_gone());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn programs_that_make_a_region_at_the_same_time_make_one() {
+    let (machine, second) = (Machine::new(), Machine::new());
+    let (_alpha, alpha) = machine.start_node("--name alpha");
+    let token = machine.run("auth token --role node").stdout;
+    let join = format!("--name beta --join {alpha} --token {}", token.trim());
+    let (_beta, beta) = second.start_node(&join);
+    let (alpha, beta) = (&alpha, &beta);
+    let clusters: Vec<Cluster> = [[alpha, beta], [beta, alpha], [alpha, beta], [beta, alpha]]
+        .map(|addresses| Cluster::connect_with(addresses, &machine.home()).unwrap())
+        .into();
+    let start = std::sync::Barrier::new(clusters.len());
+    for name in ["one", "two", "three"] {
+        thread::scope(|scope| {
+            for cluster in &clusters {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    let region = cluster.memory_or_create(name, &RegionOptions::new(8)).unwrap();
+                    assert_eq!(region.node(), "alpha");
+                    region.counter(0).add(1).unwrap();
+                });
+            }
+        });
+        assert_eq!(clusters[1].memory(name).unwrap().counter(0).get().unwrap(), 4);
+    }
+}
+
 // Processes, and their end.
 
 /// What a further process of this test does: this executable again, with one test.
@@ -453,6 +516,26 @@ fn further_process() {
             let late = guard.commit();
             println!("committed {}", late.as_ref().is_err_and(Error::is_lost_lock));
         }
+        "know" => {
+            let guard = region.page(1).lock().unwrap();
+            println!("locked");
+            let _ = std::io::stdin().read(&mut [0]).unwrap();
+            // The node answers, time and again; nothing of that makes the lock its own again.
+            for _ in 0..3 {
+                region.page(2).read().unwrap();
+            }
+            println!("held {}", guard.is_held());
+        }
+        "wait" => {
+            let meeting = {
+                let region = region.clone();
+                thread::spawn(move || region.barrier(1, 2).wait())
+            };
+            println!("waits");
+            let guard = region.page(1).lock_for(Duration::from_secs(600));
+            println!("got {}", matches!(&guard, Ok(Some(_))));
+            println!("met {}", meeting.join().unwrap().is_ok());
+        }
         other => panic!("no such role: {other}"),
     }
 }
@@ -503,6 +586,56 @@ fn late_write_of_a_stopped_holder_is_refused() {
     holder.signal("CONT");
     assert_eq!(holder.says("committed"), "true");
     assert_eq!(region.page(1).read().expect("it works").bytes[0], 1);
+}
+
+#[test]
+fn stopped_holder_does_not_believe_that_it_holds_what_others_have() {
+    let (machine, _node, address, _cluster, region) = node("");
+    let mut holder = Process::start("know", &machine, &address);
+    holder.says("locked");
+    holder.signal("STOP");
+    let _guard = region.page(1).lock().unwrap();
+    holder.tell();
+    holder.signal("CONT");
+    assert_eq!(holder.says("held"), "false");
+}
+
+#[test]
+fn waiter_that_was_stopped_waits_on() {
+    let (machine, _node, address, _cluster, region) = node("");
+    let guard = region.page(1).lock().unwrap();
+    let mut waiter = Process::start("wait", &machine, &address);
+    waiter.says("waits");
+    support::until("it waits", || region.stat().unwrap().waiting == 1);
+    waiter.signal("STOP");
+    support::until("its place is lost", || region.stat().unwrap().waiting == 0);
+    waiter.signal("CONT");
+    support::until("it waits again", || region.stat().unwrap().waiting == 1);
+    drop(guard);
+    assert_eq!(waiter.says("got"), "true");
+    region.barrier(1, 2).wait().unwrap();
+    assert_eq!(waiter.says("met"), "true");
+}
+
+#[test]
+fn lock_is_not_waited_for_much_longer_than_asked() {
+    let (_machine, node, _address, _cluster, region) = node("");
+    let _guard = region.page(1).lock().unwrap();
+    region.set_patience(Duration::from_secs(600));
+    node.signal("STOP");
+    let began = Instant::now();
+    let lock = region.page(2).lock_for(Duration::from_millis(100));
+    assert!(!matches!(lock, Ok(Some(_))));
+    let pop = region.queue(3..8).unwrap();
+    support::until("the loss of the node is noticed", || {
+        matches!(region.page(2).lock_for(Duration::ZERO), Err(Error::Away { .. }))
+    });
+    assert!(matches!(pop.pop_within(Duration::from_millis(100)), Err(Error::Away { .. })));
+    assert!(
+        began.elapsed() < Duration::from_secs(600),
+        "that is the patience for what has no time"
+    );
+    node.signal("CONT");
 }
 
 /// Stands between clients and a node and cuts each connection after so many bytes from the node.

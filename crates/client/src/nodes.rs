@@ -25,6 +25,7 @@ use wire::status::Report;
 use wire::task::{Input, Output, Run, RunHead, Status, Times};
 use wire::units::{Span, Time};
 
+pub(crate) use self::regions::Question;
 use crate::status::{Loss, NodeReport, NodeStatus};
 
 /// The first pause before a lost node is dialled again; it doubles up to `PAUSE_MAX`.
@@ -553,7 +554,7 @@ impl Nodes {
             Message::Why(why) => self.nodes[at].why = Some(*why),
             Message::Jobs(jobs) => self.nodes[at].jobs = Some(jobs),
             Message::Regions(_) | Message::RegionCreated(_) | Message::RegionDropped(_) => {
-                self.hear_of_regions(at, message);
+                self.hear_of_regions(at, channel, message);
             }
             Message::Log(log, bytes) => {
                 self.logs.push((self.nodes[at].name.clone(), log, bytes));

@@ -1,16 +1,17 @@
 //! Regions of a cluster: found, made, opened, dropped.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memory::line::Target as Way;
 use memory::{Error, Guide, Region, RegionOptions, RegionReport};
+use wire::Message;
 use wire::name::Name;
-use wire::region::Refusal;
+use wire::region::{About, Refusal};
 
 use crate::Cluster;
 use crate::driver::{Owner, Shared};
-use crate::nodes::Target;
+use crate::nodes::{Question, Target};
 
 /// How long nodes may take to say what regions they have, and to make one (a disk, or etcd, may have to
 /// agree).
@@ -19,7 +20,8 @@ const PATIENCE_MAKING: Duration = Duration::from_secs(20);
 
 impl Cluster {
     /// Opens the region of this name. Nodes that have none of it are of no concern; where two have one
-    /// each, `NAME@NODE` says which is meant.
+    /// each, `NAME@NODE` says which is meant. The region keeps the cluster, and so its nodes on this
+    /// machine, for as long as it is used.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,7 +35,7 @@ impl Cluster {
         let (name, node) = split(name)?;
         let shared = self.driver();
         let (_, me) = shared.state().nodes.credentials();
-        let cluster = Arc::downgrade(self.owner());
+        let cluster = self.owner().clone();
         Region::open(Arc::new(Finder { cluster, node }), me, name)
     }
 
@@ -61,24 +63,25 @@ impl Cluster {
             None => unfound("no node is up".to_owned()),
         })?;
         let create = options.create(name.clone());
-        let node = shared.submit(|state| {
-            state.nodes.create_region(at, create);
-            state.nodes.name_of(at)
-        });
-        let until = Some(Instant::now() + PATIENCE_MAKING);
-        match shared.wait_for(until, |state| state.nodes.created_region(at)) {
-            Some(Some(Ok(_))) => self.memory(&format!("{name}@{node}")),
-            Some(Some(Err(refusal))) => Err(Error::refused(name.as_str(), &node, refusal)),
-            Some(None) => {
-                let why = "its link was lost".to_owned();
-                Err(Error::Unknown { region: name.to_string(), node, why })
-            }
-            None => Err(Error::Silent { node, seconds: PATIENCE_MAKING.as_secs() }),
+        let question = shared.submit(|state| state.nodes.create_region(at, create));
+        let node = shared.state().nodes.name_of(at);
+        match answer(shared, question, &name, &node)? {
+            Message::RegionCreated(created) => match created.result {
+                Ok(_) => self.memory(&format!("{name}@{node}")),
+                Err(refusal) => Err(Error::refused(name.as_str(), &node, refusal)),
+            },
+            other => Err(unexpected(&node, &other)),
         }
     }
 
-    /// Opens the region of this name, or makes it if no node has one. Several programs may do so at the
-    /// same time: one of them makes it.
+    /// Opens the region of this name, or makes it if no node has one: on the node that `options` name,
+    /// else on the one with the lowest name of those that are up, so that programs which do so at the
+    /// same time make the same one.
+    ///
+    /// Programs that do not see the same nodes can make one each. Whoever notices that drops its own, if
+    /// that was never written, for the one on the node of the lowest name. Where even that cannot be, or
+    /// the other node was not seen at all, there are two, which later is [`Error::Ambiguous`]; naming a
+    /// node rules it out.
     pub fn memory_or_create(&self, name: &str, options: &RegionOptions) -> Result<Region, Error> {
         let full = match (&options.node, name.contains('@')) {
             (Some(node), false) => format!("{name}@{node}"),
@@ -88,9 +91,45 @@ impl Cluster {
             Err(error) if error.is_gone() => {}
             result => return result,
         }
-        match self.create_memory(name, options) {
-            Err(Error::Exists { .. }) => self.memory(&full),
-            result => result,
+        let (name, node) = split(&full)?;
+        if node.is_some() {
+            return match self.create_memory(&full, options) {
+                Err(Error::Exists { .. }) => self.memory(&full),
+                result => result,
+            };
+        }
+        // All nodes were asked, so it is known which are up.
+        let lowest = {
+            let state = self.driver().state();
+            state.nodes.lowest_up().map(|at| state.nodes.name_of(at))
+        };
+        let chosen = RegionOptions { node: lowest, ..options.clone() };
+        let region = match self.create_memory(&full, &chosen) {
+            Err(Error::Exists { .. }) => return self.memory(&full),
+            result => result?,
+        };
+        self.agree(&name, region)
+    }
+
+    /// The region that was made, or the one that somebody else made on a node of a lower name meanwhile.
+    fn agree(&self, name: &Name, own: Region) -> Result<Region, Error> {
+        let told = ask(self.driver(), PATIENCE);
+        let found = told.into_iter().filter_map(|(_, node, regions)| {
+            let about = regions.into_iter().find(|about| about.name == *name)?;
+            Some((node, about.written))
+        });
+        let mut found: Vec<(Name, u64)> = found.collect();
+        found.sort();
+        let own_node = own.node();
+        let is_own = |(node, _): &&(Name, u64)| node.as_str() == own_node;
+        let written = found.iter().find(is_own).map_or(0, |(_, written)| *written);
+        match found.first() {
+            Some((lowest, _)) if lowest.as_str() != own_node && written == 0 => {
+                drop(own);
+                self.drop_memory(&format!("{name}@{own_node}"))?;
+                self.memory(&format!("{name}@{lowest}"))
+            }
+            Some(_) | None => Ok(own),
         }
     }
 
@@ -118,21 +157,45 @@ impl Cluster {
                 first.ok_or(Error::NoSuchRegion { region: name.to_string() })?
             }
         };
-        let node = shared.submit(|state| {
-            state.nodes.drop_region(at, name.clone());
-            state.nodes.name_of(at)
-        });
-        let until = Some(Instant::now() + PATIENCE_MAKING);
-        match shared.wait_for(until, |state| state.nodes.dropped_region(at)) {
-            Some(Some(Ok(()))) => Ok(()),
-            Some(Some(Err(refusal))) => Err(Error::refused(name.as_str(), &node, refusal)),
-            Some(None) => {
-                let why = "its link was lost".to_owned();
-                Err(Error::Unknown { region: name.to_string(), node, why })
+        let question = shared.submit(|state| state.nodes.drop_region(at, name.clone()));
+        let node = shared.state().nodes.name_of(at);
+        match answer(shared, question, &name, &node)? {
+            Message::RegionDropped(dropped) => {
+                dropped.result.map_err(|refusal| Error::refused(name.as_str(), &node, refusal))
             }
-            None => Err(Error::Silent { node, seconds: PATIENCE_MAKING.as_secs() }),
+            other => Err(unexpected(&node, &other)),
         }
     }
+}
+
+/// Waits until a node has answered.
+fn answer(
+    shared: &Shared,
+    question: Question,
+    region: &Name,
+    node: &str,
+) -> Result<Message, Error> {
+    let until = Some(Instant::now() + PATIENCE_MAKING);
+    let settled = shared.wait_for(until, |state| {
+        state.nodes.is_answered(question).then(|| state.nodes.take_answer(question))
+    });
+    match settled {
+        Some(Some(message)) => Ok(message),
+        Some(None) => {
+            let (region, why) = (region.to_string(), "its link was lost".to_owned());
+            Err(Error::Unknown { region, node: node.to_owned(), why })
+        }
+        None => {
+            // What it says later is nobody's.
+            shared.state().nodes.take_answer(question);
+            Err(Error::Silent { node: node.to_owned(), seconds: PATIENCE_MAKING.as_secs() })
+        }
+    }
+}
+
+fn unexpected(node: &str, answer: &Message) -> Error {
+    let what = format!("an answer to another question: {answer:?}");
+    Error::Protocol { node: node.to_owned(), what }
 }
 
 /// `NAME` or `NAME@NODE`.
@@ -145,20 +208,32 @@ fn split(text: &str) -> Result<(Name, Option<String>), Error> {
     Ok((name, node))
 }
 
-type Told = Vec<(usize, Name, Vec<wire::region::About>)>;
+/// Places of nodes, what they are called, and the regions that they have.
+type Told = Vec<(usize, Name, Vec<About>)>;
 
 fn ask(shared: &Shared, timeout: Duration) -> Told {
     let until = Some(Instant::now() + timeout);
     shared.wait_for(until, |state| state.nodes.are_settled().then_some(()));
-    shared.submit(|state| state.nodes.ask_regions());
-    shared.wait_for(until, |state| state.nodes.know_regions().then_some(()));
-    shared.state().nodes.told_regions()
+    let questions = shared.submit(|state| state.nodes.ask_regions());
+    shared.wait_for(until, |state| {
+        questions.iter().all(|question| state.nodes.is_answered(*question)).then_some(())
+    });
+    let mut state = shared.state();
+    let mut told = Told::new();
+    for question in questions {
+        let answer = state.nodes.take_answer(question);
+        let name = state.nodes.name_of(question.at).parse::<Name>();
+        if let (Some(Message::Regions(regions)), Ok(name)) = (answer, name) {
+            told.push((question.at, name, regions.regions));
+        }
+    }
+    told
 }
 
 /// The node that has the region; none if nobody says so.
 fn find(shared: &Shared, region: &Name, node: Option<&str>) -> Result<Option<usize>, Error> {
     let told = ask(shared, PATIENCE);
-    let has = |(at, name, regions): &(usize, Name, Vec<wire::region::About>)| {
+    let has = |(at, name, regions): &(usize, Name, Vec<About>)| {
         let is_meant = node.is_none_or(|node| node == name.as_str());
         (is_meant && regions.iter().any(|about| about.name == *region))
             .then_some((*at, name.clone()))
@@ -174,20 +249,15 @@ fn find(shared: &Shared, region: &Name, node: Option<&str>) -> Result<Option<usi
     }
 }
 
-/// Looks regions up in a cluster, for as long as somebody has that.
+/// Looks regions up in a cluster, which stays for as long as the region does.
 struct Finder {
-    cluster: Weak<Owner>,
+    cluster: Arc<Owner>,
     node: Option<String>,
 }
 
 impl Guide for Finder {
     fn home(&self, region: &Name, before: Option<&Way>) -> Result<Way, Error> {
-        let Some(cluster) = self.cluster.upgrade() else {
-            // Nobody can be asked any more; it may be back where it was.
-            let reason = "the cluster that it was opened through is closed".to_owned();
-            return before.cloned().ok_or(Error::Unfound { region: region.to_string(), reason });
-        };
-        let shared: &Shared = &cluster;
+        let shared: &Shared = &self.cluster;
         if let Some(at) = find(shared, region, self.node.as_deref())? {
             return way(shared, at);
         }

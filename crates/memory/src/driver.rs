@@ -62,7 +62,6 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// The background thread has something to do.
     background: Condvar,
-    guide: Arc<dyn Guide>,
     me: Name,
     pub(crate) name: Name,
     /// As it was when it was opened.
@@ -83,6 +82,8 @@ pub(crate) struct State {
     /// When the background thread looks again by itself.
     background_until: Time,
     closed: bool,
+    /// Who finds the home. Nobody when it is closed: what the guide keeps may end then.
+    guide: Option<Arc<dyn Guide>>,
     /// Why the home is away.
     why: String,
     /// How often in a row a node said that the region is not there.
@@ -99,6 +100,8 @@ struct Follower {
 pub(crate) enum Interest {
     Request(u64),
     Watch(WatchId),
+    /// That a watch is in force.
+    Watching(WatchId),
     /// That more can be asked.
     Room,
     /// Only for time to pass.
@@ -155,12 +158,13 @@ impl Shared {
             lazy_until: Time(0),
             background_until: Time(0),
             closed: false,
+            guide: Some(guide),
             why: String::new(),
             denials: 0,
         };
         let state = Mutex::new(state);
         let background = Condvar::new();
-        let shared = Arc::new(Self { state, background, guide, me, name, about });
+        let shared = Arc::new(Self { state, background, me, name, about });
         let weak = Arc::downgrade(&shared);
         let spawn = std::thread::Builder::new().name("farcall-memory".into()).spawn(move || {
             let mut pause = PAUSE;
@@ -179,22 +183,34 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends what the session has to say.
+    /// Sends what the session has to say. What the socket does not take soon is left to others.
     pub(crate) fn send<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
         state.settle();
         state.flush();
-        // Whoever leads may wait for bytes alone.
-        while state.leading && state.line.as_ref().is_some_and(Line::is_blocked) {
-            state = self.wait_for_writing(state);
+        if !state.is_blocked() {
+            return state;
         }
+        // Whoever leads may wait for bytes alone, for that long; after that he writes too.
+        let until = now() + POLL_MAX;
+        while state.leading && state.is_blocked() {
+            let left = until.since(now());
+            if left == Span(0) {
+                break;
+            }
+            state = self.wait_for_writing(state, left);
+        }
+        // And nobody may wait at all.
+        let at = now();
+        state.lazy_until = at + LOOK_FOR;
+        self.rouse(&mut state, at + LOOK);
         state
     }
 
-    fn wait_for_writing<'a>(&'a self, state: Held<'a>) -> Held<'a> {
+    fn wait_for_writing<'a>(&'a self, state: Held<'a>, longest: Span) -> Held<'a> {
         let Some(socket) = state.line.as_ref().map(Line::socket) else { return state };
         drop(state);
         // What it says does not matter: the socket is tried.
-        let _ = wait(&socket, true, POLL_MAX.into());
+        let _ = wait(&socket, true, longest.into());
         let mut state = self.state();
         state.flush();
         state
@@ -229,12 +245,11 @@ impl Shared {
 
     /// Waits until something more can be asked.
     pub(crate) fn room<'a>(&'a self, state: Held<'a>) -> Held<'a> {
-        let blocked = |state: &State| state.line.as_ref().is_some_and(Line::is_blocked);
-        if state.session.has_room() && !blocked(&state) {
+        if state.session.has_room() && !state.is_blocked() {
             return state;
         }
         let has_room = |state: &mut State| {
-            let has_room = state.session.has_room() && !blocked(state);
+            let has_room = state.session.has_room() && !state.is_blocked();
             (has_room || state.session.over().is_some()).then_some(())
         };
         self.wait(state, Interest::Room, Time::NEVER, has_room).0
@@ -273,10 +288,35 @@ impl Shared {
 
     /// Waits for the outcome of a request.
     pub(crate) fn outcome<'a>(&'a self, state: Held<'a>, number: u64) -> (Held<'a>, Outcome) {
-        let found = |state: &mut State| state.session.outcome(number);
-        let (state, outcome) = self.wait(state, Interest::Request(number), Time::NEVER, found);
+        let (state, outcome) = self.outcome_by(state, number, Time::NEVER);
         // It waits for ever, so there is one.
         (state, outcome.unwrap_or(Outcome::Away))
+    }
+
+    /// The same, until it is too late: the request is abandoned then.
+    pub(crate) fn outcome_by<'a>(
+        &'a self,
+        state: Held<'a>,
+        number: u64,
+        until: Time,
+    ) -> (Held<'a>, Option<Outcome>) {
+        let found = |state: &mut State| state.session.outcome(number);
+        let (mut state, outcome) = self.wait(state, Interest::Request(number), until, found);
+        if outcome.is_none() {
+            state.session.abandon(now(), number);
+            state = self.send(state);
+        }
+        (state, outcome)
+    }
+
+    /// Waits until the home is there, or it is too late: `Error::Away`.
+    pub(crate) fn up_by(&self, until: Time) -> Result<(), Error> {
+        let is_there = |state: &mut State| {
+            (state.session.is_up() || state.session.over().is_some()).then_some(())
+        };
+        let (state, there) = self.wait(self.state(), Interest::Nothing, until, is_there);
+        drop(state);
+        there.ok_or_else(|| self.away())
     }
 
     /// Asks for something and waits for the answer.
@@ -320,12 +360,12 @@ impl Shared {
         }
     }
 
-    /// How the home is reached.
     /// What this client calls itself.
     pub(crate) fn me(&self) -> &Name {
         &self.me
     }
 
+    /// How the home is reached.
     pub(crate) fn target(&self) -> Target {
         self.state().target.clone()
     }
@@ -390,12 +430,13 @@ impl Shared {
         drop(state);
         let ready = wait(&socket, for_writing, longest.since(at).into());
         let mut state = self.state();
+        // Before anything that might panic: nobody else would lead then.
+        state.leading = false;
         let at = now();
         match ready {
             Ok(ready) => state.turn(at, ready),
             Err(source) => state.lost(Error::Kernel { action: "wait at a socket", source }),
         }
-        state.leading = false;
         state.led = at;
         state.wake();
         if state.line.is_none() {
@@ -415,7 +456,11 @@ impl Shared {
             line.close();
         }
         state.closed = true;
+        let guide = state.guide.take();
         self.background.notify_one();
+        drop(state);
+        // It may be the last that holds a cluster, which takes its time to end.
+        drop(guide);
     }
 
     // The background thread.
@@ -469,17 +514,18 @@ impl Shared {
         // It is at work already: nobody needs to wake it.
         state.background_until = Time(0);
         let (before, id) = (state.target.clone(), state.session.id());
+        let Some(guide) = state.guide.clone() else { return state };
         drop(state);
         let first = *pause == PAUSE;
         // The home has most likely not moved.
-        let target =
-            if first { Ok(before.clone()) } else { self.guide.home(&self.name, Some(&before)) };
+        let target = if first { Ok(before.clone()) } else { guide.home(&self.name, Some(&before)) };
         let result = target.and_then(|target| {
             let (mut line, welcome) = Line::dial(&target, &self.me, PATIENCE)?;
             let asked = now();
             let attach = Attach { region: self.name.clone(), session: id };
             Ok((line.attach(attach, PATIENCE)?, line, welcome, asked, target))
         });
+        drop(guide);
         let mut state = self.state();
         if state.closed {
             return state;
@@ -530,6 +576,11 @@ impl Shared {
 }
 
 impl State {
+    /// The socket did not take all that was sent.
+    fn is_blocked(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::is_blocked)
+    }
+
     /// Why the home is away.
     fn why(&self) -> String {
         if self.why.is_empty() { "no answer".to_owned() } else { self.why.clone() }
@@ -593,6 +644,7 @@ impl State {
         match interest {
             Interest::Request(number) => self.session.is_settled(number),
             Interest::Watch(id) => self.session.has_news(id),
+            Interest::Watching(id) => self.session.is_watching(id) != Ok(false),
             Interest::Room => self.session.has_room(),
             Interest::Nothing => false,
         }

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use wire::region::{Answer, Commit, PageNo, Request, Token, Version};
-use wire::units::Span;
+use wire::units::{Span, Time};
 
 use crate::error::Error;
 use crate::line::now;
 use crate::page::{Page, committed};
 use crate::region::Region;
+
+/// For how long after its time a lock is waited for: the home counts the time itself, and its answer is
+/// under way then.
+const GRACE: Span = Span::from_secs(1);
 
 /// The lock of a page, with its bytes. Whoever drops it rolls back: the page is as it was.
 ///
@@ -41,7 +45,7 @@ impl Page {
     /// Waits for the page's lock, however long.
     pub fn lock(&self) -> Result<Guard, Error> {
         let guard = self.lock_within(None)?;
-        // The home says busy only to those who have set a time.
+        // Without a time it is waited for until there is one.
         guard.ok_or_else(|| self.region.owner.unexpected(&Answer::Busy))
     }
 
@@ -50,26 +54,41 @@ impl Page {
         self.lock_within(Some(Span(0)))
     }
 
-    /// Waits for the page's lock, at most so long.
+    /// Waits for the page's lock, at most so long (a second more where the node is slow to answer).
+    /// [`Error::Away`] if the node was not there when the time was over.
     pub fn lock_for(&self, wait: Duration) -> Result<Option<Guard>, Error> {
         self.lock_within(Some(wait.into()))
     }
 
     pub(crate) fn lock_within(&self, wait: Option<Span>) -> Result<Option<Guard>, Error> {
         let (owner, page) = (&self.region.owner, self.number);
-        let mut state = owner.room(owner.state());
-        let known = state.session.known_version(page);
-        let number = state.session.ask(now(), Request::Lock { page, known, wait }, Bytes::new());
-        state = owner.send(state);
-        let outcome;
-        (state, outcome) = owner.outcome(state, number);
-        let (answer, bytes) = owner.answered(&state, outcome)?;
-        let (token, version) = match answer {
-            Answer::Locked { token, version } => (token, version),
-            Answer::Busy => return Ok(None),
-            answer => {
+        let until = wait.map_or(Time::NEVER, |wait| now() + wait);
+        let (mut state, token, version, bytes) = loop {
+            let mut state = owner.room(owner.state());
+            let at = now();
+            let known = state.session.known_version(page);
+            let wait = wait.map(|_| until.since(at));
+            let number = state.session.ask(at, Request::Lock { page, known, wait }, Bytes::new());
+            state = owner.send(state);
+            let outcome;
+            (state, outcome) = owner.outcome_by(state, number, until + GRACE);
+            let Some(outcome) = outcome else {
+                let is_up = state.session.is_up();
                 drop(state);
-                return Err(owner.unexpected(&answer));
+                return if is_up { Ok(None) } else { Err(owner.away()) };
+            };
+            match owner.answered(&state, outcome)? {
+                (Answer::Locked { token, version }, bytes) => {
+                    break (state, token, version, bytes);
+                }
+                // The home says so before the time is over to those who were silent for a lease: they
+                // have lost their place.
+                (Answer::Busy, _) if now() < until => {}
+                (Answer::Busy, _) => return Ok(None),
+                (answer, _) => {
+                    drop(state);
+                    return Err(owner.unexpected(&answer));
+                }
             }
         };
         owner.rouse_for_session(&mut state);

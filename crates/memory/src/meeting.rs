@@ -77,7 +77,7 @@ impl Mutex {
         Ok(self.page.try_lock()?.map(|guard| MutexGuard { guard }))
     }
 
-    /// Waits for it, at most so long.
+    /// Waits for it, at most so long; see [`Page::lock_for`].
     pub fn lock_for(&self, wait: Duration) -> Result<Option<MutexGuard>, Error> {
         Ok(self.page.lock_for(wait)?.map(|guard| MutexGuard { guard }))
     }
@@ -105,13 +105,17 @@ impl Barrier {
     /// them, and higher than those before.
     pub fn wait(&self) -> Result<u64, Error> {
         let (barrier, parties) = (self.number, self.parties);
-        match self.region.owner.ask(Request::Arrive { barrier, parties }, Bytes::new()) {
-            Ok((Answer::Arrived { round }, _)) => Ok(round),
-            Ok((answer, _)) => Err(self.region.owner.unexpected(&answer)),
-            Err(Error::OtherParties { region, parties, .. }) => {
-                Err(Error::OtherParties { region, barrier, parties })
+        loop {
+            match self.region.owner.ask(Request::Arrive { barrier, parties }, Bytes::new()) {
+                Ok((Answer::Arrived { round }, _)) => return Ok(round),
+                // The home takes back the arrival of who was silent for a lease: it arrives again.
+                Ok((Answer::Busy, _)) => {}
+                Ok((answer, _)) => return Err(self.region.owner.unexpected(&answer)),
+                Err(Error::OtherParties { region, parties, .. }) => {
+                    return Err(Error::OtherParties { region, barrier, parties });
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
     }
 }

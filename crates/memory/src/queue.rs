@@ -15,6 +15,8 @@ use crate::values::page_at;
 
 /// Bytes of a slot before its item.
 const HEAD: usize = 4;
+/// For how long after its time a queue waits to be told of what is put in.
+const GRACE: Span = Span::from_secs(1);
 
 /// A bounded queue in a range of pages, for any number of processes that put in and take out. Each
 /// operation is one transaction: no item is taken twice, and none is lost.
@@ -129,7 +131,8 @@ impl Queue {
         })
     }
 
-    /// Takes the oldest item out, waiting for one at most so long.
+    /// Takes the oldest item out, waiting for one at most so long. [`Error::Away`] if the node was not
+    /// there when the time was over.
     pub fn pop_within(&self, timeout: Duration) -> Result<Option<Bytes>, Error> {
         self.wait(timeout, || self.pop())
     }
@@ -140,13 +143,11 @@ impl Queue {
         timeout: Duration,
         mut attempt: impl FnMut() -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Error> {
-        if let Some(found) = attempt()? {
-            return Ok(Some(found));
-        }
         let until: Time = now() + Span::from(timeout);
-        // Watched before it is tried again, so nothing is missed.
-        let mut watch = self.region.watch(self.first.0..self.first.0 + 1)?;
+        let mut watch = None;
         loop {
+            // What was begun is waited for, for its outcome matters; nothing is begun while the node is away.
+            self.region.owner.up_by(until)?;
             if let Some(found) = attempt()? {
                 return Ok(Some(found));
             }
@@ -154,7 +155,16 @@ impl Queue {
             if left == Span(0) {
                 return Ok(None);
             }
-            watch.next_within(left.into()).transpose()?;
+            match &watch {
+                // Watched before it is tried again, so nothing is missed.
+                None => {
+                    let counts = self.first.0..self.first.0 + 1;
+                    watch = Some(self.region.watch_by(counts, until + GRACE)?);
+                }
+                Some(watch) => {
+                    watch.next_within(left.into()).transpose()?;
+                }
+            }
         }
     }
 

@@ -16,14 +16,14 @@ const ATTEMPTS_MAX: u32 = 1000;
 /// Conflicts after which others are given time; before, trying again at once is quicker.
 const AT_ONCE: u32 = 4;
 const PAUSE: Span = Span::from_micros(20);
+/// Bytes between two writes that are sent along, for one write costs less than two.
+const GAP_MAX: usize = 64;
 const PAUSE_MAX: Span = Span::from_millis(5);
 
 /// What a transaction reads and writes; see [`Region::transact`].
 pub struct Transaction<'a> {
     region: &'a Region,
     pages: BTreeMap<PageNo, Touched>,
-    writes: Vec<Write>,
-    bytes: Vec<u8>,
     /// The closure's error is one of ours, and no decision of its own.
     has_failed: bool,
 }
@@ -32,8 +32,10 @@ pub struct Transaction<'a> {
 struct Touched {
     /// As it was read.
     read: Option<(Version, Bytes)>,
-    /// As it is with what was written since.
+    /// As it is with what was written since, if it was read.
     written: Option<Vec<u8>>,
+    /// What was written, by offset; no two of them touch.
+    pieces: BTreeMap<usize, Vec<u8>>,
 }
 
 impl Region {
@@ -68,21 +70,14 @@ impl Region {
             if attempt >= AT_ONCE {
                 self.give_way(attempt - AT_ONCE, &mut random);
             }
-            let mut tx = Transaction {
-                region: self,
-                pages: BTreeMap::new(),
-                writes: Vec::new(),
-                bytes: Vec::new(),
-                has_failed: false,
-            };
+            let mut tx = Transaction { region: self, pages: BTreeMap::new(), has_failed: false };
             let result = work(&mut tx);
             if result.is_err() {
                 if tx.has_failed {
                     return result;
                 }
                 // Nothing is written; but was it decided on what is true?
-                tx.writes.clear();
-                tx.bytes.clear();
+                tx.pages.values_mut().for_each(|touched| touched.pieces.clear());
             }
             if tx.commit()?.is_some() {
                 return result;
@@ -136,7 +131,7 @@ impl Transaction<'_> {
         match self.pages.get(&page) {
             Some(Touched { written: Some(bytes), .. }) => Bytes::copy_from_slice(bytes),
             Some(Touched { read: Some((_, bytes)), .. }) => bytes.clone(),
-            Some(Touched { read: None, written: None }) | None => Bytes::new(),
+            Some(Touched { read: None, written: None, .. }) | None => Bytes::new(),
         }
     }
 
@@ -166,17 +161,9 @@ impl Transaction<'_> {
     fn note(&mut self, page: PageNo, read: (Version, Bytes)) {
         let touched = self.pages.entry(page).or_default();
         touched.read = Some(read);
-        if touched.written.is_some() {
-            // It was written before it was read: what was written comes on top.
-            touched.written = None;
-            let mut from = 0;
-            for write in &self.writes {
-                let bytes = &self.bytes[from..from + write.length as usize];
-                if write.page == page {
-                    touched.put(write.offset as usize, bytes);
-                }
-                from += write.length as usize;
-            }
+        // It was written before it was read: what was written comes on top.
+        for (offset, bytes) in std::mem::take(&mut touched.pieces) {
+            touched.put(offset, &bytes);
         }
     }
 
@@ -192,15 +179,7 @@ impl Transaction<'_> {
                 max: max as u64,
             });
         }
-        let page = PageNo(page);
-        self.writes.push(Write { page, offset, length: bytes.len() as u32 });
-        self.bytes.extend_from_slice(bytes);
-        let touched = self.pages.entry(page).or_default();
-        if touched.read.is_some() {
-            touched.put(offset as usize, bytes);
-        } else {
-            touched.written = Some(Vec::new());
-        }
+        self.pages.entry(PageNo(page)).or_default().put(offset as usize, bytes);
         Ok(())
     }
 
@@ -210,12 +189,19 @@ impl Transaction<'_> {
             touched.read.as_ref().map(|(version, _)| (*page, *version))
         };
         let reads: Vec<(PageNo, Version)> = self.pages.iter().filter_map(read).collect();
-        if reads.is_empty() && self.writes.is_empty() {
+        let (mut writes, mut bytes) = (Vec::new(), Vec::new());
+        for (page, touched) in &self.pages {
+            for (offset, piece) in touched.joined() {
+                let (offset, length) = (offset as u32, piece.len() as u32);
+                writes.push(Write { page: *page, offset, length });
+                bytes.extend_from_slice(piece);
+            }
+        }
+        if reads.is_empty() && writes.is_empty() {
             return Ok(Some(Vec::new()));
         }
         let owner = &self.region.owner;
-        let request = Request::Transact { reads, writes: self.writes };
-        match owner.ask(request, Bytes::from(self.bytes))? {
+        match owner.ask(Request::Transact { reads, writes }, Bytes::from(bytes))? {
             (Answer::Transacted { versions }, _) => Ok(Some(versions)),
             (Answer::Conflict { .. }, _) => Ok(None),
             (answer, _) => Err(owner.unexpected(&answer)),
@@ -225,10 +211,45 @@ impl Transaction<'_> {
 
 impl Touched {
     fn put(&mut self, offset: usize, bytes: &[u8]) {
-        let before = self.read.as_ref().map_or(&[][..], |(_, bytes)| bytes);
-        let written = self.written.get_or_insert_with(|| before.to_vec());
-        if let Some(place) = written.get_mut(offset..offset + bytes.len()) {
-            place.copy_from_slice(bytes);
+        if let Some((_, before)) = &self.read {
+            let written = self.written.get_or_insert_with(|| before.to_vec());
+            if let Some(place) = written.get_mut(offset..offset + bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
         }
+        // The piece before, if it reaches so far, takes it in, and those that it reaches then.
+        let before = self.pieces.range(..=offset).next_back();
+        let before = before.filter(|(start, piece)| *start + piece.len() >= offset);
+        let start = before.map_or(offset, |(start, _)| *start);
+        let mut piece = self.pieces.remove(&start).unwrap_or_default();
+        let (from, to) = (offset - start, offset - start + bytes.len());
+        piece.resize(piece.len().max(to), 0);
+        piece[from..to].copy_from_slice(bytes);
+        while let Some(next) = self.pieces.range(start..=start + piece.len()).next() {
+            let next = *next.0;
+            let other = self.pieces.remove(&next).unwrap_or_default();
+            piece.extend(other.get(start + piece.len() - next..).unwrap_or_default());
+        }
+        self.pieces.insert(start, piece);
+    }
+
+    /// The pieces, those joined that are next to each other, with what was read in between.
+    fn joined(&self) -> Vec<(usize, &[u8])> {
+        let pieces = self.pieces.iter().map(|(start, piece)| (*start, &piece[..]));
+        let Some(written) = &self.written else { return pieces.collect() };
+        let mut joined: Vec<(usize, &[u8])> = Vec::new();
+        for (start, piece) in pieces {
+            let end = start + piece.len();
+            match joined.last_mut() {
+                Some((first, before)) if start <= *first + before.len() + GAP_MAX => {
+                    *before = &written[*first..end];
+                }
+                Some(_) | None => joined.push((start, piece)),
+            }
+        }
+        joined
     }
 }
+
+#[cfg(test)]
+mod tests;

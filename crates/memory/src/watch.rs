@@ -51,23 +51,24 @@ pub enum Change {
 impl Region {
     /// Watches these pages: every commit after this returns is told.
     pub fn watch(&self, pages: Range<u64>) -> Result<Watch, Error> {
+        let patience = self.owner.state().session.patience();
+        self.watch_by(pages, now() + patience)
+    }
+
+    /// The same, if it is in force until then.
+    pub(crate) fn watch_by(&self, pages: Range<u64>, until: Time) -> Result<Watch, Error> {
         let owner = &self.owner;
         let mut state = owner.room(owner.state());
         let count = pages.end.saturating_sub(pages.start);
         let id = state.session.watch(now(), PageNo(pages.start), count);
         let watch = Watch { region: self.clone(), id };
         state = owner.send(state);
-        let patience = state.session.patience();
-        let (state, begun) = owner.wait(
-            state,
-            Interest::Watch(id),
-            now() + patience,
-            |state: &mut State| match state.session.is_watching(id) {
-                Ok(true) => Some(Ok(())),
-                Ok(false) => None,
-                Err(refusal) => Some(Err(refusal)),
-            },
-        );
+        let is_watching = |state: &mut State| match state.session.is_watching(id) {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(refusal) => Some(Err(refusal)),
+        };
+        let (state, begun) = owner.wait(state, Interest::Watching(id), until, is_watching);
         let node = state.node.to_string();
         drop(state);
         match begun {
@@ -80,11 +81,12 @@ impl Region {
 
 impl Watch {
     /// The next change, waiting at most so long; none in that time is `None`.
-    pub fn next_within(&mut self, timeout: Duration) -> Option<Result<Change, Error>> {
+    /// Threads that wait at once get one change each.
+    pub fn next_within(&self, timeout: Duration) -> Option<Result<Change, Error>> {
         self.next_until(now() + Span::from(timeout))
     }
 
-    fn next_until(&mut self, until: Time) -> Option<Result<Change, Error>> {
+    fn next_until(&self, until: Time) -> Option<Result<Change, Error>> {
         let (owner, id) = (&self.region.owner, self.id);
         let began = now();
         let (state, found) =
@@ -113,6 +115,15 @@ impl Watch {
             Err(Some(refusal)) => Some(Err(self.region.owner.refused(&node, refusal))),
             Err(None) => Some(Err(self.region.owner.away())),
         }
+    }
+}
+
+impl Iterator for &Watch {
+    type Item = Result<Change, Error>;
+
+    /// The same as that of a watch of one's own, for threads that share it.
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_until(Time::NEVER)
     }
 }
 

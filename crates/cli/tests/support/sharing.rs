@@ -335,7 +335,7 @@ impl Sharer {
 
     /// What a watch tells of all pages of all turns.
     fn watch(mut self, stop: &AtomicBool) {
-        let mut watch = loop {
+        let watch = loop {
             match self.region.watch(0..TURNS * PAGES) {
                 Ok(watch) => break watch,
                 Err(error) => Self::excuse(&error),

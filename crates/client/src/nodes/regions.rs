@@ -1,38 +1,67 @@
 //! Asks nodes about regions, has them made and dropped, and keeps what they answer.
+//!
+//! Each question has a number, which is the channel that it goes over: threads that ask at the same time
+//! get their own answers, and an answer that nobody waits for any more is nobody's.
+
+use std::collections::HashMap;
 
 use logic::LinkId;
 use wire::Message;
 use wire::name::Name;
-use wire::region::{About, Create, Drop, Refusal, Regions};
+use wire::region::{Create, Drop};
 
 use super::{Life, Nodes, Target};
 
-/// What a node said of regions.
+/// What a node was asked about regions.
 #[derive(Default)]
 pub(crate) struct Said {
-    regions: Option<Regions>,
-    created: Option<Result<About, Refusal>>,
-    dropped: Option<Result<(), Refusal>>,
+    /// The number of the latest question.
+    latest: u64,
+    /// The answers to questions whose askers still wait, by their numbers.
+    answers: HashMap<u64, Option<Message>>,
+}
+
+/// A question to one node. Whoever asked takes the answer, or that there is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    pub(crate) at: usize,
+    number: u64,
 }
 
 impl Nodes {
     /// Asks those that are up what regions they have.
-    pub(crate) fn ask_regions(&mut self) {
-        self.nodes.iter_mut().for_each(|node| node.said.regions = None);
-        self.ask(&Message::RegionsAsk);
+    pub(crate) fn ask_regions(&mut self) -> Vec<Question> {
+        let up = self.all_up();
+        up.into_iter().map(|at| self.put(at, &Message::RegionsAsk)).collect()
     }
 
-    /// Everybody who is up has said what regions it has.
-    pub(crate) fn know_regions(&self) -> bool {
-        (0..self.nodes.len()).all(|at| self.nodes[at].said.regions.is_some() || !self.is_up(at))
+    pub(crate) fn create_region(&mut self, at: usize, create: Create) -> Question {
+        self.put(at, &Message::RegionCreate(create))
     }
 
-    /// What was answered, with the nodes.
-    pub(crate) fn told_regions(&self) -> Vec<(usize, Name, Vec<About>)> {
-        let told = self.nodes.iter().enumerate().filter_map(|(at, node)| {
-            Some((at, node.name.clone()?, node.said.regions.as_ref()?.regions.clone()))
-        });
-        told.collect()
+    pub(crate) fn drop_region(&mut self, at: usize, name: Name) -> Question {
+        self.put(at, &Message::RegionDrop(Drop { name }))
+    }
+
+    fn put(&mut self, at: usize, question: &Message) -> Question {
+        let said = &mut self.nodes[at].said;
+        said.latest += 1;
+        let number = said.latest;
+        said.answers.insert(number, None);
+        self.send(LinkId(at as u32), number, question);
+        Question { at, number }
+    }
+
+    /// It was answered, or never will be.
+    pub(crate) fn is_answered(&self, question: Question) -> bool {
+        let node = &self.nodes[question.at];
+        let is_there = matches!(node.said.answers.get(&question.number), Some(Some(_)));
+        is_there || !matches!(node.life, Life::Linked(..))
+    }
+
+    /// Nobody waits for the answer after this.
+    pub(crate) fn take_answer(&mut self, question: Question) -> Option<Message> {
+        self.nodes[question.at].said.answers.remove(&question.number).flatten()
     }
 
     /// The node of this name that is up; the first that is, if none is named.
@@ -46,6 +75,12 @@ impl Nodes {
     /// All that are up.
     pub(crate) fn all_up(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|&at| self.is_up(at)).collect()
+    }
+
+    /// The one of them with the lowest name: who chooses so chooses as others do.
+    pub(crate) fn lowest_up(&self) -> Option<usize> {
+        let named = self.all_up().into_iter().filter(|at| self.nodes[*at].name.is_some());
+        named.min_by_key(|at| self.nodes[*at].name.as_ref())
     }
 
     /// What a node is called, and where it listens.
@@ -65,44 +100,10 @@ impl Nodes {
         self.by_target.get(target).copied()
     }
 
-    pub(crate) fn create_region(&mut self, at: usize, create: Create) {
-        self.nodes[at].said.created = None;
-        self.send(LinkId(at as u32), 0, &Message::RegionCreate(create));
-    }
-
-    /// What became of it; nothing while the node is up and silent.
-    pub(crate) fn created_region(&mut self, at: usize) -> Option<Option<Result<About, Refusal>>> {
-        match self.nodes[at].said.created.take() {
-            Some(result) => Some(Some(result)),
-            None => (!self.is_linked(at)).then_some(None),
-        }
-    }
-
-    pub(crate) fn drop_region(&mut self, at: usize, name: Name) {
-        self.nodes[at].said.dropped = None;
-        self.send(LinkId(at as u32), 0, &Message::RegionDrop(Drop { name }));
-    }
-
-    /// The same of a region that was to be dropped.
-    pub(crate) fn dropped_region(&mut self, at: usize) -> Option<Option<Result<(), Refusal>>> {
-        match self.nodes[at].said.dropped.take() {
-            Some(result) => Some(Some(result)),
-            None => (!self.is_linked(at)).then_some(None),
-        }
-    }
-
-    fn is_linked(&self, at: usize) -> bool {
-        matches!(self.nodes[at].life, Life::Linked(..))
-    }
-
     /// A node speaks of regions.
-    pub(super) fn hear_of_regions(&mut self, at: usize, message: Message) {
-        let said = &mut self.nodes[at].said;
-        match message {
-            Message::Regions(regions) => said.regions = Some(regions),
-            Message::RegionCreated(created) => said.created = Some(created.result),
-            Message::RegionDropped(dropped) => said.dropped = Some(dropped.result),
-            _ => {}
+    pub(super) fn hear_of_regions(&mut self, at: usize, number: u64, message: Message) {
+        if let Some(answer) = self.nodes[at].said.answers.get_mut(&number) {
+            *answer = Some(message);
         }
     }
 
