@@ -2,6 +2,7 @@
 //! FARCALL_NODES names a node that does.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "an example prints")]
 
 use farcall::{Cluster, RegionOptions};
 
