@@ -33,6 +33,8 @@ const OPENERS_MAX: usize = 32;
 const WAITING_MAX: usize = 1024;
 const BUSY: &str = "this node waits for etcd with too many regions already; ask again soon";
 
+const NOT_HOME: &str = "this node is not its home any more; open the region again";
+
 /// Turns this process's clock into the time of the node's machines.
 pub type Clock = Arc<dyn Fn(Instant) -> Time + Send + Sync>;
 
@@ -126,16 +128,25 @@ impl Vault for Etcd {
         let (desk, id) = (self.shared.desk(), batch.region);
         let sent = desk.steward(id).is_some_and(|orders| orders.send(Order::Keep(batch)).is_ok());
         if !sent {
-            let reason = "this node is not its home any more".to_owned();
-            self.shared.outbox.tell([Event::Lost { id, reason }]);
+            self.shared.outbox.tell([Event::Lost { id, reason: NOT_HOME.to_owned() }]);
         }
     }
 
     fn remove(&self, id: RegionId) {
         let mut desk = self.shared.desk();
-        if let Some(State::Open(steward)) = desk.close(id) {
-            let _ = steward.send(Order::Remove);
+        let sent = match desk.close(id) {
+            Some(State::Open(steward)) => steward.send(Order::Remove).is_ok(),
+            Some(State::Busy) | None => false,
+        };
+        if !sent {
+            let result = Err(Refusal::Unkept { reason: NOT_HOME.to_owned() });
+            self.shared.outbox.tell([Event::Removed { id, result }]);
         }
+    }
+
+    fn shut(&self, id: RegionId) {
+        // Without a sender its thread ends, and gives back the right to be home.
+        self.shared.desk().close(id);
     }
 
     fn discard(&self, name: Name) {
@@ -322,11 +333,15 @@ impl Shared {
             steward.run(&inbox, |sequence| self.outbox.tell([Event::Kept { id, sequence }]));
         let mut desk = self.desk();
         let was_open = desk.close(id).is_some();
-        if outcome.is_err() || was_open {
-            // If the lease is over, it has been told already, and once more does no harm: whoever
-            // opens it again still waits.
-            let reason = outcome.err().unwrap_or_else(|| SILENCE.to_owned());
-            self.outbox.tell([Event::Lost { id, reason }]);
+        match outcome {
+            Ok(true) => self.outbox.tell([Event::Removed { id, result: Ok(()) }]),
+            Ok(false) if !was_open => {}
+            // If the lease is over, it has been told already, and once more does no harm: whoever opens
+            // it again still waits.
+            outcome => {
+                let reason = outcome.err().unwrap_or_else(|| SILENCE.to_owned());
+                self.outbox.tell([Event::Lost { id, reason }]);
+            }
         }
         drop(desk);
         // Whoever is home next must not be so before that was told.

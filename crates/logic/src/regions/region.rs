@@ -79,6 +79,7 @@ pub(super) struct Region {
     /// Sessions whose vault need not know all any more that it knows.
     pub(super) forgetting: Vec<SessionAt>,
     pub(super) forgotten: Vec<(SessionId, u64)>,
+    pub(super) dropped: Vec<(SessionId, u64)>,
     timers: BTreeSet<(Time, Timer)>,
     /// Pages with much traffic, and how much there was when it last doubled.
     hot: BTreeSet<(u64, PageNo)>,
@@ -114,6 +115,7 @@ impl Region {
             backlog_bytes: 0,
             forgetting: Vec::new(),
             forgotten: Vec::new(),
+            dropped: Vec::new(),
             timers: BTreeSet::new(),
             hot: BTreeSet::new(),
         }
@@ -139,7 +141,7 @@ impl Region {
             let at = found.unwrap_or_else(|| {
                 region.sessions.open(now, Some(outcome.session), outcome.owner, None)
             });
-            region.sessions[at].remember(outcome.request, outcome.answer, 0);
+            region.sessions[at].recall(outcome.request, outcome.answer);
             region.look_again(at);
         }
         region
@@ -339,7 +341,7 @@ impl Region {
                 let gone = self.sessions[at].watches.remove(&watch);
                 let place = gone.ok_or(Refusal::NoSuchNumber { number: watch })?;
                 self.watches.remove(place);
-                self.sessions[at].remember(number, Answer::Done, 0);
+                self.sessions[at].remember(number, Answer::Done);
                 self.answer(at, number, Answer::Done, Bytes::new(), 0, out);
             }
             Request::Grow { pages } => self.grow(at, number, pages, out)?,
@@ -516,7 +518,7 @@ impl Region {
                 for (at, number) in arrived {
                     self.no_longer_waits(at, number);
                     let answer = Answer::Arrived { round };
-                    self.sessions[at].remember(number, answer.clone(), 0);
+                    self.sessions[at].remember(number, answer.clone());
                     self.answer(at, number, answer, Bytes::new(), 0, out);
                 }
             }
@@ -573,7 +575,7 @@ impl Region {
             self.watches.remove(watch);
         }
         self.lose_snapshots(session.id, out);
-        if self.durability != Durability::None && !session.is_bare {
+        if session.is_in_vault {
             self.forgotten.push((session.id, u64::MAX));
         }
         self.tell_news(out);

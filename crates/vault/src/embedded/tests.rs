@@ -108,6 +108,7 @@ fn batch(region: u64, sequence: u64, page: u64) -> Batch {
         written: vec![Written { page: PageNo(page), version, bytes }],
         outcome: Some(outcome),
         forgotten: vec![(SessionId(page), sequence.saturating_sub(20))],
+        dropped: Vec::new(),
     }
 }
 

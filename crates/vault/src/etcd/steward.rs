@@ -203,16 +203,16 @@ impl Steward {
     }
 
     /// Keeps what comes, until the region is removed, the home lost (the reason), or nobody can send any
-    /// more.
+    /// more. Whether it was removed.
     pub(crate) fn run(
         &mut self,
         orders: &Receiver<Order>,
         kept: impl Fn(u64),
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let mut order = orders.recv().ok();
         while let Some(next) = order.take() {
             match next {
-                Order::Remove => return self.remove(),
+                Order::Remove => return self.remove().map(|()| true),
                 Order::Keep(batch) => {
                     let mut changes = Changes::new();
                     self.enter(batch, &mut changes)?;
@@ -234,13 +234,19 @@ impl Steward {
                 order = orders.recv().ok();
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Many sessions may be forgotten at once, more than one transaction takes: they go first.
     fn enter(&mut self, mut batch: Batch, changes: &mut Changes) -> Result<(), String> {
         for (session, last) in std::mem::take(&mut batch.forgotten) {
             self.ledger.forget(session, last, changes);
+            if !has_room(changes) {
+                self.commit(std::mem::take(changes))?;
+            }
+        }
+        for (session, request) in std::mem::take(&mut batch.dropped) {
+            self.ledger.take_outcome(session, request, changes);
             if !has_room(changes) {
                 self.commit(std::mem::take(changes))?;
             }
@@ -292,8 +298,7 @@ impl Steward {
                     operations.extend(gone.take().map(range));
                     operations.push(put(&keys.item(key), &item.encode(self.id())));
                 }
-                // Of one session, the oldest outcomes are forgotten: nothing lies between them.
-                (None, Some((first, last))) if is_same_session(last, key) => {
+                (None, Some((first, _))) if self.is_all_gone(first, key) => {
                     gone = Some((first, key));
                 }
                 (None, _) => {
@@ -303,6 +308,16 @@ impl Steward {
         }
         operations.extend(gone.map(range));
         operations
+    }
+
+    /// Whether these are outcomes of one session, and no outcome is left between them.
+    fn is_all_gone(&self, first: Key, last: Key) -> bool {
+        match (first, last) {
+            (Key::Outcome(session, first), Key::Outcome(other, last)) if session == other => {
+                self.ledger.has_none(session, (first, last))
+            }
+            _ => false,
+        }
     }
 
     /// Whose lease has lapsed becomes home once more for it; another that is home meanwhile keeps it.
@@ -447,10 +462,6 @@ fn elsewhere(reason: impl ToString) -> Refusal {
 
 fn unkept(reason: impl ToString) -> Refusal {
     Refusal::Unkept { reason: reason.to_string() }
-}
-
-fn is_same_session(one: Key, other: Key) -> bool {
-    matches!((one, other), (Key::Outcome(one, _), Key::Outcome(other, _)) if one == other)
 }
 
 fn size(changes: &Changes) -> usize {

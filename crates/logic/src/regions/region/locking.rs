@@ -120,7 +120,7 @@ impl Region {
         }
         match commit {
             Commit::Nothing => {
-                self.sessions[at].remember(number, Answer::Released, 0);
+                self.sessions[at].remember(number, Answer::Released);
                 self.answer(at, number, Answer::Released, Bytes::new(), 0, out);
             }
             Commit::Bytes { offset } => {

@@ -282,7 +282,11 @@ impl Region {
         let session = &mut self.sessions[at];
         let is_bare = session.is_bare;
         if !is_bare {
-            session.remember(number, answer.clone(), sequence);
+            session.remember_commit(number, answer.clone(), sequence, &mut self.dropped);
+            session.is_in_vault = self.durability != Durability::None;
+            if !session.is_in_vault {
+                self.dropped.clear();
+            }
         }
         if self.durability != Durability::None {
             let written = pages.as_slice().iter().map(|&page| {
@@ -366,12 +370,13 @@ impl Region {
                 forgotten.push((session.id, session.answered));
             }
         }
+        let dropped = std::mem::take(&mut self.dropped);
         let (region, sequence) = (self.id, self.sequence);
         let bytes = written.len() as u64 * u64::from(self.page_size);
         self.backlog.push_back((sequence, bytes));
         self.backlog_bytes += bytes;
         out.held += bytes;
-        let batch = Batch { region, sequence, grown, written, outcome, forgotten };
+        let batch = Batch { region, sequence, grown, written, outcome, forgotten, dropped };
         out.effects.push_back(Effect::Keep(batch));
     }
 }

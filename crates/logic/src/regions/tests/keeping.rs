@@ -1,5 +1,6 @@
 //! Durable regions: nothing is told before it is kept, and all of it is known after a restart.
 
+use wire::limits::REQUESTS_MAX;
 use wire::region::Changes;
 
 use super::*;
@@ -55,6 +56,7 @@ fn a_commit_is_answered_and_read_and_told_when_it_is_kept() {
         written: vec![written],
         outcome: Some(outcome),
         forgotten: Vec::new(),
+        dropped: Vec::new(),
     };
     assert_eq!(batches, [batch]);
     // It is in force, and nobody hears of it.
@@ -281,7 +283,6 @@ fn a_durable_region_that_is_dropped_is_removed_from_its_vault() {
     let owner = Owner { name: name("eve"), is_admin: true };
     let effects = home.event(Event::Drop { link: CONTROL, channel: 0, owner, drop });
     assert!(effects.iter().any(|e| matches!(e, Effect::Remove { id } if *id == RegionId(7))));
-    assert!(effects.iter().any(|e| matches!(e, Effect::Send { link: CONTROL, .. })));
 }
 
 impl Home {
@@ -344,4 +345,94 @@ fn a_region_that_cannot_be_opened_is_dropped_by_admins_alone() {
     assert_eq!(dropped(&effects[0]), Ok(()));
     assert!(matches!(&effects[1], Effect::Discard { name: gone } if *gone == name("notes")));
     assert_eq!(dropped(&drop(true)[0]), Err(Refusal::NoSuchRegion));
+}
+
+#[test]
+fn a_commit_that_has_no_answer_yet_is_not_pushed_out_by_what_needs_no_vault() {
+    let mut home = durable(Durability::Sync);
+    home.commits(ANN, update(0, 0), b"a");
+    for _ in 0..=2 * REQUESTS_MAX {
+        let token = home.locks(ANN, 1);
+        home.check(ANN, unlock(1, token), &[], Answer::Released);
+    }
+    home.event(Event::Closed { link: ANN });
+    assert_eq!(home.kept(1), []);
+    home.attach(ANN, 0);
+    assert_eq!(home.again(ANN, 1, update(0, 0), b"a"), [(ANN, 1, answered(committed(2)))]);
+}
+
+#[test]
+fn what_a_home_remembers_no_longer_its_vault_forgets_too() {
+    let mut home = durable(Durability::Async);
+    for _ in 0..2 * REQUESTS_MAX {
+        let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+        assert_eq!(batches[0].dropped, []);
+        home.kept(batches[0].sequence);
+    }
+    let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+    assert_eq!(batches[0].dropped, [(SessionId(0), 1)]);
+}
+
+#[test]
+fn of_what_was_committed_before_an_opening_nothing_is_dropped_while_it_may_be_asked_for() {
+    let options = Options { keeps: vec![Durability::Async], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), now: Time(1), numbers: BTreeMap::new() };
+    home.attach(ANN, 0);
+    let all = 2 * REQUESTS_MAX as u64;
+    // The lowest number may have waited for long, and be the latest commit.
+    let outcome = |request| {
+        let (session, owner, answer) = (SessionId(0), name("ann"), committed(5));
+        Outcome { session, owner, request, answer }
+    };
+    let opened = Opened {
+        id: RegionId(7),
+        owner: name("ann"),
+        create: create(8, Durability::Async),
+        epoch: Epoch { number: 2 },
+        sequence: 5000,
+        pages: 8,
+        written: Vec::new(),
+        outcomes: (2..2 + all).map(outcome).collect(),
+    };
+    home.event(Event::Opened { name: name("genes"), result: Ok(Box::new(opened)) });
+    let again = |home: &mut Home| home.again(ANN, 2, update(0, 0), b"a");
+    let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+    assert_eq!((batches[0].outcome.as_ref().map(|outcome| outcome.request)), Some(1));
+    assert_eq!(again(&mut home), [(ANN, 2, answered(committed(5)))]);
+    home.numbers.insert(ANN, 2 + all);
+    for _ in 1..all {
+        let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+        assert_eq!(batches[0].dropped, []);
+        home.kept(batches[0].sequence);
+    }
+    let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+    assert_eq!(batches[0].dropped.len() as u64, all);
+}
+
+#[test]
+fn a_region_is_gone_when_its_vault_says_so() {
+    let mut home = durable(Durability::Sync);
+    let drop = |home: &mut Home| {
+        let (link, channel, drop) = (CONTROL, 1, Drop { name: name("genes") });
+        home.event(Event::Drop { link, channel, owner: owner("ann"), drop })
+    };
+    let effects = drop(&mut home);
+    assert!(matches!(effects.last(), Some(Effect::Remove { id: RegionId(7) })), "{effects:?}");
+    assert_eq!(sent(effects), []);
+    // Its name is neither free nor found.
+    let refused = Attached { result: Err(Refusal::NoSuchRegion) };
+    assert_eq!(sent(home.attach(ANN, 0)), [(ANN, 0, Sent::Attached(refused))]);
+    let created = Box::new(Created { result: Err(Refusal::Exists) });
+    let again = sent(home.create(create(8, Durability::Sync)));
+    assert_eq!(again, [(CONTROL, 0, Sent::Other(Message::RegionCreated(created)))]);
+    let dropped = |result| [(CONTROL, 1, Sent::Other(Message::RegionDropped(Dropped { result })))];
+    let removed = Event::Removed { id: RegionId(7), result: Ok(()) };
+    assert_eq!(sent(home.event(removed)), dropped(Ok(())));
+    assert_eq!(sent(drop(&mut home)), dropped(Err(Refusal::NoSuchRegion)));
+
+    let mut home = durable(Durability::Sync);
+    drop(&mut home);
+    let reason = || "no space".to_owned();
+    let effects = home.event(Event::Lost { id: RegionId(7), reason: reason() });
+    assert_eq!(sent(effects), dropped(Err(Refusal::Unkept { reason: reason() })));
 }
