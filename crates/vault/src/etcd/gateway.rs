@@ -41,8 +41,10 @@ pub(crate) enum Failure {
 
 /// Codes of gRPC, as etcd uses them.
 const NOT_FOUND: u64 = 5;
+const PERMISSION_DENIED: u64 = 7;
 const RESOURCE_EXHAUSTED: u64 = 8;
 const OUT_OF_RANGE: u64 = 11;
+const UNAUTHENTICATED: u64 = 16;
 /// Those that say nothing of what was asked: cancelled, unknown, too late, aborted, internal,
 /// unavailable.
 const PASSING: [u64; 6] = [1, 2, 4, 10, 13, 14];
@@ -52,7 +54,7 @@ fn remedy(code: u64) -> &'static str {
         RESOURCE_EXHAUSTED => {
             "let it compact by itself, defragment it and disarm its alarm, as docs/durability.md says"
         }
-        7 | 16 => "let this node read and write under `farcall/`",
+        PERMISSION_DENIED | UNAUTHENTICATED => "let this node read and write under `farcall/`",
         _ => "see the log of its members",
     }
 }

@@ -125,6 +125,7 @@ impl Lease {
                 Ok(lasts) if lasts > MARGIN => {
                     let until = end(asked, lasts);
                     state.held = Some(Held { id: held.id, until });
+                    self.changed.notify_all();
                     drop(state);
                     tell(News::Until(until));
                     self.pause(RENEWAL);
