@@ -2,7 +2,11 @@
 //!
 //! A node becomes the *home* of a region by a key under its lease, and serves it from its own memory
 //! like any other region. Commits are transactions of etcd that hold only as long as that key is the
-//! one this node made: see `steward`. Each region has a thread, since each waits for etcd by itself.
+//! one this node made: see `steward`. Each region has a thread, since each waits for etcd by itself; a few
+//! more make and open them.
+//!
+//! Invariant: at a region's name there is one thread at a time, from its first word to etcd until it has
+//! given the home back. What was told open is told lost, removed or shut before that.
 
 mod steward;
 mod lease;
