@@ -155,6 +155,7 @@ impl Region {
             region.sessions[at].recall(outcome.request, outcome.answer);
             region.look_again(at);
         }
+        out.held += region.remembered();
         region
     }
 
@@ -162,6 +163,11 @@ impl Region {
     pub(super) fn bytes(&self) -> u64 {
         let pages = self.written() * u64::from(self.page_size);
         pages + self.table.overhead() + self.directory.overhead() + self.snapshots.held()
+    }
+
+    /// Bytes of what is remembered of its sessions' requests.
+    fn remembered(&self) -> u64 {
+        self.sessions.iter().map(|session| session.held).sum()
     }
 
     fn written(&self) -> u64 {
@@ -287,8 +293,11 @@ impl Region {
     ) {
         let Some(session) = self.sessions.get_mut(at) else { return };
         session.heard = now;
+        let before = session.held;
         // Its own number and higher ones cannot be among those that were answered.
-        if session.forget(ask.answered.min(number).saturating_sub(1))
+        let has_forgotten = session.forget(ask.answered.min(number).saturating_sub(1));
+        out.held -= before - session.held;
+        if has_forgotten
             && self.durability != Durability::None
             && !std::mem::replace(&mut session.is_forgetting, true)
         {
@@ -578,6 +587,7 @@ impl Region {
     fn end(&mut self, now: Time, at: SessionAt, out: &mut Outbox) {
         self.lose(now, at, out);
         let Some(session) = self.sessions.remove(at) else { return };
+        out.held -= session.held;
         self.timers.remove(&(session.alarm, Timer::Session(at)));
         for what in session.under_way.into_values() {
             if let UnderWay::Writing(place) = what
@@ -770,7 +780,7 @@ impl Region {
             out.effects.push_back(Effect::Close { link });
         }
         let waiting: u64 = self.locks.wants().map(Want::bytes).sum();
-        out.held -= self.bytes() + self.backlog_bytes + waiting;
+        out.held -= self.bytes() + self.backlog_bytes + self.remembered() + waiting;
     }
 }
 

@@ -247,7 +247,9 @@ impl Region {
         let (more, writes) = match change {
             &Change::Update { page, .. } => (more(page), 1),
             Change::Transact { writes, .. } => {
-                (writes.iter().map(|write| more(write.page)).sum(), writes.len() as u64)
+                let pages: u64 = writes.iter().map(|write| more(write.page)).sum();
+                // Their versions are remembered.
+                (pages + size_of::<Version>() as u64 * writes.len() as u64, writes.len() as u64)
             }
         };
         let kept = match self.durability {
@@ -308,7 +310,9 @@ impl Region {
         let session = &mut self.sessions[at];
         let is_bare = session.is_bare;
         if !is_bare {
+            let before = session.held;
             session.remember_commit(number, answer.clone(), sequence, &mut self.dropped);
+            out.held = out.held + session.held - before;
             session.is_in_vault = self.durability != Durability::None;
             if !session.is_in_vault {
                 self.dropped.clear();
