@@ -382,7 +382,7 @@ impl Regions {
                 self.attach(now, region, Newcomer { link, owner: None, session: None });
             }
             Event::Closed { link } => self.closed(now, link),
-            Event::Made { id, result } => self.made(id, result),
+            Event::Made { id, result } => self.made(now, id, result),
             Event::Opened { name, result } => self.opened(now, name, result),
             Event::Kept { id, sequence } => {
                 if let Some(&at) = self.ids.get(&id) {
@@ -391,7 +391,7 @@ impl Regions {
             }
             Event::Renewed { until } => self.until = self.until.max(until),
             Event::Removed { id, result } => self.removed(id, result),
-            Event::Lost { id, reason } => self.lost(id, &reason),
+            Event::Lost { id, reason } => self.lost(now, id, &reason),
             Event::Tick => {
                 while let Some(at) = self.alarms.take_due(now) {
                     let is_ours = self.is_ours(now, at as usize);
@@ -484,6 +484,16 @@ impl Regions {
         if regions >= REGIONS_MAX {
             return Err(region::too_many(Bound::Regions, regions + 1, REGIONS_MAX));
         }
+        if create.durability == Durability::None && !self.options.keeps.is_empty() {
+            // A vault may have one of this name.
+            if !self.opening.contains_key(&create.name) {
+                self.opening.insert(create.name.clone(), Vec::new());
+                self.out.effects.push_back(Effect::Open { name: create.name.clone() });
+            }
+            let making = Making { asker: Some((link, channel)), owner: owner.name, create };
+            self.making.insert(id, making);
+            return Ok(None);
+        }
         if create.durability == Durability::None {
             let region = Region::new(id, owner.name, create, 1, self.options.lease);
             let about = region.about();
@@ -508,8 +518,9 @@ impl Regions {
         self.out.send(link, channel, Message::RegionCreated(created));
     }
 
-    fn made(&mut self, id: RegionId, result: Result<Epoch, Refusal>) {
+    fn made(&mut self, now: Time, id: RegionId, result: Result<Epoch, Refusal>) {
         let Some(Making { asker, owner, create }) = self.making.remove(&id) else { return };
+        let name = create.name.clone();
         let result = result.and_then(Epoch::checked).map(|epoch| {
             let region = Region::new(id, owner, create, epoch, self.options.lease);
             let about = region.about();
@@ -519,6 +530,23 @@ impl Regions {
         if let Some((link, channel)) = asker {
             self.created(link, channel, result);
         }
+        // Those who came meanwhile.
+        let Some(newcomers) = self.opening.remove(&name) else { return };
+        if let Some(&at) = self.names.get(&name) {
+            newcomers.into_iter().for_each(|newcomer| self.enter(now, at, newcomer));
+        } else {
+            // A vault may have one all the same.
+            self.opening.insert(name.clone(), newcomers);
+            self.out.effects.push_back(Effect::Open { name });
+        }
+    }
+
+    /// The region without a vault that is to be made under this name, if none is found.
+    fn making_without(&self, name: &Name) -> Option<RegionId> {
+        let is_it = |making: &Making| {
+            making.create.name == *name && making.create.durability == Durability::None
+        };
+        self.making.iter().find(|(_, making)| is_it(making)).map(|(&id, _)| id)
     }
 
     fn add(&mut self, region: Region) -> usize {
@@ -607,11 +635,11 @@ impl Regions {
             self.turn_away(link, Refusal::NoSuchRegion);
         } else {
             self.sit(link, Seat::Waiting);
-            let newcomers = self.opening.entry(name.clone()).or_insert_with(|| {
-                self.out.effects.push_back(Effect::Open { name });
-                Vec::new()
-            });
-            newcomers.push(newcomer);
+            let is_made = self.making.values().any(|making| making.create.name == name);
+            if !is_made && !self.opening.contains_key(&name) {
+                self.out.effects.push_back(Effect::Open { name: name.clone() });
+            }
+            self.opening.entry(name).or_default().push(newcomer);
         }
     }
 
@@ -639,6 +667,18 @@ impl Regions {
     }
 
     fn opened(&mut self, now: Time, name: Name, result: Result<Box<Opened>, Refusal>) {
+        if let Some(id) = self.making_without(&name) {
+            match &result {
+                Err(Refusal::NoSuchRegion) => return self.made(now, id, Ok(Epoch { number: 1 })),
+                found => {
+                    let refusal = found.as_ref().err().cloned().unwrap_or(Refusal::Exists);
+                    let making = self.making.remove(&id);
+                    if let Some((link, channel)) = making.and_then(|making| making.asker) {
+                        self.created(link, channel, Err(refusal));
+                    }
+                }
+            }
+        }
         let newcomers = self.opening.remove(&name).unwrap_or_default();
         match &result {
             Err(Refusal::Unkept { reason }) if !self.names.contains_key(&name) => {
@@ -649,17 +689,17 @@ impl Regions {
             }
         }
         let result = result.and_then(|opened| {
-            if let Some(&at) = self.names.get(&name) {
+            let id = opened.id;
+            let found = self.names.get(&name).copied();
+            if let Some(at) = found {
+                if self.regions[at].id != id {
+                    self.out.effects.push_back(Effect::Shut { id });
+                }
                 return Ok(at);
             }
-            if self.regions.len() + self.making.len() >= REGIONS_MAX {
-                let regions = self.regions.len() + self.making.len() + 1;
-                return Err(region::too_many(Bound::Regions, regions, REGIONS_MAX));
-            }
-            opened.epoch.checked()?;
-            let lease = self.options.lease;
-            let region = Region::opened(now, *opened, lease, &mut self.out);
-            Ok(self.add(region))
+            self.add_opened(now, opened).inspect_err(|_| {
+                self.out.effects.push_back(Effect::Shut { id });
+            })
         });
         for newcomer in newcomers {
             match &result {
@@ -669,13 +709,21 @@ impl Regions {
         }
     }
 
+    fn add_opened(&mut self, now: Time, opened: Box<Opened>) -> Result<usize, Refusal> {
+        if self.regions.len() + self.making.len() >= REGIONS_MAX {
+            let regions = self.regions.len() + self.making.len() + 1;
+            return Err(region::too_many(Bound::Regions, regions, REGIONS_MAX));
+        }
+        opened.epoch.checked()?;
+        let lease = self.options.lease;
+        let region = Region::opened(now, *opened, lease, &mut self.out);
+        Ok(self.add(region))
+    }
+
     /// Nothing of it can be told any more: what was answered is kept, and of the rest it is not known.
-    fn lost(&mut self, id: RegionId, reason: &str) {
-        if let Some(making) = self.making.remove(&id) {
-            if let Some((link, channel)) = making.asker {
-                let reason = reason.to_owned();
-                self.created(link, channel, Err(Refusal::Unkept { reason }));
-            }
+    fn lost(&mut self, now: Time, id: RegionId, reason: &str) {
+        if self.making.contains_key(&id) {
+            self.made(now, id, Err(Refusal::Unkept { reason: reason.to_owned() }));
         } else if let Some(&at) = self.ids.get(&id) {
             self.remove(at);
         } else {

@@ -49,6 +49,8 @@ pub(super) struct Session {
     others: VecDeque<u64>,
     /// Commits of an earlier time of the region; which was first is not known any more.
     earlier: Vec<u64>,
+    /// Bytes of the lists in `outcomes`.
+    pub held: u64,
     /// Its vault may know of it.
     pub is_in_vault: bool,
 }
@@ -74,6 +76,15 @@ struct Kept {
     answer: Answer,
     /// Of the commit that it tells.
     tells: u64,
+}
+
+impl Kept {
+    fn held(&self) -> u64 {
+        match &self.answer {
+            Answer::Transacted { versions } => size_of_val(versions.as_slice()) as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// What is known of a request's number.
@@ -147,6 +158,7 @@ impl Session {
     }
 
     fn insert(&mut self, kept: Kept) {
+        self.held += kept.held();
         let at = self.outcomes.partition_point(|other| other.request < kept.request);
         self.outcomes.insert(at, kept);
     }
@@ -154,7 +166,9 @@ impl Session {
     /// Whether it was there.
     fn drop_outcome(&mut self, request: u64) -> bool {
         let found = self.outcomes.binary_search_by_key(&request, |kept| kept.request);
-        found.is_ok_and(|at| self.outcomes.remove(at).is_some())
+        let dropped = found.ok().and_then(|at| self.outcomes.remove(at));
+        self.held -= dropped.as_ref().map_or(0, Kept::held);
+        dropped.is_some()
     }
 
     /// The client knows what became of all requests up to this one. Whether anything was forgotten.
@@ -164,7 +178,7 @@ impl Session {
         }
         self.answered = answered;
         let count = self.outcomes.partition_point(|kept| kept.request <= answered);
-        self.outcomes.drain(..count);
+        self.held -= self.outcomes.drain(..count).map(|kept| kept.held()).sum::<u64>();
         if self.outcomes.is_empty() {
             self.earlier = Vec::new();
         }
@@ -237,6 +251,7 @@ impl Sessions {
             commits: VecDeque::new(),
             others: VecDeque::new(),
             earlier: Vec::new(),
+            held: 0,
             is_in_vault: false,
         });
         let at = SessionAt(at as u32);

@@ -178,9 +178,16 @@ fn a_region_that_is_opened_again_has_its_pages_and_knows_what_it_has_done() {
     assert_eq!(resumed.collect::<Vec<_>>(), [(true, 3), (false, 3)]);
     assert_eq!(home.reads(BOB, 9), (5, full(3)));
     assert_eq!(home.again(ANN, 6, update(9, 0), b"x"), [(ANN, 6, answered(committed(5)))]);
-    // Tokens of earlier times are lower than any of this one.
-    let token = home.locks(BOB, 0);
-    assert_eq!(token.0 >> 44, 3);
+    // Whoever had a lock may not know yet that it is lost. Tokens of earlier times are lower than any
+    // of this one.
+    home.check(BOB, lock_for(0, Span(0)), &[], Answer::Busy);
+    let locks = home.waits(BOB, lock_for(0, Span::from_secs(60)), &[]);
+    assert_eq!(home.pass(Span(LEASE.0 - 1), &[BOB]), []);
+    let sent = home.pass(Span(1), &[BOB]);
+    let [(BOB, number, Sent::Answer(Answer::Locked { token, .. }, _))] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!((*number, token.0 >> 44), (locks, 3));
     home.numbers.insert(ANN, 6);
     let (_, batches) = home.commits(ANN, update(9, 0), b"y");
     assert_eq!((batches[0].sequence, batches[0].written[0].version), (42, Version(6)));
@@ -192,7 +199,7 @@ fn a_region_that_is_opened_again_has_its_pages_and_knows_what_it_has_done() {
     };
     home.attach(ANN, 0);
     let result = Ok(Box::new(opened(1 << 20)));
-    let sent = sent(home.event(Event::Opened { name: name("genes"), result }));
+    let sent = super::sent(home.event(Event::Opened { name: name("genes"), result }));
     assert!(matches!(
         &sent[..],
         [(_, _, Sent::Attached(Attached { result: Err(Refusal::Unkept { .. }) }))]
@@ -220,8 +227,19 @@ fn versions_that_were_told_and_lost_are_not_given_to_other_bytes() {
     else {
         panic!()
     };
-    // Page 0 may have had any version a little above 5, and was told so.
-    assert!(version.0 > 1_000_000, "{version:?}");
+    // Page 0 may have had any version above 5, and was told so.
+    assert!(version.0 >= 1 << 40, "{version:?}");
+    // None of a later opening can be asked for.
+    let asks = |at_least| Request::Update {
+        page: PageNo(0),
+        offset: 0,
+        if_version: None,
+        at_least: Version(at_least),
+    };
+    let refused = home.refused(ANN, asks(2 << 40), b"a");
+    assert!(matches!(refused, Refusal::OutOfBounds { what: Bound::Version, .. }), "{refused:?}");
+    let (sent, _) = home.commits(ANN, asks((1 << 40) + 9), b"a");
+    assert_eq!(sent[0].2, answered(committed((1 << 40) + 9)));
 }
 
 impl Sent {
@@ -435,4 +453,93 @@ fn a_region_is_gone_when_its_vault_says_so() {
     let reason = || "no space".to_owned();
     let effects = home.event(Event::Lost { id: RegionId(7), reason: reason() });
     assert_eq!(sent(effects), dropped(Err(Refusal::Unkept { reason: reason() })));
+}
+
+#[test]
+fn who_comes_while_a_region_is_made_enters_when_it_is() {
+    let options = Options { keeps: vec![Durability::Sync], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), now: Time(1), numbers: BTreeMap::new() };
+    home.create(create(8, Durability::Sync));
+    assert!(home.attach(ANN, 0).is_empty());
+    let made = |result| Event::Made { id: RegionId(7), result };
+    let sent = super::sent(home.event(made(Ok(Epoch { number: 1 }))));
+    assert!(matches!(&sent[1], (ANN, 0, Sent::Attached(Attached { result: Ok(_) }))), "{sent:?}");
+
+    // Where it could not be made, the vault may have one of that name.
+    let options = Options { keeps: vec![Durability::Sync], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), ..home };
+    home.create(create(8, Durability::Sync));
+    home.attach(ANN, 0);
+    let effects = home.event(made(Err(Refusal::Exists)));
+    assert!(matches!(effects.last(), Some(Effect::Open { .. })), "{effects:?}");
+}
+
+#[test]
+fn a_region_without_a_vault_does_not_hide_one_that_a_vault_has() {
+    let options = || Options { keeps: vec![Durability::Sync], ..Options::default() };
+    let mut home =
+        Home { regions: Regions::new(options()), now: Time(1), numbers: BTreeMap::new() };
+    let created = |sent: &[(LinkId, u64, Sent)]| match sent {
+        [(CONTROL, 0, Sent::Other(Message::RegionCreated(created))), ..] => {
+            created.result.clone().map(|about| about.durability)
+        }
+        other => panic!("{other:?}"),
+    };
+    let opened = |result| Event::Opened { name: name("genes"), result };
+    let effects = home.create(create(8, Durability::None));
+    assert!(matches!(&effects[..], [Effect::Open { .. }]), "{effects:?}");
+    assert!(home.attach(ANN, 0).is_empty());
+    let sent = super::sent(home.event(opened(Err(Refusal::NoSuchRegion))));
+    assert_eq!((created(&sent), sent.len()), (Ok(Durability::None), 2));
+
+    let mut home = Home { regions: Regions::new(options()), ..home };
+    home.create(create(8, Durability::None));
+    let found = |id, number| Opened {
+        id: RegionId(id),
+        owner: name("ann"),
+        create: create(8, Durability::Sync),
+        epoch: Epoch { number },
+        sequence: 1,
+        pages: 8,
+        written: Vec::new(),
+        outcomes: Vec::new(),
+    };
+    let sent = super::sent(home.event(opened(Ok(Box::new(found(5, 2))))));
+    assert_eq!(created(&sent), Err(Refusal::Exists));
+    // A vault gives up what cannot be opened here.
+    let effects = home.event(opened(Ok(Box::new(found(6, 2)))));
+    assert!(matches!(&effects[..], [Effect::Shut { id: RegionId(6) }]), "{effects:?}");
+}
+
+#[test]
+fn a_refusal_tells_nothing_that_is_not_kept() {
+    let mut home = durable(Durability::Sync);
+    home.commits(ANN, update(0, 0), b"a");
+    home.commits(ANN, Request::Grow { pages: 20 }, &[]);
+    let Answer::Stat(about) = home.answer(CAT, Request::Stat, &[]).0 else { panic!() };
+    assert_eq!(about.pages, 8);
+    home.waits(BOB, update_if(0, 9), b"b");
+    home.waits(BOB, read(30, 0), &[]);
+    home.waits(CAT, update_if(0, 1), b"c");
+    let sent = home.kept(2);
+    let answers: Vec<_> = sent.into_iter().map(|(_, _, sent)| sent.answer()).collect();
+    let ahead = Refusal::VersionAhead { page: PageNo(0), version: Version(2) };
+    let no_page = Refusal::NoSuchPage { page: PageNo(30), pages: 20 };
+    for answer in [Answer::Refused(ahead), Answer::Refused(no_page)] {
+        assert!(answers.contains(&answer), "{answers:?}");
+    }
+    let Answer::Stat(about) = home.answer(CAT, Request::Stat, &[]).0 else { panic!() };
+    assert_eq!(about.pages, 20);
+}
+
+#[test]
+fn a_home_that_may_have_been_deposed_drops_nothing() {
+    let mut home = durable(Durability::Replicated);
+    home.now = home.now + Span::from_secs(60);
+    let (link, channel, drop) = (CONTROL, 1, Drop { name: name("genes") });
+    let effects = home.event(Event::Drop { link, channel, owner: owner("ann"), drop });
+    let [Effect::Send { message: Message::RegionDropped(dropped), .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(matches!(dropped.result, Err(Refusal::NoVault { .. })));
 }
