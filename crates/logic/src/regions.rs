@@ -697,7 +697,7 @@ impl Regions {
                 }
                 return Ok(at);
             }
-            self.add_opened(now, opened).inspect_err(|_| {
+            self.add_opened(now, *opened).inspect_err(|_| {
                 self.out.effects.push_back(Effect::Shut { id });
             })
         });
@@ -709,14 +709,14 @@ impl Regions {
         }
     }
 
-    fn add_opened(&mut self, now: Time, opened: Box<Opened>) -> Result<usize, Refusal> {
+    fn add_opened(&mut self, now: Time, opened: Opened) -> Result<usize, Refusal> {
         if self.regions.len() + self.making.len() >= REGIONS_MAX {
             let regions = self.regions.len() + self.making.len() + 1;
             return Err(region::too_many(Bound::Regions, regions, REGIONS_MAX));
         }
         opened.epoch.checked()?;
         let lease = self.options.lease;
-        let region = Region::opened(now, *opened, lease, &mut self.out);
+        let region = Region::opened(now, opened, lease, &mut self.out);
         Ok(self.add(region))
     }
 
