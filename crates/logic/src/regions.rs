@@ -26,16 +26,14 @@ mod barriers;
 mod sessions;
 mod locks;
 mod places;
+mod made;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use slab::Slab;
 use wire::Message;
-use wire::limits::{
-    COHERENT_PAGE, LEASE, PAGE_SIZE_MAX, PAGE_SIZE_MIN, PAGES_MAX, REGIONS_HELD_MAX, REGIONS_MAX,
-    REGIONS_TOLD_MAX, TRANSACTION_BYTES_MAX,
-};
+use wire::limits::{LEASE, REGIONS_HELD_MAX, REGIONS_MAX, REGIONS_TOLD_MAX, TRANSACTION_BYTES_MAX};
 use wire::name::Name;
 use wire::region::{About, Answer, Ask, Attach, Attached, Bound, Create, Created, Drop, Dropped};
 use wire::region::{Durability, PageNo, Refusal, RegionId, SessionId, Style, Version};
@@ -43,6 +41,7 @@ use wire::units::{Span, Time};
 
 use crate::LinkId;
 use crate::alarms::Alarms;
+use made::{must_be_bounded, no_vault};
 use region::{EPOCHS_MAX, Region};
 use sessions::SessionAt;
 
@@ -697,7 +696,7 @@ impl Regions {
                 }
                 return Ok(at);
             }
-            self.add_opened(now, opened).inspect_err(|_| {
+            self.add_opened(now, *opened).inspect_err(|_| {
                 self.out.effects.push_back(Effect::Shut { id });
             })
         });
@@ -709,14 +708,14 @@ impl Regions {
         }
     }
 
-    fn add_opened(&mut self, now: Time, opened: Box<Opened>) -> Result<usize, Refusal> {
+    fn add_opened(&mut self, now: Time, opened: Opened) -> Result<usize, Refusal> {
         if self.regions.len() + self.making.len() >= REGIONS_MAX {
             let regions = self.regions.len() + self.making.len() + 1;
             return Err(region::too_many(Bound::Regions, regions, REGIONS_MAX));
         }
         opened.epoch.checked()?;
         let lease = self.options.lease;
-        let region = Region::opened(now, *opened, lease, &mut self.out);
+        let region = Region::opened(now, opened, lease, &mut self.out);
         Ok(self.add(region))
     }
 
@@ -777,31 +776,6 @@ impl Epoch {
             return Ok(self.number);
         }
         Err(Refusal::Unkept { reason: format!("was opened {} times", self.number) })
-    }
-}
-
-fn must_be_bounded(create: &Create) -> Result<(), Refusal> {
-    let size = create.page_size;
-    if !(PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&size) || !size.is_power_of_two() {
-        let (value, max) = (u64::from(size), u64::from(PAGE_SIZE_MAX));
-        return Err(Refusal::OutOfBounds { what: Bound::PageSize, value, max });
-    }
-    if create.style == Style::Coherent && size != COHERENT_PAGE {
-        return Err(Refusal::NotMappable { page_size: size });
-    }
-    if !(1..=PAGES_MAX).contains(&create.pages) {
-        let (value, max) = (create.pages, PAGES_MAX);
-        return Err(Refusal::OutOfBounds { what: Bound::Pages, value, max });
-    }
-    Ok(())
-}
-
-fn no_vault(durability: Durability) -> String {
-    match durability {
-        Durability::Replicated => "this node was started without --etcd".to_owned(),
-        Durability::None | Durability::Async | Durability::Sync => {
-            "this node keeps nothing on a disk".to_owned()
-        }
     }
 }
 

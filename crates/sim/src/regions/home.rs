@@ -14,8 +14,8 @@ use wire::hello::{Purpose, Welcome};
 use wire::limits::{LEASE, MEMORY_BODY_MAX};
 use wire::name::Name;
 use wire::region::{
-    Answer, Ask, Audience, Commit, Create, Durability, PageNo, RegionId, Request, SessionId, Style,
-    Token, Version,
+    Answer, Ask, Audience, Commit, Create, Durability, PageNo, Refusal, RegionId, Request,
+    SessionId, Style, Token, Version,
 };
 use wire::units::{Span, Time};
 
@@ -433,6 +433,11 @@ impl Home {
                 Effect::Open { name } => match self.vault.disk.open(scene.plan.bug) {
                     Some(opened) => {
                         let result = Ok(Box::new(opened));
+                        self.machine.handle(now, Event::Opened { name, result });
+                    }
+                    // Asked before one is made that no vault has.
+                    None if scene.plan.durability == Durability::None => {
+                        let result = Err(Refusal::NoSuchRegion);
                         self.machine.handle(now, Event::Opened { name, result });
                     }
                     None => scene.net.judge.fail(format!("there is no {name} in the vault")),

@@ -208,10 +208,12 @@ impl Region {
     fn conflict(&mut self, at: SessionAt, number: u64, stale: Vec<PageNo>, out: &mut Outbox) {
         let tells = stale.iter().map(|&page| self.page(page).2).max().unwrap_or(0);
         let size = self.page_size as usize;
-        // Many that have waited may conflict at once: those that get no bytes read them. So do those
-        // that wait for the vault: their answers would hold bytes meanwhile that nobody counts.
+        // Those that wait for the vault bring one page, which is no copy: bytes of more would be held
+        // meanwhile, and nobody counts them.
         let waits = tells > self.kept && self.is_gated();
-        let fit = if waits { 0 } else { (out.conflicts as usize / size).min(stale.len()) };
+        let most = if waits { 1 } else { stale.len() };
+        // Many that have waited may conflict at once: those that get no bytes read them.
+        let fit = (out.conflicts as usize / size).min(most);
         out.conflicts -= (fit * size) as u64;
         let bytes = if let [page] = stale[..fit] {
             self.page(page).1.clone()

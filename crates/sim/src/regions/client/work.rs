@@ -434,9 +434,12 @@ impl Client {
             (Asked::Read { page, begin }, answer) => {
                 let fact = self.took_page(scene, (page, begin), &answer, &bytes);
                 if let Doing::Reading { got, .. } = &mut self.work.doing {
-                    // A page of a conflict may be newer.
-                    let known = got.get(&page).map_or(0, |known| known.version);
-                    if fact.bytes.is_some() && known < fact.version {
+                    // A page of a conflict may be newer, and come without bytes.
+                    let is_new = got.get(&page).is_none_or(|known| {
+                        known.version < fact.version
+                            || known.version == fact.version && known.bytes.is_none()
+                    });
+                    if fact.bytes.is_some() && is_new {
                         got.insert(page, fact);
                     }
                 }
