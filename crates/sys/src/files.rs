@@ -13,7 +13,7 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat, renameat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, umask};
-use nix::sys::statfs::statfs;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::Error;
@@ -266,8 +266,8 @@ pub fn room(path: &Path) -> Result<Room, Error> {
 /// Whether the files of this folder are in memory, and never on a disk.
 pub fn is_memory(path: &Path) -> Result<bool, Error> {
     let kind = statfs(path).map_err(Error::file("look at the file system of", path))?;
-    let kind = i64::from(kind.filesystem_type().0);
-    Ok(kind == libc::TMPFS_MAGIC || kind == RAMFS_MAGIC)
+    let kind = kind.filesystem_type();
+    Ok(kind == TMPFS_MAGIC || kind.0 == RAMFS_MAGIC)
 }
 
 /// Rights that new files of this process never get. For the whole process, so: at its start.
