@@ -25,6 +25,7 @@ pub(crate) struct Daemon {
     /// Where it listens for TLS, if it does.
     address: Option<String>,
     folder: Folder,
+    data: Folder,
 }
 
 impl Daemon {
@@ -35,13 +36,35 @@ impl Daemon {
         what: &'static str,
         flags: &[&str],
     ) -> Result<Self, Error> {
+        let data = Folder::new().map_err(Error::kernel("make a folder"))?;
+        Self::start_with(setting, what, flags, data)
+    }
+
+    /// The same with its data beside this benchmark's executable: folders for temporary files are often
+    /// memory, where nothing can be said of a disk. Workers of other accounts may not get there.
+    pub(crate) fn start_on_disk(
+        setting: &Setting,
+        what: &'static str,
+        flags: &[&str],
+    ) -> Result<Self, Error> {
+        let beside = setting.executable.with_file_name("");
+        let data = Folder::new_in(&beside).map_err(Error::kernel("make a folder"))?;
+        Self::start_with(setting, what, flags, data)
+    }
+
+    fn start_with(
+        setting: &Setting,
+        what: &'static str,
+        flags: &[&str],
+        data: Folder,
+    ) -> Result<Self, Error> {
         let folder = Folder::new().map_err(Error::kernel("make a folder"))?;
         let errors = folder.path().join("errors");
         let stderr = File::create(&errors).map_err(Error::kernel("make a file"))?;
         let mut child = Command::new(program(setting))
             .args(["node", "--embedded", "--name", "bench", "--slots", SLOTS])
             .arg("--data")
-            .arg(folder.path().join("data"))
+            .arg(data.path().join("data"))
             .arg("--home")
             .arg(folder.path().join("keys"))
             .arg("--socket")
@@ -63,7 +86,7 @@ impl Daemon {
             return Err(Error::Absent { what, why: reason(&errors) });
         }
         let address = said.split_whitespace().nth(1).map(str::to_owned);
-        Ok(Self { folder, _input: input, child, address })
+        Ok(Self { folder, data, _input: input, child, address })
     }
 
     /// A client of this node, over its Unix socket.
@@ -74,13 +97,17 @@ impl Daemon {
 
     /// A client over TLS, of a node that was started with `--listen`.
     pub(crate) fn cluster_over_tls(&self) -> Result<Cluster, Error> {
-        let keys = self.folder.path().join("keys");
-        Cluster::connect_with(&self.address, &keys).map_err(ours("link to a node over TLS"))
+        Cluster::connect_with(&self.address, &self.keys()).map_err(ours("link to a node over TLS"))
+    }
+
+    /// The folder with the keys that let clients in.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
     }
 
     /// The folder that the node keeps things in.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.path().join("data")
     }
 
     /// Bytes of memory that the node has.

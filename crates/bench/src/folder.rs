@@ -12,9 +12,14 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     /// Workers of other accounts pass through it to theirs, and cannot list it.
     pub(crate) fn new() -> io::Result<Self> {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// The same in a folder of the caller's choice.
+    pub(crate) fn new_in(parent: &Path) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(format!("farcall-bench-{process}-{number}"));
+        let folder = parent.join(format!("farcall-bench-{process}-{number}"));
         DirBuilder::new().mode(0o711).create(&folder)?;
         Ok(Self(folder))
     }

@@ -36,6 +36,9 @@ enum Command {
     /// The other end of a raw reference, on its standard input
     #[command(hide = true)]
     Child { transport: Transport, work: Work, ask: usize, answer: usize },
+    /// Holds pages of a coherent region, as its standard input says
+    #[command(hide = true)]
+    Holder { node: String },
 }
 
 #[derive(Args)]
@@ -69,6 +72,10 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Child { transport, work, ask, answer } => {
             raw::child(&executable, transport, work, Sizes { ask, answer })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Holder { node } => {
+            memory::hold(&node)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Tasks(Tasks { measured, no_peers }) => {

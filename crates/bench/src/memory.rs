@@ -5,6 +5,7 @@
 //! peers stand on loopback without encryption, as they are installed, and keep nothing on the disk
 //! (etcd cannot do otherwise).
 
+pub use coherent::hold;
 use measured::{Figures, middle, subject};
 use regions::{Home, Over};
 use stores::Stores;
@@ -16,6 +17,7 @@ use crate::record::{Fate, Record};
 use crate::setting::Setting;
 use crate::turns::{Measurement, fate, per_second, take_turns, warmed};
 
+mod coherent;
 mod regions;
 mod stores;
 mod measured;
@@ -176,16 +178,33 @@ impl Subjects<'_> {
     }
 
     fn coherent(&self) -> Vec<Measurement<'_>> {
-        let absent = Measurement {
-            figures: &[
-                "coherent.read.clean",
-                "coherent.upgrade.clean",
-                "coherent.read.dirty",
-                "coherent.write.dirty",
-            ],
-            measure: Err(Fate::Skipped("not built in this tree".to_owned())),
-        };
-        vec![self.raw(&["coherent.raw"], Transport::Tls, READ_PAGE), absent]
+        let [unix, tls] = &self.homes;
+        vec![
+            self.raw(&["coherent.raw.unix"], Transport::Unix, READ_PAGE),
+            self.raw(&["coherent.raw.small.unix"], Transport::Unix, READ),
+            coherent::faults(
+                self.setting,
+                unix,
+                &[
+                    "coherent.read.clean.unix",
+                    "coherent.upgrade.clean.unix",
+                    "coherent.read.dirty.unix",
+                    "coherent.write.dirty.unix",
+                ],
+            ),
+            self.raw(&["coherent.raw.tls"], Transport::Tls, READ_PAGE),
+            self.raw(&["coherent.raw.small.tls"], Transport::Tls, READ),
+            coherent::faults(
+                self.setting,
+                tls,
+                &[
+                    "coherent.read.clean.tls",
+                    "coherent.upgrade.clean.tls",
+                    "coherent.read.dirty.tls",
+                    "coherent.write.dirty.tls",
+                ],
+            ),
+        ]
     }
 
     fn watched(&self) -> Vec<Measurement<'_>> {

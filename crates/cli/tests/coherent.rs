@@ -334,3 +334,43 @@ fn a_mapping_shows_all_pages_as_they_were_together() {
         assert_eq!(mapping.lost(), None);
     }
 }
+
+#[test]
+fn memory_that_is_lost_says_so_to_who_asks_first() {
+    let Some(bench) = bench() else { return };
+    bench.shared.write(0, &[1; 8]).unwrap();
+    bench._cluster.drop_memory("sums").unwrap();
+    until("the memory is taken away", || bench.shared.lost().is_some());
+    let lost = [bench.shared.read(0, &mut [0; 8]), bench.shared.write(0, &[2; 8])];
+    for result in lost {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::MappingLost { .. }), "{error}");
+    }
+    assert!(bench.shared.close().is_err(), "what was written is lost");
+}
+
+/// An example of the library with these arguments, whose figures are checked by itself.
+fn example(name: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--offline", "-p", "farcall", "--example", name, "--"]);
+    let output = command.args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+#[test]
+fn the_examples_compute_in_two_processes_what_one_does() {
+    if bench().is_none() {
+        return;
+    }
+    for (name, arguments) in [("jacobi", &["2", "62", "6"][..]), ("tsp", &["2", "8"])] {
+        let said = example(name, arguments);
+        for processes in ["1 processes: ", "2 processes: "] {
+            let line = said.lines().find(|line| line.starts_with(processes)).unwrap();
+            assert!(line.contains("times as fast") && line.contains("moves"), "{line}");
+        }
+        let parts = said.lines().filter(|line| line.starts_with("process "));
+        assert_eq!(parts.count(), 1 + 2, "{said}");
+    }
+}

@@ -4,6 +4,7 @@
 //!   Cell Counter Map Queue Mutex Barrier      values that several processes use
 //!   Mapping Shared                            regions as memory
 //!   Page Guard Transaction Watch              what a region can do
+//!   view                                      what answers page faults, and what if it cannot
 //!   driver                                    whoever waits drives the connection
 //!   line                                      one connection: greeting, frames
 //! ```
@@ -16,6 +17,7 @@
 pub mod netmem;
 mod mapping;
 mod shared;
+mod view;
 mod map;
 mod queue;
 mod meeting;

@@ -10,20 +10,19 @@ mod fill;
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sys::uffd::{Bell, FaultMemory, PAGE};
+use sys::uffd::{FaultMemory, PAGE};
 use wire::Message;
-use wire::region::{Answer, Ask, PageNo, Request, SessionId};
+use wire::region::{Answer, Ask, PageNo, Request};
 use wire::units::Span;
 
 use crate::error::Error;
 use crate::line::now;
 use crate::region::Region;
-use crate::shared::{Place, attach};
+use crate::view::{Fate, Place, Session, View};
 
 /// How long the node may take to begin a snapshot.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,17 +46,8 @@ const SNAPSHOT: u64 = 1;
 /// the mapping then gets SIGSEGV. [`Mapping::lost`] says why.
 #[derive(Debug)]
 pub struct Mapping {
-    memory: Arc<FaultMemory>,
-    state: Arc<State>,
-    region: Region,
+    view: View,
     sequence: u64,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct State {
-    bell: Bell,
-    lost: OnceLock<String>,
 }
 
 impl Region {
@@ -82,9 +72,8 @@ impl Mapping {
         };
 
         // 1. The moment.
-        let place = Place::of(&region);
-        let session = SessionId(transport::random_u64());
-        let (mut line, _) = attach(&place, session, PATIENCE)?;
+        let (mut session, _) = Session::open(Place::of(&region), PATIENCE)?;
+        let Some(line) = &mut session.line else { unreachable!("it was just opened") };
         let request = Request::BeginSnapshot { first: PageNo(first), count };
         line.put(SNAPSHOT, &Message::Request(Ask { answered: 0, request }, Bytes::new()));
         let sequence = match line.next(now() + Span::from(PATIENCE))? {
@@ -103,16 +92,12 @@ impl Mapping {
         };
 
         // 2. The memory, and who fills it.
-        let faults = |source| Error::Faults { source };
-        let memory = Arc::new(FaultMemory::reserve(length, None).map_err(faults)?);
-        let bell = Bell::new().map_err(faults)?;
-        let state = Arc::new(State { bell, lost: OnceLock::new() });
-        let filler = fill::Filler::new(&memory, &state, place, (session, line), (first, page_size));
-        let thread = std::thread::Builder::new()
-            .name("farcall-faults".to_owned())
-            .spawn(move || filler.run())
-            .map_err(|source| Error::Kernel { action: "start a thread", source })?;
-        Ok(Self { memory, state, region, sequence, thread: Some(thread) })
+        let memory =
+            FaultMemory::reserve(length, None).map_err(|source| Error::Faults { source })?;
+        let (memory, fate) = (Arc::new(memory), Fate::new()?);
+        let filler = fill::Filler::new(&memory, &fate, session, (first, page_size));
+        let view = View::start(region, memory, fate, move || filler.run())?;
+        Ok(Self { view, sequence })
     }
 
     /// The number of the latest commit that is in it.
@@ -123,47 +108,33 @@ impl Mapping {
     /// Bytes of the memory.
     #[expect(clippy::len_without_is_empty, reason = "a mapping has at least one page")]
     pub fn len(&self) -> usize {
-        self.memory.len()
+        self.view.memory.len()
     }
 
     /// Where the memory begins. Valid while `self` lives.
     pub fn as_ptr(&self) -> *mut u8 {
-        self.memory.as_ptr()
+        self.view.memory.as_ptr()
     }
 
-    /// Copies bytes out, from this offset.
+    /// Copies bytes out, from this offset. An error where the mapping was [lost](Mapping::lost) before; if
+    /// it is lost meanwhile, the thread gets SIGSEGV.
     pub fn read(&self, offset: usize, target: &mut [u8]) -> Result<(), Error> {
-        self.memory.copy_out(offset, target).map_err(|_| self.outside(offset, target.len()))
+        self.view.read(offset, target)
     }
 
-    /// Writes bytes at this offset, for this process alone.
+    /// Writes bytes at this offset, for this process alone. What is lost is as in [`Mapping::read`].
     pub fn write(&self, offset: usize, source: &[u8]) -> Result<(), Error> {
-        self.memory.copy_in(offset, source).map_err(|_| self.outside(offset, source.len()))
+        self.view.write(offset, source)
     }
 
     /// Whether system calls can be given pointers to pages that were not touched yet: not where this
     /// process has no right to the full userfaultfd; they fail with EFAULT there.
     pub fn serves_kernel(&self) -> bool {
-        self.memory.serves_kernel()
+        self.view.memory.serves_kernel()
     }
 
     /// Why no further page can be had, if so.
     pub fn lost(&self) -> Option<&str> {
-        self.state.lost.get().map(String::as_str)
-    }
-
-    fn outside(&self, offset: usize, length: usize) -> Error {
-        let (region, max) = (self.region.name().to_owned(), self.len() as u64);
-        Error::WrongLength { region, offset: offset as u64, length: length as u64, max }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            self.state.bell.ring();
-            // It panics only by a bug of ours, whose message was printed.
-            let _ = thread.join();
-        }
+        self.view.lost()
     }
 }

@@ -13,12 +13,16 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat, renameat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, umask};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::Error;
 
 /// Looks at a folder before giving up on one that is filled as fast as it is emptied.
 const PASSES_MAX: usize = 64;
+
+/// From linux/magic.h.
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
 /// What an opened file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,6 +261,13 @@ pub fn room(path: &Path) -> Result<Room, Error> {
         read_only: has(nix::sys::statvfs::FsFlags::ST_RDONLY),
         no_exec: has(nix::sys::statvfs::FsFlags::ST_NOEXEC),
     })
+}
+
+/// Whether the files of this folder are in memory, and never on a disk.
+pub fn is_memory(path: &Path) -> Result<bool, Error> {
+    let kind = statfs(path).map_err(Error::file("look at the file system of", path))?;
+    let kind = kind.filesystem_type();
+    Ok(kind == TMPFS_MAGIC || kind.0 == RAMFS_MAGIC)
 }
 
 /// Rights that new files of this process never get. For the whole process, so: at its start.

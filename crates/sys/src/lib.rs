@@ -11,6 +11,7 @@
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`uffd`]: memory whose faults this process answers itself
+//! - [`thread`]: threads that no signal handler runs on
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
@@ -23,6 +24,7 @@ pub mod proc;
 pub mod limits;
 pub mod shared;
 pub mod uffd;
+pub mod thread;
 pub mod socket;
 pub mod files;
 pub mod clock;

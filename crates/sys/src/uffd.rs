@@ -9,7 +9,7 @@
 //! The memory is anonymous and private: its only pages are those that were installed. Whoever serves
 //! must not touch a page that may be absent, or it waits for itself; so nothing here touches the memory
 //! but `copy_out`, `copy_in` and whoever has the pointer. Others write it at any moment, so there is no
-//! reference to its bytes: they are copied, or are atomics.
+//! reference to its bytes: it is words that are atomics, and copied as such.
 //!
 //! Large pages are off here, since a fault is about one page; a forked child does not get the memory,
 //! since nobody would answer its faults.
@@ -20,6 +20,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -31,6 +32,9 @@ use crate::Error;
 
 /// What one fault is about. On other hosts (64 KiB on some arm64) this memory cannot be had.
 pub const PAGE: usize = 4096;
+
+/// Bytes of an atomic.
+const WORD: usize = size_of::<AtomicU64>();
 
 /// Messages that are read at once.
 const FAULTS_READ: usize = 32;
@@ -49,9 +53,9 @@ pub struct FaultMemory {
 
 // SAFETY: the mapping is not bound to a thread; it is unmapped once, by the one owner.
 unsafe impl Send for FaultMemory {}
-// SAFETY: any thread may touch the memory at any time, and every access that is made here goes through
-// raw pointers or atomics, never a reference to bytes; the calls to the kernel may be made by several
-// threads at once.
+// SAFETY: any thread may touch the memory at any time, since every access that is made here is one of an
+// atomic word, always the same words, so that no two of them race; there is no reference to bytes. Whoever
+// uses the pointer answers for its accesses. The calls to the kernel may be made by several threads at once.
 unsafe impl Sync for FaultMemory {}
 
 /// A thread waits for a page.
@@ -118,6 +122,7 @@ impl FaultMemory {
         let (faults, serves_kernel) = open()?;
         let start = map(len, at)?;
         let memory = Self { start, len, faults, serves_kernel };
+        memory.keep_absent()?;
         memory.advise(libc::MADV_NOHUGEPAGE, "turn off large pages")?;
         memory.advise(libc::MADV_DONTFORK, "keep memory from forked children")?;
         let mut register =
@@ -273,22 +278,67 @@ impl FaultMemory {
         self.ioctl(UFFDIO_UNREGISTER, &mut range, "wake who waits for memory")
     }
 
-    /// Reads as many bytes as `target` holds, from `offset`. Waits where a page is absent.
+    /// Reads as many bytes as `target` holds, from `offset`. Waits where a page is absent. Others may
+    /// write meanwhile: each word is as before or after.
     pub fn copy_out(&self, offset: usize, target: &mut [u8]) -> Result<(), Error> {
-        let source = self.at(offset, target.len())?;
-        // SAFETY: `at` checked that the source lies in our mapping, which lives as long as `self`;
-        // `target` is borrowed mutably and is other memory, since no reference to the mapping's bytes
-        // is ever given out. Others may write meanwhile: each byte is as before or after.
-        unsafe { copy(source, target.as_mut_ptr(), target.len()) };
+        self.at(offset, target.len())?;
+        let head = target.len().min(offset.next_multiple_of(WORD) - offset);
+        let (head, rest) = target.split_at_mut(head);
+        let (words, tail) = rest.as_chunks_mut();
+        let mut word = offset - offset % WORD;
+        if !head.is_empty() {
+            let first = offset % WORD;
+            head.copy_from_slice(&self.load(word)?[first..first + head.len()]);
+            word += WORD;
+        }
+        for target in words {
+            *target = self.load(word)?;
+            word += WORD;
+        }
+        if !tail.is_empty() {
+            tail.copy_from_slice(&self.load(word)?[..tail.len()]);
+        }
         Ok(())
     }
 
     /// Writes `source` at `offset`. Waits where a page is absent or protected.
     pub fn copy_in(&self, offset: usize, source: &[u8]) -> Result<(), Error> {
-        let target = self.at(offset, source.len())?;
-        // SAFETY: as in `copy_out`, the other way round.
-        unsafe { copy(source.as_ptr(), target, source.len()) };
+        self.at(offset, source.len())?;
+        let (head, rest) =
+            source.split_at(source.len().min(offset.next_multiple_of(WORD) - offset));
+        let (words, tail) = rest.as_chunks();
+        let mut word = offset - offset % WORD;
+        if !head.is_empty() {
+            self.store_part(word, offset % WORD, head)?;
+            word += WORD;
+        }
+        for source in words {
+            self.atomic(word)?.store(u64::from_ne_bytes(*source), Relaxed);
+            word += WORD;
+        }
+        if !tail.is_empty() {
+            self.store_part(word, 0, tail)?;
+        }
         Ok(())
+    }
+
+    fn load(&self, word: usize) -> Result<[u8; WORD], Error> {
+        Ok(self.atomic(word)?.load(Relaxed).to_ne_bytes())
+    }
+
+    /// Writes some bytes of a word. Others may write its other bytes meanwhile, which stay theirs.
+    fn store_part(&self, word: usize, first: usize, source: &[u8]) -> Result<(), Error> {
+        let word = self.atomic(word)?;
+        // No look before: a page that is absent would be fetched to read, and then once more to write.
+        let mut seen = 0_u64;
+        loop {
+            let mut bytes = seen.to_ne_bytes();
+            bytes[first..first + source.len()].copy_from_slice(source);
+            match word.compare_exchange_weak(seen, u64::from_ne_bytes(bytes), Relaxed, Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(other) => seen = other,
+            }
+        }
     }
 
     /// A word of the memory, which others write too. `offset` is a multiple of 8.
@@ -319,6 +369,18 @@ impl FaultMemory {
         let offset = page.saturating_mul(PAGE);
         let start = self.at(offset, PAGE)?;
         Ok(Range { start: start.addr() as u64, len: PAGE as u64 })
+    }
+
+    /// A process may have asked that all its memory, that of the future too, is there and stays there
+    /// (`mlockall`). Here pages of zeros would stand in for those that nobody fetched.
+    fn keep_absent(&self) -> Result<(), Error> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the range is our own fresh mapping, which nobody has touched.
+        let unlocked = unsafe { libc::munlock(self.start.as_ptr().cast(), self.len()) };
+        Errno::result(unlocked).map_err(Error::kernel("unlock memory"))?;
+        // SAFETY: as above. It was mapped without access, so that nothing filled it before.
+        let opened = unsafe { libc::mprotect(self.start.as_ptr().cast(), self.len(), access) };
+        Errno::result(opened).map(drop).map_err(Error::kernel("open memory"))
     }
 
     fn advise(&self, advice: i32, action: &'static str) -> Result<(), Error> {
@@ -395,8 +457,8 @@ fn descriptor(made: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(made) })
 }
 
+/// Addresses, without access to them.
 fn map(len: NonZeroUsize, at: Option<usize>) -> Result<NonNull<u8>, Error> {
-    let access = libc::PROT_READ | libc::PROT_WRITE;
     let mut flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     if at.is_some() {
         flags |= libc::MAP_FIXED_NOREPLACE;
@@ -404,7 +466,7 @@ fn map(len: NonZeroUsize, at: Option<usize>) -> Result<NonNull<u8>, Error> {
     let hint = ptr::without_provenance_mut(at.unwrap_or(0));
     // SAFETY: without an address the kernel chooses a free one; with one, it refuses if anything is
     // there (`NOREPLACE`). So no memory that exists is replaced.
-    let start = unsafe { libc::mmap(hint, len.get(), access, flags, -1, 0) };
+    let start = unsafe { libc::mmap(hint, len.get(), libc::PROT_NONE, flags, -1, 0) };
     if start == libc::MAP_FAILED {
         return Err(Error::kernel("reserve memory")(io::Error::last_os_error()));
     }
@@ -511,17 +573,6 @@ const READ: u64 = 2;
 /// The number of a request, as `_IOC` in asm-generic/ioctl.h makes it.
 const fn request(direction: u64, number: u64, size: usize) -> u64 {
     direction << 30 | (size as u64) << 16 | UFFD_API << 8 | number
-}
-
-/// `memcpy`, kept out of line, so that the compiler does not read a source that others write a second
-/// time.
-///
-/// # Safety
-/// `source` and `target` are valid for `len` bytes and do not overlap.
-#[inline(never)]
-unsafe fn copy(source: *const u8, target: *mut u8, len: usize) {
-    // SAFETY: the caller's promise is this call's.
-    unsafe { ptr::copy_nonoverlapping(source, target, len) };
 }
 
 #[cfg(test)]

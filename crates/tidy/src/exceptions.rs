@@ -27,7 +27,7 @@ pub struct LibraryException {
     pub reason: &'static str,
 }
 
-pub const LIBRARY_EXCEPTIONS: [LibraryException; 3] = [
+pub const LIBRARY_EXCEPTIONS: [LibraryException; 4] = [
     LibraryException {
         file: "crates/core-abi/src/export.rs",
         may: &["eprintln!"],
@@ -43,6 +43,12 @@ pub const LIBRARY_EXCEPTIONS: [LibraryException; 3] = [
         may: &["env::var", "env::var_os"],
         reason: "`Cluster::from_env` is asked to read the environment, by its name; \
                  `Cluster::local` looks for the `farcall` binary in FARCALL_BIN and PATH",
+    },
+    LibraryException {
+        file: "crates/memory/src/view.rs",
+        may: &["eprintln!", "process::abort"],
+        reason: "memory that is lost and that the kernel does not take away: threads would wait for \
+                 ever, or compute with what is others'",
     },
 ];
 

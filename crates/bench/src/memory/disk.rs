@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::PAGE;
 use crate::error::Error;
+use crate::ours::ours;
 
 /// So many pages are there before the first is written, as in a journal that is used again.
 const PAGES: u64 = 1024;
@@ -18,7 +19,12 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    /// Absent where the folder is memory: an `fdatasync` there costs nothing and keeps nothing.
     pub(super) fn start(folder: &Path) -> Result<Self, Error> {
+        if sys::files::is_memory(folder).map_err(ours("ask what a folder is on"))? {
+            let why = format!("{} is in memory (tmpfs); build on a disk", folder.display());
+            return Err(Error::Absent { what: "the disk", why });
+        }
         let make = || {
             let file = File::create(folder.join("fdatasync"))?;
             for page in 0..PAGES {

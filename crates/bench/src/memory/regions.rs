@@ -1,6 +1,7 @@
 //! Regions of a node of its own, over its Unix socket and over TLS.
 
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,10 +46,17 @@ pub(super) struct Home {
 }
 
 /// A region as one client sees it, over a connection of its own.
-struct Client {
-    region: Region,
+pub(super) struct Client {
+    pub(super) region: Region,
     _cluster: Cluster,
-    _daemon: Arc<Daemon>,
+    daemon: Arc<Daemon>,
+}
+
+impl Client {
+    /// The folder with the keys that let it in.
+    pub(super) fn keys(&self) -> PathBuf {
+        self.daemon.keys()
+    }
 }
 
 impl Home {
@@ -57,11 +65,11 @@ impl Home {
             Over::Unix => &[],
             Over::Tls => &["--listen", "127.0.0.1:0"],
         };
-        let daemon = Daemon::start(setting, "a node with regions", flags).map(Arc::new);
+        let daemon = Daemon::start_on_disk(setting, "a node with regions", flags).map(Arc::new);
         Self { effort: setting.effort, over, daemon: daemon.map_err(|error| fate(&error)) }
     }
 
-    fn client(&self, name: &str, options: &RegionOptions) -> Result<Client, Fate> {
+    pub(super) fn client(&self, name: &str, options: &RegionOptions) -> Result<Client, Fate> {
         let daemon = self.daemon.clone()?;
         let connect = || -> Result<Client, Error> {
             let cluster = match self.over {
@@ -69,7 +77,7 @@ impl Home {
                 Over::Tls => daemon.cluster_over_tls()?,
             };
             let region = cluster.memory_or_create(name, options).map_err(ours("open a region"))?;
-            Ok(Client { region, _cluster: cluster, _daemon: daemon.clone() })
+            Ok(Client { region, _cluster: cluster, daemon: daemon.clone() })
         };
         connect().map_err(|error| fate(&error))
     }

@@ -157,6 +157,8 @@ pub(super) enum Bug {
     GrantsUnseen,
     /// The home leaves out one of several readers when somebody wants to write.
     ForgetsReader,
+    /// The copy goes on with its pages when its session comes back after the lease.
+    ResumesLate,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -273,7 +275,7 @@ impl Mapped {
                 self.broken(Broken::Lease);
             }
             Event::Away => {}
-            Event::Resumed { asked } => self.resumed(asked),
+            Event::Resumed { asked } => self.resumed(now, asked),
             Event::Close => self.close(now),
             Event::Tick => self.tick(now),
         }
@@ -431,8 +433,18 @@ impl Mapped {
         }
     }
 
-    fn resumed(&mut self, asked: Time) {
+    fn resumed(&mut self, now: Time, asked: Time) {
         if self.phase != Phase::Away {
+            return;
+        }
+        #[cfg(test)]
+        let believes = self.bug == Some(Bug::ResumesLate);
+        #[cfg(not(test))]
+        let believes = false;
+        // The home knows a session for longer than its pages: that it let this one in does not say that
+        // nobody else was given them meanwhile.
+        if now >= self.vouched + self.lease && !believes {
+            self.broken(Broken::Lease);
             return;
         }
         self.phase = Phase::Here;

@@ -4,56 +4,46 @@
 //! It touches the memory only to copy a page out that is here and protected, and shares no lock with
 //! the threads it serves.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use logic::regions::mapped::{Effect, Event, Mapped};
-use sys::uffd::{Fault, FaultKind, FaultMemory, Installed, PAGE, SocketWanted};
+use sys::uffd::{Fault, FaultKind, FaultMemory, Installed, PAGE};
 use wire::Message;
-use wire::region::{Access, Answer, PageNo, SessionId};
-use wire::units::{Span, Time};
+use wire::region::{Access, Answer, PageNo};
 
-use super::{Ended, Place, State, attach};
+use super::Counted;
 use crate::error::Error;
-use crate::line::{Line, now};
-
-/// Between two attempts to reach the node again.
-const REDIAL: Span = Span::from_millis(50);
-
-/// How long the node may take to let the session in again, each time.
-const REDIAL_PATIENCE: Duration = Duration::from_secs(1);
+use crate::line::now;
+use crate::view::{Fate, Session};
 
 pub(super) struct Server {
     pub(super) memory: Arc<FaultMemory>,
-    pub(super) state: Arc<State>,
-    pub(super) place: Place,
-    pub(super) session: SessionId,
-    pub(super) line: Option<Line>,
+    pub(super) fate: Arc<Fate>,
+    pub(super) counted: Arc<Counted>,
+    pub(super) session: Session,
     pub(super) copy: Mapped,
-    pub(super) redial_at: Time,
 }
 
 /// Whether the thread goes on.
 enum Turn {
     On,
-    Over(Ended),
+    Closed,
+    /// Why the memory is lost.
+    Lost(String),
 }
 
 impl Server {
-    pub(super) fn run(mut self) {
-        let ended = self.serve().unwrap_or_else(|error| Ended::Lost(error.to_string()));
-        if let Ended::Lost(_) = ended
-            && let Err(error) = self.memory.withdraw()
-        {
-            // Whoever touches what is absent would wait for ever, and others have what is here.
-            panic!("memory that is lost cannot be taken away: {error}");
+    /// Until everything is given back; or why the memory is lost.
+    pub(super) fn run(mut self) -> Result<(), String> {
+        match self.serve() {
+            Ok(Turn::On | Turn::Closed) => Ok(()),
+            Ok(Turn::Lost(why)) => Err(why),
+            Err(error) => Err(error.to_string()),
         }
-        let _ = self.state.ended.set(ended);
     }
 
-    fn serve(&mut self) -> Result<Ended, Error> {
+    fn serve(&mut self) -> Result<Turn, Error> {
         let mut faults = Vec::new();
         let mut is_closing = false;
         loop {
@@ -61,18 +51,22 @@ impl Server {
             if self.copy.poll_timeout() <= now() {
                 self.copy.handle(now(), Event::Tick);
             }
-            if let Turn::Over(ended) = self.obey()? {
-                return Ok(ended);
+            match self.obey()? {
+                Turn::On => {}
+                over => return Ok(over),
             }
-            self.state.tell(self.copy.traffic());
+            self.counted.tell(self.copy.traffic());
             self.flush();
 
             // 2. Wait.
-            let ready = self.wait().map_err(|source| Error::Kernel { action: "wait", source })?;
+            let ready = self
+                .session
+                .wait(&self.memory, &self.fate.bell, self.copy.poll_timeout())
+                .map_err(|source| Error::Kernel { action: "wait", source })?;
 
             // 3. What came.
             if ready.rung && !is_closing {
-                self.state.bell.hear();
+                self.fate.bell.hear();
                 is_closing = true;
                 self.copy.handle(now(), Event::Close);
             }
@@ -82,8 +76,9 @@ impl Server {
             if ready.readable {
                 self.listen();
             }
-            if let Turn::Over(ended) = self.obey()? {
-                return Ok(ended);
+            match self.obey()? {
+                Turn::On => {}
+                over => return Ok(over),
             }
             if ready.faults {
                 faults.clear();
@@ -92,30 +87,13 @@ impl Server {
                     self.copy.handle(now(), event(*fault));
                 }
             }
-            if self.line.is_none() && now() >= self.redial_at {
-                self.redial();
+            if self.session.is_due() {
+                let asked = now();
+                if self.session.redial(self.copy.poll_timeout().since(asked))? {
+                    self.copy.handle(now(), Event::Resumed { asked });
+                }
             }
         }
-    }
-
-    fn wait(&self) -> std::io::Result<sys::uffd::Ready> {
-        let mut until = self.copy.poll_timeout();
-        let socket = match &self.line {
-            Some(line) => {
-                until = until.min(line.poll_timeout());
-                Some(line.socket())
-            }
-            None => {
-                until = until.min(self.redial_at);
-                None
-            }
-        };
-        let wanted = match &self.line {
-            Some(line) if line.is_blocked() => SocketWanted::ReadWrite,
-            Some(_) | None => SocketWanted::Read,
-        };
-        let socket = socket.as_ref().map(|socket| (socket.as_fd(), wanted));
-        self.memory.wait(&self.state.bell, socket, until.since(now()).into())
     }
 
     /// Reads what the node says.
@@ -127,7 +105,7 @@ impl Server {
 
     fn hear(&mut self) -> Result<(), Error> {
         let at = now();
-        let Some(line) = &mut self.line else { return Ok(()) };
+        let Some(line) = &mut self.session.line else { return Ok(()) };
         line.read(at)?;
         line.tick(at)?;
         while let Some((request, message)) = line.take()? {
@@ -151,7 +129,7 @@ impl Server {
     }
 
     fn flush(&mut self) {
-        let Some(line) = &mut self.line else { return };
+        let Some(line) = &mut self.session.line else { return };
         let result = line.tick(now()).and_then(|()| line.flush());
         if let Err(error) = result {
             self.away(&error);
@@ -160,27 +138,8 @@ impl Server {
 
     /// The connection is lost; what it was, is not told to anybody while the session can come back.
     fn away(&mut self, _error: &Error) {
-        self.line = None;
-        self.redial_at = now();
+        self.session.away();
         self.copy.handle(now(), Event::Away);
-    }
-
-    /// Comes back to the session, if the node still knows it.
-    fn redial(&mut self) {
-        let asked = now();
-        let left = Duration::from(self.copy.poll_timeout().since(asked));
-        let patience = REDIAL_PATIENCE.min(left.max(Duration::from_millis(1)));
-        match attach(&self.place, self.session, patience) {
-            Ok((line, admission)) if admission.resumed => {
-                self.line = Some(line);
-                self.copy.handle(now(), Event::Resumed { asked });
-            }
-            // Another life of the node, or of the region: nothing here is of it. The lease ends by
-            // itself, without this session being asked for again.
-            Ok(_) => self.redial_at = Time::NEVER,
-            Err(error) if error.is_away() => self.redial_at = now() + REDIAL,
-            Err(_) => self.redial_at = Time::NEVER,
-        }
     }
 
     /// Carries out what was decided.
@@ -189,7 +148,7 @@ impl Server {
         while let Some(effect) = self.copy.poll_effect() {
             match effect {
                 Effect::Send { request, ask, bytes } => {
-                    if let Some(line) = &mut self.line {
+                    if let Some(line) = &mut self.session.line {
                         line.put(request, &Message::Request(ask, bytes));
                     }
                 }
@@ -207,8 +166,8 @@ impl Server {
                     let bytes = self.take_back(index(page), keep).map_err(kernel)?;
                     self.copy.handle(now(), Event::TakenBack { page, bytes });
                 }
-                Effect::Closed => return Ok(Turn::Over(Ended::Closed)),
-                Effect::Broken(why) => return Ok(Turn::Over(why.into())),
+                Effect::Closed => return Ok(Turn::Closed),
+                Effect::Broken(why) => return Ok(Turn::Lost(why.to_string())),
             }
         }
         Ok(Turn::On)

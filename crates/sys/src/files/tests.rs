@@ -84,3 +84,12 @@ fn a_fifo_in_place_of_a_private_file_is_refused_without_waiting() {
     nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
     assert!(matches!(open_private(&path), Err(Error::NotPrivate { .. })));
 }
+
+#[test]
+fn a_folder_in_memory_is_told_from_one_that_is_not() {
+    match is_memory(std::path::Path::new("/dev/shm")) {
+        Ok(is_memory) => assert!(is_memory),
+        Err(error) => eprintln!("skipped: {error}"),
+    }
+    assert!(!is_memory(std::path::Path::new("/proc")).unwrap());
+}

@@ -105,3 +105,61 @@ fn an_address_that_is_taken_is_refused() {
     let second = FaultMemory::reserve(len, Some(taken)).expect("it is free now");
     assert_eq!(second.as_ptr().addr(), taken);
 }
+
+/// The process of `memory_is_absent_in_a_process_that_locks_all_its_memory`, which is this program.
+const LOCKS_ALL: &str = "FARCALL_TEST_LOCKS_ALL";
+
+#[test]
+fn memory_is_absent_in_a_process_that_locks_all_its_memory() {
+    if std::env::var_os(LOCKS_ALL).is_none() {
+        let name = "uffd::tests::memory_is_absent_in_a_process_that_locks_all_its_memory";
+        let mut child = std::process::Command::new(std::env::current_exe().expect("a program"));
+        child.args(["--exact", name, "--nocapture"]).env(LOCKS_ALL, "1");
+        assert!(child.status().expect("it starts").success());
+        return;
+    }
+    // SAFETY: it takes no pointer, and changes only what the kernel does with this process' memory.
+    if unsafe { libc::mlockall(libc::MCL_FUTURE) } != 0 {
+        eprintln!("skipped: mlockall: {}", io::Error::last_os_error());
+        return;
+    }
+    let Some(memory) = memory() else { return };
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut bytes = [0; 4];
+            memory.copy_out(0, &mut bytes).expect("in bounds");
+            bytes
+        });
+        let bell = Bell::new().expect("a bell");
+        let ready = memory.wait(&bell, None, Duration::from_secs(10)).expect("poll works");
+        assert!(ready.faults, "nobody waits for the page: zeros were there");
+        memory.install(0, &[7; PAGE], Installed::Open).expect("installed");
+        assert_eq!(reader.join().expect("it reads"), [7; 4]);
+    });
+    memory.discard(0).expect("a page can be taken away");
+}
+
+#[test]
+fn bytes_are_copied_wherever_they_begin_and_end() {
+    let Some(memory) = memory() else { return };
+    let page: Vec<u8> = (0..PAGE).map(|at| at as u8).collect();
+    memory.install(0, &page, Installed::Open).expect("installed");
+    memory.install(1, &page, Installed::Open).expect("installed");
+    for offset in (0..20).chain(PAGE - 20..PAGE) {
+        for len in 0..20 {
+            let mut bytes = vec![0; len];
+            memory.copy_out(offset, &mut bytes).expect("in bounds");
+            let want: Vec<u8> = (offset..offset + len).map(|at| at as u8).collect();
+            assert_eq!(bytes, want, "{len} bytes at {offset}");
+            memory.copy_in(offset, &vec![0xff; len]).expect("in bounds");
+            let mut around = vec![0; len + 2];
+            let before = offset.max(1) - 1;
+            memory.copy_out(before, &mut around).expect("in bounds");
+            let is_new = |at: usize| (offset..offset + len).contains(&at);
+            for (at, byte) in (before..).zip(&around) {
+                assert_eq!(*byte, if is_new(at) { 0xff } else { at as u8 }, "at {at}");
+            }
+            memory.copy_in(offset, &want).expect("in bounds");
+        }
+    }
+}

@@ -191,6 +191,18 @@ fn silence_for_a_lease_takes_the_memory_away() {
 }
 
 #[test]
+fn a_session_that_comes_back_after_its_lease_has_no_pages_any_more() {
+    let mut copy = copy();
+    check(&mut copy, 0, fault(Access::Write), &[fetch(1, 0, Access::Write, 0)]);
+    let grant = granted(1, Access::Write, 2, Some(page_of(0)));
+    check(&mut copy, 1, grant, &[install(0, Access::Write)]);
+    check(&mut copy, 2, Event::Away, &[]);
+    // It was asked for in time; the answer was heard when the lease was over.
+    let resumed = Event::Resumed { asked: Time(LEASE.0 - 1) };
+    check(&mut copy, LEASE.0, resumed, &[Effect::Broken(Broken::Lease)]);
+}
+
+#[test]
 fn closing_gives_back_what_was_written_before_it_says_goodbye() {
     let mut copy = copy();
     check(&mut copy, 0, fault(Access::Write), &[fetch(1, 0, Access::Write, 0)]);

@@ -32,7 +32,11 @@ struct Setting {
     bug: Option<Bug>,
     breaks: bool,
     kills: bool,
+    /// Sessions whose connection is broken come to the end of their lease.
+    lapses: bool,
 }
+
+const LEASE: Span = Span::from_secs(1000);
 
 struct World {
     random: Random,
@@ -40,6 +44,7 @@ struct World {
     home: Directory,
     hosts: Vec<Host>,
     setting: Setting,
+    /// Hosts whose pages were taken for lost.
     killed: u64,
 }
 
@@ -48,6 +53,11 @@ struct Host {
     is_alive: bool,
     is_connected: bool,
     is_closed: bool,
+    /// Its lease is over at home, and it stands still: what is in its memory nobody computes with, if it
+    /// notices.
+    has_lapsed: bool,
+    /// When its connection broke last.
+    alone_since: Time,
     copy: Mapped,
     memory: HashMap<PageNo, Frame>,
     threads: Vec<Thread>,
@@ -114,6 +124,10 @@ impl World {
         if !self.hosts[at].is_alive {
             return Ok(());
         }
+        if self.hosts[at].has_lapsed {
+            // It stands still between asking to come back and hearing that it may.
+            return if self.random.below(50) == 0 { self.break_or_mend(at) } else { Ok(()) };
+        }
         match self.random.below(20) {
             0..6 => self.run_thread(at),
             6..9 => self.report_fault(at),
@@ -122,6 +136,7 @@ impl World {
             17 => self.pass_time(),
             _ if self.setting.breaks && self.random.below(10) == 0 => self.break_or_mend(at),
             _ if self.setting.kills && self.random.below(400) == 0 => self.kill(at),
+            _ if self.setting.lapses && self.random.below(100) == 0 => self.lapse(),
             _ => Ok(()),
         }
     }
@@ -214,7 +229,8 @@ impl World {
         self.now = self.now + Span::from_micros(self.random.below(60) as u64);
         for at in 0..self.hosts.len() {
             let host = &self.hosts[at];
-            if host.is_alive && host.copy.poll_timeout() <= self.now {
+            let is_awake = host.is_alive && !host.has_lapsed;
+            if is_awake && host.copy.poll_timeout() <= self.now {
                 self.tell(at, Event::Tick)?;
             }
         }
@@ -225,11 +241,13 @@ impl World {
         let host = &mut self.hosts[at];
         host.is_connected = !host.is_connected;
         if host.is_connected {
+            host.has_lapsed = false;
             let session = host.session;
             self.home.resumed(session);
             self.carry_out_home();
             return self.tell(at, Event::Resumed { asked: self.now });
         }
+        host.alone_since = self.now;
         // Some of what was on its way arrives, in its order; the rest never.
         let arrives = self.random.below(host.to_home.len() + 1);
         for _ in 0..arrives {
@@ -248,6 +266,37 @@ impl World {
             let session = host.session;
             self.home.lost(session);
             self.carry_out_home();
+        }
+        Ok(())
+    }
+
+    /// A lease passes. Whoever has a connection renews; the pages of the others are free.
+    fn lapse(&mut self) -> Result<(), Finding> {
+        for _ in 0..4 {
+            self.now = self.now + Span(LEASE.0 / 3 + 1);
+            for at in 0..self.hosts.len() {
+                if self.hosts[at].is_alive && self.hosts[at].is_connected {
+                    self.tell(at, Event::Tick)?;
+                    for _ in 0..10_000 {
+                        let host = &self.hosts[at];
+                        if host.to_home.is_empty() && host.to_copy.is_empty() {
+                            break;
+                        }
+                        self.deliver_to_home(at)?;
+                        self.deliver_to_copy(at)?;
+                    }
+                }
+            }
+        }
+        for at in 0..self.hosts.len() {
+            let host = &mut self.hosts[at];
+            if host.is_alive && !host.is_connected && !host.has_lapsed {
+                host.has_lapsed = true;
+                self.killed += 1;
+                let session = host.session;
+                self.home.lost(session);
+                self.carry_out_home();
+            }
         }
         Ok(())
     }
@@ -310,6 +359,10 @@ impl World {
                 host.copy.handle(self.now, Event::TakenBack { page, bytes });
             }
             Effect::Closed => host.is_closed = true,
+            // Whoever was away for a lease finds out, and goes on no more.
+            Effect::Broken(Broken::Lease) if self.now >= host.alone_since + LEASE => {
+                host.is_alive = false;
+            }
             Effect::Broken(why) => return Err(format!("a copy broke: {why}")),
         }
         Ok(())
@@ -317,7 +370,7 @@ impl World {
 
     fn check_holders(&self) -> Result<(), Finding> {
         for page in (0..PAGES).map(PageNo) {
-            let frames = self.hosts.iter().filter(|host| host.is_alive);
+            let frames = self.hosts.iter().filter(|host| host.is_alive && !host.has_lapsed);
             let frames: Vec<&Frame> = frames.filter_map(|host| host.memory.get(&page)).collect();
             if frames.len() > 1 && frames.iter().any(|frame| frame.is_open) {
                 return Err(format!("{page:?} has a writer and {} others", frames.len() - 1));
@@ -332,6 +385,9 @@ impl World {
         }
         if !self.hosts[at].is_connected {
             self.break_or_mend(at)?;
+        }
+        if !self.hosts[at].is_alive {
+            return Ok(());
         }
         self.tell(at, Event::Close)?;
         for _ in 0..10_000 {
@@ -376,8 +432,8 @@ impl World {
 
 impl Host {
     fn new(at: usize, random: &mut Random, setting: Setting) -> Self {
-        // Time stands nearly still, so that nobody's lease ends: that is tested as a script.
-        let mut copy = Mapped::new(Time(0), Span::from_secs(1000), 1);
+        // Time stands nearly still, but where leases are to end.
+        let mut copy = Mapped::new(Time(0), LEASE, 1);
         copy.bug = setting.bug;
         let thread = |_| Thread {
             left: 30,
@@ -391,6 +447,8 @@ impl Host {
             is_alive: true,
             is_connected: true,
             is_closed: false,
+            has_lapsed: false,
+            alone_since: Time::NEVER,
             copy,
             memory: HashMap::new(),
             threads: (0..=random.below(3)).map(thread).collect(),
@@ -427,7 +485,8 @@ fn holds(setting: Setting) {
 /// It is found, and not by one lucky seed alone.
 #[track_caller]
 fn is_found(bug: Bug) {
-    let setting = Setting { bug: Some(bug), breaks: false, kills: false };
+    let lapses = bug == Bug::ResumesLate;
+    let setting = Setting { bug: Some(bug), breaks: lapses, kills: false, lapses };
     let found: HashSet<u64> =
         (0..SEEDS).filter(|seed| World::new(*seed, setting).run().is_err()).collect();
     assert!(found.len() > 10, "{bug:?} was found by {} of {SEEDS} seeds", found.len());
@@ -435,17 +494,27 @@ fn is_found(bug: Bug) {
 
 #[test]
 fn one_writer_or_many_readers_and_no_increment_lost() {
-    holds(Setting { bug: None, breaks: false, kills: false });
+    holds(Setting { bug: None, breaks: false, kills: false, lapses: false });
 }
 
 #[test]
 fn connections_that_break_and_come_back_lose_nothing() {
-    holds(Setting { bug: None, breaks: true, kills: false });
+    holds(Setting { bug: None, breaks: true, kills: false, lapses: false });
 }
 
 #[test]
 fn those_who_live_lose_nothing_when_another_is_killed() {
-    holds(Setting { bug: None, breaks: true, kills: true });
+    holds(Setting { bug: None, breaks: true, kills: true, lapses: false });
+}
+
+#[test]
+fn those_who_stay_lose_nothing_when_the_lease_of_another_is_over() {
+    holds(Setting { bug: None, breaks: true, kills: false, lapses: true });
+}
+
+#[test]
+fn pages_that_are_kept_after_their_lease_are_found() {
+    is_found(Bug::ResumesLate);
 }
 
 #[test]
