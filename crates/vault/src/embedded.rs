@@ -75,6 +75,9 @@ enum Command {
     Remove {
         id: RegionId,
     },
+    Shut {
+        id: RegionId,
+    },
     Discard {
         name: Name,
     },
@@ -117,7 +120,10 @@ fn unheard(command: Command) -> Option<Event> {
             Some(Event::Opened { name, result: Err(Refusal::Unkept { reason }) })
         }
         Command::Keep(batch) => Some(Event::Lost { id: batch.region, reason }),
-        Command::Remove { .. } | Command::Loaded { .. } => None,
+        Command::Remove { id } => {
+            Some(Event::Removed { id, result: Err(Refusal::Unkept { reason }) })
+        }
+        Command::Shut { .. } | Command::Loaded { .. } => None,
     }
 }
 
@@ -136,6 +142,10 @@ impl Vault for Embedded {
 
     fn remove(&self, id: RegionId) {
         self.command(Command::Remove { id });
+    }
+
+    fn shut(&self, id: RegionId) {
+        self.command(Command::Shut { id });
     }
 
     fn discard(&self, name: Name) {
@@ -267,7 +277,11 @@ impl Keeper {
                 self.outbox.tell([Event::Made { id, result }]);
             }
             Command::Open { name } => self.open(name),
-            Command::Remove { id } => self.remove(id),
+            Command::Remove { id } => {
+                let result = self.remove(id);
+                self.outbox.tell([Event::Removed { id, result }]);
+            }
+            Command::Shut { id } => self.shut(id),
             Command::Discard { name } => self.discard(&name),
             Command::Loaded { water, found } => {
                 self.loaded(*water, *found);
@@ -296,7 +310,7 @@ impl Keeper {
                 self.refuse_unmarked(&store, &waters, &unreadable);
                 let is_leaving = |water: &Water| water.mark.stage == Stage::Leaving;
                 let (leaving, waters): (Vec<_>, _) = waters.into_iter().partition(is_leaving);
-                leaving.into_iter().for_each(|water| self.leave(water));
+                leaving.into_iter().for_each(|water| self.leave_or_refuse(water));
                 let waters = self.refuse_doubles(waters);
                 for water in &waters {
                     self.loading.insert(water.mark.id, water.mark.name.clone());
@@ -388,12 +402,14 @@ impl Keeper {
         let store = self.folder.join("store");
         let store = store.display();
         let Loaded { keyspace, ledger, mut opened } = match (found, stage) {
-            (_, Stage::Leaving) => return self.leave(water),
-            (Ok(Some(_)), Stage::Making) if self.is_taken(&name) => return self.leave(water),
+            (_, Stage::Leaving) => return self.leave_or_refuse(water),
+            (Ok(Some(_)), Stage::Making) if self.is_taken(&name) => {
+                return self.leave_or_refuse(water);
+            }
             // It was never made: nobody was told otherwise. Perhaps its keyspace is there without the
             // first record.
             (Ok(None) | Err(_), Stage::Making) => {
-                self.leave(water);
+                self.leave_or_refuse(water);
                 if !self.is_taken(&name) && self.reason(&name).is_none() {
                     let result = Err(Refusal::NoSuchRegion);
                     self.outbox.tell([Event::Opened { name, result }]);
@@ -496,7 +512,8 @@ impl Keeper {
         let keyspace = match made {
             Ok(keyspace) => keyspace,
             Err(fault) => {
-                self.leave(water);
+                // If it cannot even leave, its name is held.
+                let _ = self.leave(water);
                 return Err(unkept(fault.at(&self.folder.join("store"))));
             }
         };
@@ -512,15 +529,25 @@ impl Keeper {
         match region.water.enter(Stage::There) {
             Ok(()) => Ok(Epoch { number: 1 }),
             Err(error) => {
-                self.remove(id);
+                let _ = self.remove(id);
                 Err(unkept(Fault::from(error).at(&folder)))
             }
         }
     }
 
-    fn remove(&mut self, id: RegionId) {
+    fn remove(&mut self, id: RegionId) -> Result<(), Refusal> {
+        let Some(region) = self.regions.remove(&id) else {
+            return Err(Refusal::Unkept { reason: "its vault has lost it".to_owned() });
+        };
+        self.leave(region.water).map_err(|reason| Refusal::Unkept { reason })
+    }
+
+    fn shut(&mut self, id: RegionId) {
         if let Some(region) = self.regions.remove(&id) {
-            self.leave(region.water);
+            let name = region.ledger.region.create.name;
+            let reason =
+                "this node has too many regions to open it; drop one, start the node again";
+            self.refused.insert(id, (name, reason.to_owned()));
         }
     }
 
@@ -537,7 +564,7 @@ impl Keeper {
             }
             let folder = self.folder.join("water");
             match Water::leaving(&folder, name.clone(), id) {
-                Ok(water) => self.leave(water),
+                Ok(water) => self.leave_or_refuse(water),
                 Err(error) => self.refuse(name.clone(), id, Fault::from(error).at(&folder)),
             }
         }
@@ -545,12 +572,14 @@ impl Keeper {
 
     /// Should it fail half-way, the rest is done when the store is opened next. Until then its name is
     /// free, unless its file could not say that it leaves.
-    fn leave(&mut self, mut water: Water) {
+    fn leave(&mut self, mut water: Water) -> Result<(), String> {
         if let Err(error) = water.enter(Stage::Leaving) {
             let reason = Fault::from(error).at(water.path());
-            return self.refuse(water.mark.name.clone(), water.mark.id, reason);
+            let refused = (water.mark.name.clone(), reason.clone());
+            self.refused.insert(water.mark.id, refused);
+            return Err(reason);
         }
-        let (Some(store), None) = (&self.store, &self.failure) else { return };
+        let (Some(store), None) = (&self.store, &self.failure) else { return Ok(()) };
         let kept = keyspace_name(water.mark.id);
         let gone = guarded(|| {
             if store.keyspace_exists(&kept) {
@@ -560,6 +589,14 @@ impl Keeper {
         });
         if gone.is_ok() {
             let _ = water.remove();
+        }
+        Ok(())
+    }
+
+    fn leave_or_refuse(&mut self, water: Water) {
+        let HighWater { name, id, .. } = water.mark.clone();
+        if let Err(reason) = self.leave(water) {
+            self.refuse(name, id, reason);
         }
     }
 

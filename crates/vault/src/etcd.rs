@@ -144,9 +144,18 @@ impl Vault for Etcd {
 
     fn remove(&self, id: RegionId) {
         let mut desk = self.shared.desk();
-        if let Some(steward) = desk.stewards.remove(&id) {
-            let _ = steward.send(Order::Remove);
+        let told = desk.stewards.remove(&id).is_some_and(|to| to.send(Order::Remove).is_ok());
+        if !told {
+            let result = Err(Refusal::Unkept { reason: SILENCE.to_owned() });
+            self.shared.outbox.tell([Event::Removed { id, result }]);
         }
+    }
+
+    fn shut(&self, id: RegionId) {
+        let mut desk = self.shared.desk();
+        // Its thread ends, and gives back the right to be home.
+        desk.stewards.remove(&id);
+        desk.open.remove(&id);
     }
 
     fn discard(&self, name: Name) {
@@ -191,8 +200,10 @@ impl Shared {
         desk.stewards.remove(&id);
         // If the lease is over, that has been told.
         let was_open = desk.open.remove(&id).is_some();
-        if let (Err(reason), true) = (outcome, was_open) {
-            self.outbox.tell([Event::Lost { id, reason }]);
+        match outcome {
+            Ok(true) => self.outbox.tell([Event::Removed { id, result: Ok(()) }]),
+            Err(reason) if was_open => self.outbox.tell([Event::Lost { id, reason }]),
+            Ok(false) | Err(_) => {}
         }
     }
 

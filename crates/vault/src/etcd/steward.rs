@@ -221,17 +221,17 @@ impl Steward {
         self.office.lease.until(self.claim.lease)
     }
 
-    /// Keeps what comes, until the region is removed (none), the home lost (the reason), or nobody can
-    /// send any more.
+    /// Keeps what comes, until the region is removed, the home lost (the reason), or nobody can send any
+    /// more. Whether it was removed.
     pub(crate) fn run(
         mut self,
         orders: &Receiver<Order>,
         kept: impl Fn(u64),
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let mut order = orders.recv().ok();
         while let Some(next) = order.take() {
             match next {
-                Order::Remove => return self.remove(),
+                Order::Remove => return self.remove().map(|()| true),
                 Order::Keep(batch) => {
                     let mut changes = Changes::new();
                     self.enter(batch, &mut changes)?;
@@ -254,7 +254,7 @@ impl Steward {
             }
         }
         self.office.give_back(&self.keys, self.claim);
-        Ok(())
+        Ok(false)
     }
 
     /// Many sessions may be forgotten at once, more than one transaction takes: they go first.
@@ -264,6 +264,15 @@ impl Steward {
             if !has_room(changes) {
                 self.commit(std::mem::take(changes))?;
             }
+        }
+        for (session, request) in std::mem::take(&mut batch.dropped) {
+            self.ledger.take_outcome(session, request, changes);
+            if !has_room(changes) {
+                self.commit(std::mem::take(changes))?;
+            }
+        }
+        if !changes.is_empty() && !fits(changes, &batch) {
+            self.commit(std::mem::take(changes))?;
         }
         self.ledger.commit(batch, changes).map_err(|out_of_order| {
             format!("{out_of_order}; that is a bug of Farcall: please report it")
@@ -323,8 +332,7 @@ impl Steward {
                     operations.extend(gone.take().map(range));
                     operations.push(put(&self.keys.item(key), &item.encode(self.id())));
                 }
-                // Of one session, the oldest outcomes are forgotten: nothing lies between them.
-                (None, Some((first, last))) if is_same_session(last, key) => {
+                (None, Some((first, _))) if self.is_all_gone(first, key) => {
                     gone = Some((first, key));
                 }
                 (None, _) => {
@@ -334,6 +342,16 @@ impl Steward {
         }
         operations.extend(gone.map(range));
         operations
+    }
+
+    /// Whether these are outcomes of one session, and no outcome is left between them.
+    fn is_all_gone(&self, first: Key, last: Key) -> bool {
+        match (first, last) {
+            (Key::Outcome(session, first), Key::Outcome(other, last)) if session == other => {
+                self.ledger.has_none(session, (first, last))
+            }
+            _ => false,
+        }
     }
 
     fn remove(self) -> Result<(), String> {
@@ -412,10 +430,6 @@ fn elsewhere(reason: impl ToString) -> Refusal {
 
 fn unkept(reason: impl ToString) -> Refusal {
     Refusal::Unkept { reason: reason.to_string() }
-}
-
-fn is_same_session(one: Key, other: Key) -> bool {
-    matches!((one, other), (Key::Outcome(one, _), Key::Outcome(other, _)) if one == other)
 }
 
 fn size(changes: &Changes) -> usize {

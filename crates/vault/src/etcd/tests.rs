@@ -184,6 +184,7 @@ fn batch(sequence: u64, page: u64) -> Batch {
         written: vec![Written { page: PageNo(page), version, bytes }],
         outcome: Some(Outcome { session, owner, request: sequence, answer }),
         forgotten: vec![(session, sequence.saturating_sub(100))],
+        dropped: Vec::new(),
     }
 }
 
