@@ -457,6 +457,26 @@ fn reading_stops_when_the_node_ends() {
 }
 
 #[test]
+fn outcomes_that_the_home_drops_are_no_more_in_the_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path());
+    bench.make(1, "genes", Durability::Async);
+    // One session whose client keeps a request open for long: nothing is forgotten up to a number.
+    let all = 3000;
+    for sequence in 1..=all {
+        let mut batch = batch(1, sequence, 0);
+        batch.forgotten.clear();
+        batch.dropped.extend(sequence.checked_sub(100).map(|request| (SessionId(0), request)));
+        bench.vault.keep(batch);
+    }
+    bench.kept(1, all);
+    drop(bench);
+    let outcomes = Bench::open(folder.path()).opened().outcomes;
+    let requests: Vec<_> = outcomes.into_iter().map(|outcome| outcome.request).collect();
+    assert_eq!(requests, (all - 99..=all).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_region_whose_making_or_removal_was_cut_off_is_gone_or_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let water = folder.path().join("water");
