@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::store::Fault;
-
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
@@ -31,8 +29,8 @@ const COPY: &str = ".from-";
 const BUFFER: usize = 1 << 16;
 
 /// Makes the last journal of a store end with a whole batch. The others were complete on the disk
-/// before the next one was begun: what is wrong with them is damage, which is left as it is.
-pub(super) fn mend(store: &Path) -> Result<(), Fault> {
+/// before the next one was begun: what is wrong with them is damage, which is left as it is: the first such is given back.
+pub(super) fn mend(store: &Path) -> io::Result<Option<PathBuf>> {
     let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
     let mut journals = files(store, |name| name.ends_with(".jnl"))?;
     journals.sort_by_key(number);
@@ -43,7 +41,7 @@ pub(super) fn mend(store: &Path) -> Result<(), Fault> {
             continue;
         }
         if at < last {
-            return Err(Fault::Damaged(journal));
+            return Ok(Some(journal));
         }
         copy(&journal, whole..written)?;
         File::open(store)?.sync_all()?;
@@ -51,7 +49,7 @@ pub(super) fn mend(store: &Path) -> Result<(), Fault> {
         file.set_len(whole)?;
         file.sync_all()?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// All regions are whole: nobody needs what was cut off.

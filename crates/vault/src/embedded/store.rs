@@ -50,8 +50,10 @@ pub(super) fn open_store(path: &Path) -> Result<Database, Fault> {
         lock.try_lock().map_err(|_| Fault::Store(fjall::Error::Locked))?;
         check_manifests(&path.join("keyspaces"))?;
     }
-    if path.try_exists()? {
-        journal::mend(path)?;
+    if path.try_exists()?
+        && let Some(journal) = journal::mend(path)?
+    {
+        return Err(Fault::Damaged(journal));
     }
     let builder = Database::builder(path).cache_size(CACHE).worker_threads(THREADS);
     let opened = guarded(|| builder.manual_journal_persist(true).open())?;
