@@ -10,12 +10,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use client::memory::Error;
 use client::{Cluster, Durability, RegionOptions};
 use support::hosts::{Host, Hosts};
 use support::process::kill;
 use support::sharing::{Orders, PAGE, PAGES, Process, Sharing, TURNS, now, share};
-use support::{PATIENCE, Running, skipped};
+use support::{PATIENCE, Running};
 
 const TURN: Duration = Duration::from_secs(5);
 
@@ -54,14 +53,7 @@ fn run(home: &Host, clients: &[Host], seed: u64, time: Duration, is_long: bool) 
     assert_eq!(cluster.wait_for_nodes(1, PATIENCE), 1);
     let options = RegionOptions::new(TURNS * PAGES).page_size(PAGE as u32);
     let made = cluster.create_memory("shared", &options.clone().durability(Durability::Sync));
-    let (reader, is_durable) = match made {
-        Ok(region) => (region, true),
-        Err(error @ Error::NoVault { .. }) => {
-            skipped(&format!("the home is not started again: {error}"));
-            (cluster.create_memory("shared", &options).unwrap(), false)
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let reader = made.unwrap();
     reader.set_patience(PATIENCE);
     let orders = Orders {
         nodes: vec![home.address()],
@@ -89,7 +81,7 @@ fn run(home: &Host, clients: &[Host], seed: u64, time: Duration, is_long: bool) 
         let at = dice.below(clients.len() as u64) as usize;
         // A lease is three seconds: shorter and longer.
         let long = 100 + dice.below(if is_long { 8000 } else { 4500 });
-        let what = match dice.below(if is_durable { 5 } else { 4 }) {
+        let what = match dice.below(5) {
             0 | 1 => {
                 clients[at].pull();
                 rest(long);

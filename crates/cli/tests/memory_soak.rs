@@ -15,11 +15,10 @@ use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use client::memory::Error;
 use client::{Cluster, Durability, Region, RegionOptions};
 use support::process::{descriptors, memory};
 use support::sharing::{Orders, PAGE, PAGES, Process, Sharing, TURNS, now, share};
-use support::{Machine, PATIENCE, Running, skipped, under, until};
+use support::{Machine, PATIENCE, Running, under, until};
 
 const TURN: Duration = Duration::from_secs(5);
 
@@ -68,7 +67,6 @@ struct Load {
     cluster: Cluster,
     reader: Region,
     sharing: Sharing,
-    is_durable: bool,
 }
 
 /// A home with a region, and nobody at work there yet.
@@ -79,14 +77,7 @@ fn load(durability: Durability, seed: u64) -> Load {
     assert_eq!(cluster.wait_for_nodes(1, PATIENCE), 1);
     let options = RegionOptions::new(TURNS * PAGES).page_size(PAGE as u32);
     let made = cluster.create_memory("shared", &options.clone().durability(durability));
-    let (reader, is_durable) = match made {
-        Ok(region) => (region, durability == Durability::Sync),
-        Err(error @ Error::NoVault { .. }) => {
-            skipped(&format!("the home is not started again: {error}"));
-            (cluster.create_memory("shared", &options).unwrap(), false)
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let reader = made.unwrap();
     reader.set_patience(PATIENCE);
     let orders = Orders {
         nodes: vec![address.clone()],
@@ -100,7 +91,7 @@ fn load(durability: Durability, seed: u64) -> Load {
         pause: 500,
     };
     let sharing = Sharing::new(orders, &machine.path(""));
-    Load { machine, node, address, cluster, reader, sharing, is_durable }
+    Load { machine, node, address, cluster, reader, sharing }
 }
 
 fn dress(command: &Command) -> Command {
@@ -118,7 +109,7 @@ fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
     let time = minutes.map_or(Duration::from_secs(15), |minutes| Duration::from_secs(60 * minutes));
     let seed = number("FARCALL_SOAK_SEED").unwrap_or_else(|| std::process::id().into());
     let _ = writeln!(std::io::stderr(), "soak: {time:?} of memory, FARCALL_SOAK_SEED={seed}");
-    let Load { machine, mut node, address, cluster, reader, mut sharing, is_durable } =
+    let Load { machine, mut node, address, cluster, reader, mut sharing } =
         load(Durability::Sync, seed);
     let mut still = load(Durability::None, seed + 1);
     let mut stays: Vec<_> = (0..3).map(|_| sharing.start("a_sharer_of_the_load", dress)).collect();
@@ -150,7 +141,7 @@ fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
         }
         // Long lives, so that what grows in one shows.
         let life = if minutes.is_some() { 60 } else { 7 };
-        if is_durable && second % life == life - 1 {
+        if second % life == life - 1 {
             node.child.kill().unwrap();
             node.child.wait().unwrap();
             node = start(&machine, &address).0;
@@ -178,8 +169,7 @@ fn mixed_load_on_a_region_with_kills_loses_nothing_and_leaves_nothing() {
     let mut grew = Vec::new();
     // A home that was started again is a new process.
     let lives = of_node.into_iter().filter(|life| life.memory.len() >= 8).enumerate();
-    let gathered = if is_durable { GATHERED } else { slack };
-    let lives = lives.map(|(n, life)| (format!("node, life {n}"), gathered, life));
+    let lives = lives.map(|(n, life)| (format!("node, life {n}"), GATHERED, life));
     let clients =
         samples.into_iter().map(|(pid, samples)| (format!("client {pid}"), slack, samples));
     let beside = std::iter::once(("second node".to_owned(), slack, of_still));

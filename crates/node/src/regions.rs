@@ -37,10 +37,18 @@ pub(crate) struct Vaults {
     etcd: Option<Etcd>,
     /// Which vault each region is in, and what it is called.
     regions: HashMap<RegionId, (Durability, Name)>,
-    /// Vaults that have not said yet whether they have a region.
-    opening: HashMap<Name, usize>,
+    /// Regions that were asked for, and not all vaults have said yet whether they have them.
+    opening: HashMap<Name, Opening>,
     tell: fn(&str),
     warned: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct Opening {
+    /// Vaults that have not answered.
+    waiting: usize,
+    /// What one of them said that has the region, or cannot tell.
+    refusal: Option<Refusal>,
 }
 
 impl Vaults {
@@ -58,7 +66,9 @@ impl Vaults {
         };
         let outbox = Outbox::new(sender, Arc::new(wake));
         let etcd = (!options.etcd.is_empty()).then(|| {
-            let (base, now) = (Instant::now(), clock());
+            // In this order: should this process be stopped between, leases seem over too early.
+            let now = clock();
+            let base = Instant::now();
             let clock = move |at: Instant| now + Span::from(at.saturating_duration_since(base));
             let (members, node) = (options.etcd.clone(), options.name.clone());
             Etcd::new(members, node, cluster, outbox.clone(), Arc::new(clock))
@@ -147,27 +157,22 @@ impl Vaults {
         loop {
             let event = self.events.try_recv().ok()?;
             match &event {
-                Event::Opened { name, result } => {
-                    let waiting = self.opening.get(name).copied().unwrap_or(0);
-                    match result {
-                        Ok(opened) => {
-                            let found = (opened.create.durability, name.clone());
-                            self.regions.insert(opened.id, found);
-                            self.opening.remove(name);
-                        }
-                        // Another vault may have it.
-                        Err(Refusal::NoSuchRegion) if waiting > 1 => {
-                            self.opening.insert(name.clone(), waiting - 1);
-                            continue;
-                        }
-                        Err(refusal) => {
-                            self.opening.remove(name);
-                            if let Refusal::Unkept { reason } = refusal {
-                                self.warn(format!("region `{name}` cannot be opened: {reason}"));
-                            }
-                        }
+                Event::Opened { name, result } => match result {
+                    Ok(opened) => {
+                        let found = (opened.create.durability, name.clone());
+                        self.regions.insert(opened.id, found);
+                        self.opening.remove(name);
                     }
-                }
+                    Err(refusal) => {
+                        let Some(refusal) = self.refused(name, refusal.clone()) else {
+                            continue;
+                        };
+                        if let Refusal::Unkept { reason } = &refusal {
+                            self.warn(format!("region `{name}` cannot be opened: {reason}"));
+                        }
+                        return Some(Event::Opened { name: name.clone(), result: Err(refusal) });
+                    }
+                },
                 Event::Made { id, result: Err(_) } => {
                     self.regions.remove(id);
                 }
@@ -182,6 +187,27 @@ impl Vaults {
         }
     }
 
+    /// What the vaults together say of a region that one of them does not open, as soon as that is known.
+    fn refused(&mut self, name: &Name, refusal: Refusal) -> Option<Refusal> {
+        let is_here = refusal != Refusal::NoSuchRegion;
+        match self.opening.get_mut(name) {
+            Some(Opening { waiting, refusal: first }) if *waiting > 1 => {
+                // Another vault may have it.
+                *waiting -= 1;
+                if is_here {
+                    first.get_or_insert(refusal);
+                }
+                None
+            }
+            Some(_) => {
+                let first = self.opening.remove(name).and_then(|opening| opening.refusal);
+                Some(first.unwrap_or(refusal))
+            }
+            // Nobody asked, or another vault has said enough.
+            None => is_here.then_some(refusal),
+        }
+    }
+
     /// What whoever runs this node should look into, once each.
     fn warn(&mut self, words: String) {
         if self.warned.len() < WARNINGS_MAX && self.warned.insert(words.clone()) {
@@ -193,11 +219,12 @@ impl Vaults {
     fn open(&mut self, name: Name) {
         let vaults = [self.embedded.as_ref().map(as_vault), self.etcd.as_ref().map(as_vault)];
         let vaults: Vec<_> = vaults.into_iter().flatten().collect();
+        let opening = Opening { waiting: vaults.len(), refusal: None };
+        self.opening.insert(name.clone(), opening);
         if vaults.is_empty() {
             let result = Err(Refusal::NoSuchRegion);
             return self.outbox.tell([Event::Opened { name, result }]);
         }
-        self.opening.insert(name.clone(), vaults.len());
         for vault in vaults {
             vault.open(name.clone());
         }
@@ -228,3 +255,6 @@ impl Vaults {
 fn as_vault(vault: &impl Vault) -> &dyn Vault {
     vault
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,17 +16,20 @@
 //! A panic inside the store ends in a refusal too.
 
 mod store;
+mod journal;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::io;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, PersistMode};
 use logic::regions::{Batch, Epoch, Event};
 use wire::kept::{Head, HighWater, Item, Key, Stage};
 use wire::name::Name;
@@ -44,6 +47,8 @@ use crate::water::Water;
 const FLUSH: Duration = Duration::from_millis(10);
 /// Bytes of pages in one group: beyond, its first commits would wait for its last ones.
 const GROUP_BYTES_MAX: usize = 8 << 20;
+const FAILED: &str = "the thread that keeps regions has failed, which is a bug of Farcall: please report \
+                      it, and start the node again";
 
 /// The embedded vault. Its regions are opened at once, in the background: `Opened` comes for each of
 /// them without being asked for.
@@ -51,6 +56,10 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 pub struct Embedded {
     commands: Option<Sender<Command>>,
     thread: Option<JoinHandle<()>>,
+    /// For what the thread cannot tell any more.
+    outbox: Outbox,
+    /// Nobody waits for regions that are still being read.
+    is_ending: Arc<AtomicBool>,
 }
 
 enum Command {
@@ -84,16 +93,37 @@ impl Embedded {
     pub fn new(folder: PathBuf, cluster: String, outbox: Outbox) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
         let loader = commands.clone();
-        let keeper = move || Keeper::new(folder, outbox).run(&cluster, loader, &inbox);
-        let thread = std::thread::Builder::new().name("vault".to_owned()).spawn(keeper)?;
-        Ok(Self { commands: Some(commands), thread: Some(thread) })
+        let is_ending = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper::new(folder, outbox.clone(), Arc::clone(&is_ending));
+        let run = move || keeper.run(&cluster, loader, &inbox);
+        let thread = std::thread::Builder::new().name("vault".to_owned()).spawn(run)?;
+        Ok(Self { commands: Some(commands), thread: Some(thread), outbox, is_ending })
     }
 
     fn command(&self, command: Command) {
-        if let Some(commands) = &self.commands {
-            // The thread is there as long as `self` is.
-            let _ = commands.send(command);
+        if let Some(commands) = &self.commands
+            && let Err(mpsc::SendError(command)) = commands.send(command)
+        {
+            self.outbox.tell(unheard(command));
         }
+    }
+}
+
+/// What to tell of a command that nobody will carry out.
+fn unheard(command: Command) -> Option<Event> {
+    let reason = FAILED.to_owned();
+    match command {
+        Command::Make { id, .. } => {
+            Some(Event::Made { id, result: Err(Refusal::Unkept { reason }) })
+        }
+        Command::Open { name } | Command::Discard { name } => {
+            Some(Event::Opened { name, result: Err(Refusal::Unkept { reason }) })
+        }
+        Command::Keep(batch) => Some(Event::Lost { id: batch.region, reason }),
+        Command::Remove { id } => {
+            Some(Event::Removed { id, result: Err(Refusal::Unkept { reason }) })
+        }
+        Command::Shut { .. } | Command::Loaded { .. } => None,
     }
 }
 
@@ -125,6 +155,7 @@ impl Vault for Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
+        self.is_ending.store(true, Ordering::Relaxed);
         self.commands = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -144,9 +175,12 @@ struct Keeper {
     /// Regions with commits that are to be written.
     gathered: BTreeSet<RegionId>,
     /// Regions that are being read.
-    loading: HashMap<Name, RegionId>,
+    loading: HashMap<RegionId, Name>,
     /// Regions that are there and cannot be trusted, or not be read.
-    refused: HashMap<Name, (RegionId, String)>,
+    refused: HashMap<RegionId, (Name, String)>,
+    /// What is being made just now.
+    making: Option<RegionId>,
+    is_ending: Arc<AtomicBool>,
     /// Since when something is written that is not flushed.
     unflushed: Option<Instant>,
 }
@@ -162,7 +196,7 @@ struct Region {
 }
 
 impl Keeper {
-    fn new(folder: PathBuf, outbox: Outbox) -> Self {
+    fn new(folder: PathBuf, outbox: Outbox, is_ending: Arc<AtomicBool>) -> Self {
         Self {
             folder,
             outbox,
@@ -172,24 +206,38 @@ impl Keeper {
             gathered: BTreeSet::new(),
             loading: HashMap::new(),
             refused: HashMap::new(),
+            making: None,
+            is_ending,
             unflushed: None,
         }
     }
 
     fn run(mut self, cluster: &str, loader: Sender<Command>, inbox: &Receiver<Command>) {
-        self.start(cluster, loader);
+        self.survive(|this| this.start(cluster, loader));
         loop {
             let command = match self.unflushed {
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(since) => inbox.recv_timeout(FLUSH.saturating_sub(since.elapsed())),
             };
             match command {
-                Ok(command) => self.turn(command, inbox),
-                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Ok(command) => self.survive(|this| this.turn(command, inbox)),
+                Err(RecvTimeoutError::Timeout) => self.survive(Self::flush),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.flush();
+        self.survive(Self::flush);
+    }
+
+    /// Should this panic, then all that wait are told, and whoever comes afterwards.
+    fn survive(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        if let Some(id) = self.making.take() {
+            let result = Err(Refusal::Unkept { reason: FAILED.to_owned() });
+            self.outbox.tell([Event::Made { id, result }]);
+        }
+        self.fail(FAILED.to_owned());
     }
 
     /// Everything that waits, commits of any region as one group.
@@ -223,7 +271,9 @@ impl Keeper {
         match command {
             Command::Keep(batch) => self.gather(batch),
             Command::Make { id, owner, create } => {
+                self.making = Some(id);
                 let result = self.make(id, owner, create);
+                self.making = None;
                 self.outbox.tell([Event::Made { id, result }]);
             }
             Command::Open { name } => self.open(name),
@@ -233,7 +283,10 @@ impl Keeper {
             }
             Command::Shut { id } => self.shut(id),
             Command::Discard { name } => self.discard(&name),
-            Command::Loaded { water, found } => self.loaded(*water, *found),
+            Command::Loaded { water, found } => {
+                self.loaded(*water, *found);
+                self.settle();
+            }
         }
     }
 
@@ -254,11 +307,17 @@ impl Keeper {
         match opened {
             Ok(store) => {
                 self.store = Some(store.clone());
+                self.refuse_unmarked(&store, &waters, &unreadable);
+                let is_leaving = |water: &Water| water.mark.stage == Stage::Leaving;
+                let (leaving, waters): (Vec<_>, _) = waters.into_iter().partition(is_leaving);
+                leaving.into_iter().for_each(|water| self.leave_or_refuse(water));
+                let waters = self.refuse_doubles(waters);
                 for water in &waters {
-                    self.loading.insert(water.mark.name.clone(), water.mark.id);
+                    self.loading.insert(water.mark.id, water.mark.name.clone());
                 }
-                self.refuse_unmarked(&store, &waters, unreadable);
-                std::thread::spawn(move || load(&store, waters, &loader));
+                self.settle();
+                let is_ending = Arc::clone(&self.is_ending);
+                std::thread::spawn(move || load(&store, waters, &loader, &is_ending));
             }
             Err(reason) => {
                 for water in waters {
@@ -274,7 +333,7 @@ impl Keeper {
         &mut self,
         store: &Database,
         waters: &[Water],
-        unreadable: Vec<(PathBuf, String)>,
+        unreadable: &[(PathBuf, String)],
     ) {
         let marked: Vec<_> = waters.iter().map(|water| keyspace_name(water.mark.id)).collect();
         for kept in store.list_keyspace_names() {
@@ -293,30 +352,68 @@ impl Keeper {
             };
             let reason =
                 format!("{why}, so nobody can tell whether commits are missing; {}", self.remedy());
-            let keyspace = guarded(|| store.keyspace(kept, KeyspaceCreateOptions::default));
+            let keyspace = guarded(|| store.keyspace(kept, options));
             let name = keyspace.ok().and_then(|keyspace| name_in(&keyspace));
+            // So that it is told, and can be dropped.
+            let name = name.or_else(|| format!("unknown-{kept}").parse().ok());
             let Some(name) = name else { continue };
             self.refuse(name, RegionId(id), reason);
         }
     }
 
+    /// Regions that are there under one name: nobody can tell which of them is meant. Gives the others
+    /// back. One that was being made takes no name from another.
+    fn refuse_doubles(&mut self, waters: Vec<Water>) -> Vec<Water> {
+        let mut there = HashMap::<Name, Vec<PathBuf>>::new();
+        for water in waters.iter().filter(|water| water.mark.stage == Stage::There) {
+            there.entry(water.mark.name.clone()).or_default().push(water.path().to_owned());
+        }
+        let (doubles, single): (Vec<_>, Vec<_>) = waters.into_iter().partition(|water| {
+            water.mark.stage == Stage::There && there[&water.mark.name].len() > 1
+        });
+        for water in doubles {
+            let HighWater { name, id, .. } = water.mark;
+            let paths: Vec<_> =
+                there[&name].iter().map(|path| format!("`{}`", path.display())).collect();
+            let reason = format!(
+                "{} are of one name, and nobody can tell which is meant; {}",
+                paths.join(" and "),
+                self.remedy()
+            );
+            self.refuse(name, id, reason);
+        }
+        single
+    }
+
+    /// All that is there was found whole: what was cut off the journal was nothing that had been told.
+    fn settle(&self) {
+        if self.loading.is_empty() && self.refused.is_empty() && self.failure.is_none() {
+            // If they stay, the next start tries again.
+            let _ = journal::forget_copies(&self.folder.join("store"));
+        }
+    }
+
     fn loaded(&mut self, mut water: Water, found: Result<Option<Loaded>, String>) {
         let HighWater { id, name, stage, .. } = water.mark.clone();
-        if self.loading.remove(&name).is_none() {
+        if self.loading.remove(&id).is_none() {
             // The store has failed meanwhile.
             return;
         }
         let store = self.folder.join("store");
         let store = store.display();
         let Loaded { keyspace, ledger, mut opened } = match (found, stage) {
-            (Ok(Some(loaded)), Stage::Leaving) => {
-                // Should it fail, it is tried again with the next start.
-                let _ = self.leave(loaded.keyspace, water);
-                return;
+            (_, Stage::Leaving) => return self.leave_or_refuse(water),
+            (Ok(Some(_)), Stage::Making) if self.is_taken(&name) => {
+                return self.leave_or_refuse(water);
             }
-            // It was never made, or is gone: nobody was told otherwise.
-            (Ok(None), Stage::Making | Stage::Leaving) => {
-                let _ = water.remove();
+            // It was never made: nobody was told otherwise. Perhaps its keyspace is there without the
+            // first record.
+            (Ok(None) | Err(_), Stage::Making) => {
+                self.leave_or_refuse(water);
+                if !self.is_taken(&name) && self.reason(&name).is_none() {
+                    let result = Err(Refusal::NoSuchRegion);
+                    self.outbox.tell([Event::Opened { name, result }]);
+                }
                 return;
             }
             (Ok(Some(loaded)), Stage::Making | Stage::There) => loaded,
@@ -370,16 +467,25 @@ impl Keeper {
     }
 
     fn open(&mut self, name: Name) {
-        let is_open = self.regions.values().any(|region| region.water.mark.name == name);
-        if is_open || self.loading.contains_key(&name) {
+        if self.is_taken(&name) {
             // `Opened` has been told, or will be.
             return;
         }
-        let refusal = match self.refused.get(&name) {
-            Some((_, reason)) => Refusal::Unkept { reason: reason.clone() },
-            None => Refusal::NoSuchRegion,
-        };
+        let reason = self.reason(&name).cloned().or_else(|| self.failure.clone());
+        let refusal = reason.map_or(Refusal::NoSuchRegion, |reason| Refusal::Unkept { reason });
         self.outbox.tell([Event::Opened { name, result: Err(refusal) }]);
+    }
+
+    /// Whether a region of this name is open, or about to be.
+    fn is_taken(&self, name: &Name) -> bool {
+        let mut open = self.regions.values().map(|region| &region.water.mark.name);
+        open.any(|open| open == name) || self.loading.values().any(|loading| loading == name)
+    }
+
+    /// Why there is a region of this name that is not opened.
+    fn reason(&self, name: &Name) -> Option<&String> {
+        let (_, reason) = self.refused.values().find(|(refused, _)| refused == name)?;
+        Some(reason)
     }
 
     // 2. Making and removing.
@@ -390,11 +496,10 @@ impl Keeper {
             (Some(store), None) => store.clone(),
             (_, failure) => return Err(unkept(failure.clone().unwrap_or_default())),
         };
-        if let Some((_, reason)) = self.refused.get(&create.name) {
+        if let Some(reason) = self.reason(&create.name) {
             return Err(unkept(reason.clone()));
         }
-        let taken = self.regions.values().any(|region| region.water.mark.name == create.name);
-        if taken || self.loading.contains_key(&create.name) {
+        if self.is_taken(&create.name) {
             return Err(Refusal::Exists);
         }
 
@@ -404,7 +509,14 @@ impl Keeper {
         let water =
             Water::create(&folder, mark).map_err(|error| unkept(Fault::from(error).at(&folder)))?;
         let made = guarded(|| store.keyspace(&keyspace_name(id), options));
-        let keyspace = made.map_err(|fault| unkept(fault.at(&self.folder.join("store"))))?;
+        let keyspace = match made {
+            Ok(keyspace) => keyspace,
+            Err(fault) => {
+                // If it cannot even leave, its name is held.
+                let _ = self.leave(water);
+                return Err(unkept(fault.at(&self.folder.join("store"))));
+            }
+        };
         let mut changes = Changes::new();
         changes.insert(Key::Region, Some(Item::Region(ledger.region.clone())));
         let region = Region { keyspace, ledger, water, changes, is_unmarked: true };
@@ -417,7 +529,7 @@ impl Keeper {
         match region.water.enter(Stage::There) {
             Ok(()) => Ok(Epoch { number: 1 }),
             Err(error) => {
-                self.regions.remove(&id);
+                let _ = self.remove(id);
                 Err(unkept(Fault::from(error).at(&folder)))
             }
         }
@@ -427,9 +539,7 @@ impl Keeper {
         let Some(region) = self.regions.remove(&id) else {
             return Err(Refusal::Unkept { reason: "its vault has lost it".to_owned() });
         };
-        let path = region.water.path().to_owned();
-        self.leave(region.keyspace, region.water)
-            .map_err(|fault| Refusal::Unkept { reason: fault.at(&path) })
+        self.leave(region.water).map_err(|reason| Refusal::Unkept { reason })
     }
 
     fn shut(&mut self, id: RegionId) {
@@ -437,35 +547,57 @@ impl Keeper {
             let name = region.ledger.region.create.name;
             let reason =
                 "this node has too many regions to open it; drop one, start the node again";
-            self.refused.insert(name, (id, reason.to_owned()));
+            self.refused.insert(id, (name, reason.to_owned()));
         }
     }
 
+    /// What cannot leave the store now does so when it is opened next, since its file says so.
     fn discard(&mut self, name: &Name) {
-        let (Some((id, _)), Some(store), None) =
-            (self.refused.get(name), self.store.clone(), &self.failure)
-        else {
-            return;
-        };
-        let id = *id;
-        self.refused.remove(name);
-        let kept = keyspace_name(id);
-        let path = self.folder.join("water").join(&kept);
-        if let Ok(keyspace) = guarded(|| store.keyspace(&kept, options)) {
-            let _ = guarded(|| store.delete_keyspace(keyspace));
+        let refused = self.refused.iter().filter(|(_, (refused, _))| refused == name);
+        for id in refused.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.refused.remove(&id);
+            if let (None, Some(failure)) = (&self.store, &self.failure) {
+                // It may be another process's, or another cluster's.
+                let reason = format!("it was not dropped, and is there still: {failure}");
+                self.refuse(name.clone(), id, reason);
+                continue;
+            }
+            let folder = self.folder.join("water");
+            match Water::leaving(&folder, name.clone(), id) {
+                Ok(water) => self.leave_or_refuse(water),
+                Err(error) => self.refuse(name.clone(), id, Fault::from(error).at(&folder)),
+            }
         }
-        let _ = fs::remove_file(path);
     }
 
-    /// Once the high-water file says so, it is gone: should the rest fail, it is done when the store is
-    /// opened next.
-    fn leave(&mut self, keyspace: Keyspace, mut water: Water) -> Result<(), Fault> {
-        let Some(store) = &self.store else { return Ok(()) };
-        water.enter(Stage::Leaving)?;
-        if guarded(|| store.delete_keyspace(keyspace)).is_ok() {
+    /// Should it fail half-way, the rest is done when the store is opened next. Until then its name is
+    /// free, unless its file could not say that it leaves.
+    fn leave(&mut self, mut water: Water) -> Result<(), String> {
+        if let Err(error) = water.enter(Stage::Leaving) {
+            let reason = Fault::from(error).at(water.path());
+            let refused = (water.mark.name.clone(), reason.clone());
+            self.refused.insert(water.mark.id, refused);
+            return Err(reason);
+        }
+        let (Some(store), None) = (&self.store, &self.failure) else { return Ok(()) };
+        let kept = keyspace_name(water.mark.id);
+        let gone = guarded(|| {
+            if store.keyspace_exists(&kept) {
+                store.delete_keyspace(store.keyspace(&kept, options)?)?;
+            }
+            Ok(())
+        });
+        if gone.is_ok() {
             let _ = water.remove();
         }
         Ok(())
+    }
+
+    fn leave_or_refuse(&mut self, water: Water) {
+        let HighWater { name, id, .. } = water.mark.clone();
+        if let Err(reason) = self.leave(water) {
+            self.refuse(name, id, reason);
+        }
     }
 
     // 3. Keeping.
@@ -570,7 +702,7 @@ impl Keeper {
     fn lose(&mut self, id: RegionId, reason: String) {
         if let Some(region) = self.regions.remove(&id) {
             let name = region.ledger.region.create.name;
-            self.refused.insert(name, (id, reason.clone()));
+            self.refused.insert(id, (name, reason.clone()));
             self.outbox.tell([Event::Lost { id, reason }]);
         }
     }
@@ -582,14 +714,14 @@ impl Keeper {
         for id in self.regions.keys().copied().collect::<Vec<_>>() {
             self.lose(id, reason.clone());
         }
-        for (name, id) in mem::take(&mut self.loading) {
+        for (id, name) in mem::take(&mut self.loading) {
             self.refuse(name, id, reason.clone());
         }
     }
 
     fn refuse(&mut self, name: Name, id: RegionId, reason: String) {
         let result = Err(Refusal::Unkept { reason: reason.clone() });
-        self.refused.insert(name.clone(), (id, reason));
+        self.refused.insert(id, (name.clone(), reason));
         self.outbox.tell([Event::Opened { name, result }]);
     }
 
@@ -601,11 +733,14 @@ impl Keeper {
 
 /// Reads regions one after the other, on a thread of its own, so that those that are open already need
 /// not wait.
-fn load(store: &Database, waters: Vec<Water>, keeper: &Sender<Command>) {
+fn load(store: &Database, waters: Vec<Water>, keeper: &Sender<Command>, is_ending: &AtomicBool) {
     for water in waters {
-        let found = guarded(|| read(store, water.mark.id))
+        let found = guarded(|| read(store, water.mark.id, is_ending))
             .map_err(|fault| fault.to_string())
             .and_then(|read| read);
+        if is_ending.load(Ordering::Relaxed) {
+            return;
+        }
         let command = Command::Loaded { water: Box::new(water), found: Box::new(found) };
         if keeper.send(command).is_err() {
             return;

@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use wire::kept::{HIGH_WATER, HighWater, Stage};
+use wire::name::Name;
 use wire::region::RegionId;
 
 #[derive(Debug)]
@@ -27,10 +28,20 @@ pub(crate) type Listed = (Vec<Water>, Vec<(PathBuf, String)>);
 impl Water {
     /// Of a region that is to be made, on the disk when this returns.
     pub(crate) fn create(folder: &Path, mark: HighWater) -> io::Result<Self> {
+        Self::lay(OpenOptions::new().create_new(true), folder, mark)
+    }
+
+    /// Of a region that is to go, whatever its file is like; on the disk when this returns.
+    pub(crate) fn leaving(folder: &Path, name: Name, id: RegionId) -> io::Result<Self> {
+        let mark = HighWater { name, id, stage: Stage::Leaving, epoch: 0, sequence: 0 };
+        Self::lay(OpenOptions::new().create(true), folder, mark)
+    }
+
+    fn lay(how: &mut OpenOptions, folder: &Path, mark: HighWater) -> io::Result<Self> {
         let path = folder.join(file_name(mark.id));
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = how.read(true).write(true).mode(0o600).open(&path)?;
         let water = Self { path, file, mark };
+        water.file.set_len(HIGH_WATER as u64)?;
         water.write()?;
         water.file.sync_all()?;
         File::open(folder)?.sync_all()?;

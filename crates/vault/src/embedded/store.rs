@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use wire::kept::{Item, Key};
 use wire::name::Name;
 use wire::region::RegionId;
 
+use super::journal;
 use crate::ledger::Ledger;
 
 /// Memory for what the store has read: it is read once, when a region is opened.
@@ -27,12 +29,6 @@ const THREADS: usize = 1;
 /// own bounds are 4 and 30, at which it would stop for good if the thread that does it had failed.
 const SEALED_MAX: usize = 3;
 const TABLES_MAX: usize = 24;
-/// Groups with holes at the end of a journal: each has waited for `FLUSH` at most.
-const TORN_MAX: usize = 256;
-/// Nothing is written there yet.
-const ROOM: [u8; 4096] = [0; 4096];
-/// The last bytes of each batch in the store's journal.
-const BATCH_END: &[u8] = b"FJL\x03";
 /// A disk with less is called full: the store writes its tables in pieces of this size.
 const FREE_MIN: u64 = 64 << 20;
 /// Between looks at whether there is room.
@@ -45,35 +41,26 @@ pub(super) struct Loaded {
     pub(super) opened: Opened,
 }
 
-/// Opens the store. A power cut may leave holes in the last groups of the journal, which nobody was
-/// told of. The store takes holes for damage and goes no further, so such groups are cut off, from the
-/// end. Had they been acknowledged, the high-water files would know.
+/// Opens the store, if neither its lists of tables nor its journals are damaged in a way that it would
+/// not say.
 pub(super) fn open_store(path: &Path) -> Result<Database, Fault> {
-    use fjall::{Error, JournalRecoveryError as Torn};
-    let open = || {
-        let builder = Database::builder(path).cache_size(CACHE).worker_threads(THREADS);
-        guarded(|| builder.manual_journal_persist(true).open())
-    };
     if path.join("lock").try_exists()? {
         // Whoever has it may be changing what is looked at here.
         let lock = fs::File::open(path.join("lock"))?;
-        lock.try_lock().map_err(|_| Fault::Store(Error::Locked))?;
+        lock.try_lock().map_err(|_| Fault::Store(fjall::Error::Locked))?;
         check_manifests(&path.join("keyspaces"))?;
     }
-    let mut opened = open();
-    for attempt in 0..TORN_MAX {
-        let Err(Fault::Store(Error::JournalRecovery(
-            Torn::ChecksumMismatch | Torn::InsufficientLength,
-        ))) = &opened
-        else {
-            break;
-        };
-        if !cut_tail(path, attempt == 0)? {
-            break;
-        }
-        opened = open();
+    if path.try_exists()?
+        && let Some(journal) = journal::mend(path)?
+    {
+        return Err(Fault::Damaged(journal));
     }
-    opened
+    let builder = Database::builder(path).cache_size(CACHE).worker_threads(THREADS);
+    let opened = guarded(|| builder.manual_journal_persist(true).open())?;
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(opened)
 }
 
 /// The store writes checksums of its lists of tables and believes the lists without looking at them, to
@@ -98,37 +85,11 @@ fn check_manifests(keyspaces: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Makes the last batch of the journal one without an end, which the store drops.
-fn cut_tail(path: &Path, is_first: bool) -> io::Result<bool> {
-    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
-    let is_journal = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "jnl");
-    let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
-    let paths = entries.collect::<io::Result<Vec<_>>>()?;
-    let Some(journal) = paths.into_iter().filter(is_journal).max_by_key(number) else {
-        return Ok(false);
-    };
-    let mut bytes = fs::read(&journal)?;
-    // Behind what was written there are megabytes of room.
-    let room = bytes.rchunks(ROOM.len()).take_while(|chunk| **chunk == ROOM[..chunk.len()]);
-    let room: usize = room.map(<[u8]>::len).sum();
-    bytes.truncate(bytes.len() - room);
-    let Some(end) = bytes.windows(BATCH_END.len()).rposition(|window| window == BATCH_END) else {
-        return Ok(false);
-    };
-    if is_first {
-        // Should it turn out to be damage, whoever mends it wants to see it as it was.
-        fs::write(journal.with_extension("jnl.before"), &bytes)?;
-    }
-    let file = fs::File::options().write(true).open(&journal)?;
-    file.set_len(end as u64)?;
-    file.sync_all()?;
-    Ok(true)
-}
-
 /// Everything that the store has of a region; none where it has no such region.
 pub(super) fn read(
     store: &Database,
     id: RegionId,
+    is_ending: &AtomicBool,
 ) -> Result<Result<Option<Loaded>, String>, fjall::Error> {
     let name = keyspace_name(id);
     if !store.keyspace_exists(&name) {
@@ -137,6 +98,9 @@ pub(super) fn read(
     let keyspace = store.keyspace(&name, options)?;
     let mut items = Vec::new();
     for item in keyspace.iter() {
+        if is_ending.load(Ordering::Relaxed) {
+            return Ok(Err("this node is ending".to_owned()));
+        }
         let (key, value) = item.into_inner()?;
         items.push((key.to_vec(), Bytes::copy_from_slice(&value)));
     }
@@ -170,22 +134,40 @@ pub(super) fn make_room(store: &Database, keyspaces: &[Keyspace]) -> Result<(), 
     Ok(())
 }
 
-/// The folders, for a cluster: regions of another one's owners are nobody's here.
+/// The folders, for a cluster: regions of another one's owners are nobody's here. They are on the disk
+/// when this returns.
 pub(super) fn prepare(folder: &Path, cluster: &str) -> Result<(), String> {
     let stamp = folder.join("cluster");
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join("water"));
     made.map_err(|error| Fault::from(error).at(folder))?;
     match fs::read(&stamp) {
-        Ok(found) if found == cluster.as_bytes() => Ok(()),
-        Ok(_) => Err(format!(
-            "`{}` has regions of another cluster; give this node another data folder, or move that \
-             folder away",
-            folder.display()
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::write(&stamp, cluster).map_err(|error| Fault::from(error).at(&stamp))
+        Ok(found) if found == cluster.as_bytes() => return Ok(()),
+        // A file system may lose the bytes of a file that was never flushed, and keep its name.
+        Ok(found) if found.is_empty() => {}
+        Ok(_) => {
+            return Err(format!(
+                "`{}` has regions of another cluster; give this node another data folder, or move that \
+                 folder away",
+                folder.display()
+            ));
         }
-        Err(error) => Err(Fault::from(error).at(&stamp)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Fault::from(error).at(&stamp)),
+    }
+    write_stamp(folder, &stamp, cluster).map_err(|error| Fault::from(error).at(&stamp))
+}
+
+fn write_stamp(folder: &Path, stamp: &Path, cluster: &str) -> io::Result<()> {
+    let draft = folder.join("cluster.new");
+    let mut file = fs::File::create(&draft)?;
+    file.write_all(cluster.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, stamp)?;
+    fs::File::open(folder)?.sync_all()?;
+    match folder.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => fs::File::open(".")?.sync_all(),
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a node's folder gives back of regions, in order and after all that may go wrong there.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use logic::regions::{Opened, Outcome, Written};
@@ -26,8 +26,12 @@ impl Bench {
     }
 
     fn of_cluster(folder: &Path, cluster: &str) -> Self {
+        Self::with(folder, cluster, Arc::new(|| ()))
+    }
+
+    fn with(folder: &Path, cluster: &str, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         let (sender, events) = mpsc::channel();
-        let outbox = Outbox::new(sender, Arc::new(|| ()));
+        let outbox = Outbox::new(sender, wake);
         let vault = Embedded::new(folder.to_owned(), cluster.to_owned(), outbox);
         Self { vault: vault.expect("a thread"), events }
     }
@@ -58,6 +62,16 @@ impl Bench {
     fn refused(&self) -> (Name, String) {
         match self.event() {
             Event::Opened { name, result: Err(Refusal::Unkept { reason }) } => (name, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn unknown(&self, called: &str) {
+        match self.event() {
+            Event::Opened { name, result: Err(Refusal::NoSuchRegion) } => {
+                assert_eq!(name.as_str(), called);
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -202,10 +216,7 @@ fn a_name_is_given_once_and_an_unknown_one_not_opened() {
         other => panic!("{other:?}"),
     }
     bench.vault.open(name("nothing"));
-    match bench.event() {
-        Event::Opened { result: Err(Refusal::NoSuchRegion), .. } => (),
-        other => panic!("{other:?}"),
-    }
+    bench.unknown("nothing");
 }
 
 #[test]
@@ -233,8 +244,18 @@ fn a_second_process_is_refused_by_name() {
     assert_eq!(refused, name("genes"));
     assert!(reason.contains("another process uses"), "{reason}");
     assert!(reason.contains(&folder.path().display().to_string()), "{reason}");
+    // What it does not have may be there all the same.
+    second.vault.open(name("notes"));
+    assert_eq!(second.refused().0, name("notes"));
+    // What is another's to write is not dropped, and that is said.
+    second.vault.discard(name("genes"));
+    let (refused, reason) = second.refused();
+    assert_eq!(refused, name("genes"));
+    assert!(reason.contains("it was not dropped"), "{reason}");
     drop(second);
     fill(&bench, 1, 1, 5);
+    drop(bench);
+    assert_eq!(Bench::open(folder.path()).opened().sequence, 5);
 }
 
 #[test]
@@ -250,6 +271,212 @@ fn another_clusters_regions_are_refused_by_name() {
 }
 
 #[test]
+fn a_stamp_that_a_power_cut_left_empty_refuses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path());
+    bench.make(1, "genes", Durability::Sync);
+    drop(bench);
+    fs::write(folder.path().join("cluster"), b"").expect("a file");
+    assert_eq!(Bench::open(folder.path()).opened().create.name, name("genes"));
+    let (refused, _) = Bench::of_cluster(folder.path(), "two").refused();
+    assert_eq!(refused, name("genes"));
+}
+
+fn mark(id: u64, called: &str, stage: Stage) -> HighWater {
+    HighWater { name: name(called), id: RegionId(id), stage, epoch: 1, sequence: 0 }
+}
+
+fn lay_water(folder: &Path, mark: &HighWater) {
+    let path = folder.join("water").join(keyspace_name(mark.id));
+    fs::write(path, mark.encode()).expect("a file");
+}
+
+#[test]
+fn what_is_left_of_a_making_takes_no_name_from_a_region() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path());
+    bench.make(1, "genes", Durability::Sync);
+    bench.make(2, "notes", Durability::Sync);
+    fill(&bench, 1, 1, 3);
+    drop(bench);
+    // Never in the store; in the store already; and between.
+    lay_water(folder.path(), &mark(8, "genes", Stage::Making));
+    lay_water(folder.path(), &mark(2, "genes", Stage::Making));
+    lay_water(folder.path(), &mark(9, "early", Stage::Making));
+    let store = Database::builder(folder.path().join("store")).open().expect("a store");
+    store.keyspace(&keyspace_name(RegionId(9)), options).expect("one without items");
+    drop(store);
+
+    let bench = Bench::open(folder.path());
+    bench.unknown("early");
+    let opened = bench.opened();
+    assert_eq!((opened.id, opened.sequence), (RegionId(1), 3));
+    bench.make(5, "early", Durability::Sync);
+    drop(bench);
+    assert_eq!(fs::read_dir(folder.path().join("water")).expect("a folder").count(), 2);
+}
+
+#[test]
+fn two_regions_of_one_name_are_refused_until_they_are_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path());
+    bench.make(1, "genes", Durability::Sync);
+    bench.make(2, "notes", Durability::Sync);
+    drop(bench);
+    lay_water(folder.path(), &mark(2, "genes", Stage::There));
+    let bench = Bench::open(folder.path());
+    for _ in 0..2 {
+        let (refused, reason) = bench.refused();
+        assert_eq!(refused, name("genes"));
+        assert!(reason.contains("water/0000000000000002`"), "{reason}");
+    }
+    bench.vault.discard(name("genes"));
+    bench.make(3, "genes", Durability::Sync);
+    drop(bench);
+    let bench = Bench::open(folder.path());
+    assert_eq!(bench.opened().id, RegionId(3));
+}
+
+#[test]
+fn a_region_that_has_lost_its_name_is_refused_by_its_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path());
+    bench.make(1, "genes", Durability::Sync);
+    drop(bench);
+    fs::remove_file(folder.path().join("water/0000000000000001")).expect("it is there");
+    let store = Database::builder(folder.path().join("store")).open().expect("a store");
+    let keyspace = store.keyspace(&keyspace_name(RegionId(1)), options).expect("a region");
+    keyspace.remove(Key::Region.to_bytes()).expect("its record");
+    drop((keyspace, store));
+
+    let bench = Bench::open(folder.path());
+    let (refused, reason) = bench.refused();
+    assert_eq!(refused, name("unknown-0000000000000001"));
+    assert!(reason.contains("water/0000000000000001` is gone"), "{reason}");
+    bench.vault.discard(refused);
+    bench.make(2, "genes", Durability::Sync);
+    drop(bench);
+    assert_eq!(Bench::open(folder.path()).opened().id, RegionId(2));
+}
+
+/// Panics in the vault's thread, so often.
+fn panicking(times: usize) -> Arc<dyn Fn() + Send + Sync> {
+    let left = std::sync::atomic::AtomicUsize::new(times);
+    Arc::new(move || {
+        let is_vault = std::thread::current().name() == Some("vault");
+        let less = |left: usize| left.checked_sub(1);
+        if is_vault && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            panic!("as a bug would");
+        }
+    })
+}
+
+#[test]
+fn whoever_waits_for_a_thread_that_has_failed_is_told() {
+    for times in [1, usize::MAX] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bench = Bench::with(folder.path(), "one", panicking(times));
+        bench.vault.make(RegionId(1), name("ada"), create("genes", Durability::Sync));
+        match bench.event() {
+            Event::Made { result: Ok(_), .. } => (),
+            other => panic!("{other:?}"),
+        }
+        // It says that it has lost the region, or ends; and what is sent to it then is not silence.
+        let mut sequence = 0;
+        loop {
+            sequence += 1;
+            bench.vault.keep(batch(1, sequence, 0));
+            match bench.events.recv_timeout(Duration::from_millis(10)) {
+                Ok(Event::Lost { id: RegionId(1), .. }) => break,
+                Ok(Event::Kept { .. }) | Err(_) if sequence < 1000 => (),
+                other => panic!("{other:?}"),
+            }
+        }
+        // A thread that is about to end may take one command more with it.
+        loop {
+            sequence += 1;
+            bench.vault.make(RegionId(2), name("ada"), create("notes", Durability::Sync));
+            match bench.events.recv_timeout(Duration::from_millis(10)) {
+                Ok(Event::Made { id: RegionId(2), result: Err(Refusal::Unkept { .. }) }) => break,
+                Ok(Event::Lost { .. }) | Err(_) if sequence < 2000 => (),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// From now on `fdatasync` fails in this thread and those that it starts.
+fn break_flushes() {
+    use seccompiler::{SeccompAction, SeccompFilter};
+    let rules = [(nix::libc::SYS_fdatasync, Vec::new())].into_iter().collect();
+    let fails = SeccompAction::Errno(nix::libc::EIO as u32);
+    let architecture = std::env::consts::ARCH.try_into().expect("one that is known");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, fails, architecture);
+    let program: seccompiler::BpfProgram =
+        filter.and_then(TryInto::try_into).expect("a program of the kernel's");
+    seccompiler::apply_filter(&program).expect("a thread may bind itself");
+}
+
+/// A process that is killed leaves everything to the kernel, so only a disk that fails shows whether
+/// it was asked at all.
+#[test]
+fn no_sync_commit_is_told_to_be_kept_before_the_disk_has_said_so() {
+    let run = || {
+        break_flushes();
+        for durability in [Durability::Sync, Durability::Async] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let bench = Bench::open(folder.path());
+            bench.make(1, "genes", durability);
+            bench.vault.keep(batch(1, 1, 0));
+            if durability == Durability::Async {
+                bench.kept(1, 1);
+            }
+            match bench.event() {
+                Event::Lost { id: RegionId(1), reason } => {
+                    assert!(reason.contains("Input/output error"), "{reason}");
+                }
+                other => panic!("{durability:?}: {other:?}"),
+            }
+        }
+    };
+    std::thread::spawn(run).join().expect("the same");
+}
+
+#[test]
+fn reading_stops_when_the_node_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path());
+    bench.make(1, "genes", Durability::Sync);
+    fill(&bench, 1, 1, 3);
+    drop(bench);
+    let store = Database::builder(folder.path().join("store")).open().expect("a store");
+    let ending = AtomicBool::new(true);
+    assert!(read(&store, RegionId(1), &ending).expect("it can be read").is_err());
+    ending.store(false, Ordering::Relaxed);
+    assert!(read(&store, RegionId(1), &ending).expect("it can be read").is_ok());
+}
+
+#[test]
+fn outcomes_that_the_home_drops_are_no_more_in_the_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(folder.path());
+    bench.make(1, "genes", Durability::Async);
+    // One session whose client keeps a request open for long: nothing is forgotten up to a number.
+    let all = 3000;
+    for sequence in 1..=all {
+        let mut batch = batch(1, sequence, 0);
+        batch.forgotten.clear();
+        batch.dropped.extend(sequence.checked_sub(100).map(|request| (SessionId(0), request)));
+        bench.vault.keep(batch);
+    }
+    bench.kept(1, all);
+    drop(bench);
+    let outcomes = Bench::open(folder.path()).opened().outcomes;
+    let requests: Vec<_> = outcomes.into_iter().map(|outcome| outcome.request).collect();
+    assert_eq!(requests, (all - 99..=all).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_region_whose_making_or_removal_was_cut_off_is_gone_or_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let water = folder.path().join("water");
@@ -258,21 +485,12 @@ fn a_region_whose_making_or_removal_was_cut_off_is_gone_or_there() {
     fill(&bench, 1, 1, 3);
     bench.make(2, "notes", Durability::Sync);
     drop(bench);
-    let mark = |id, called, stage| HighWater {
-        name: name(called),
-        id: RegionId(id),
-        stage,
-        epoch: 1,
-        sequence: 0,
-    };
     // Cut off before the store had it, after the store had it, and while it was leaving.
-    fs::write(water.join("0000000000000009"), mark(9, "early", Stage::Making).encode())
-        .expect("a file");
-    fs::write(water.join("0000000000000001"), mark(1, "genes", Stage::Making).encode())
-        .expect("a file");
-    fs::write(water.join("0000000000000002"), mark(2, "notes", Stage::Leaving).encode())
-        .expect("a file");
+    lay_water(folder.path(), &mark(9, "early", Stage::Making));
+    lay_water(folder.path(), &mark(1, "genes", Stage::Making));
+    lay_water(folder.path(), &mark(2, "notes", Stage::Leaving));
     let bench = Bench::open(folder.path());
+    bench.unknown("early");
     assert_eq!(bench.opened().create.name, name("genes"));
     drop(bench);
     assert_eq!(fs::read_dir(&water).expect("a folder").count(), 1);
@@ -360,9 +578,10 @@ fn a_full_disk_loses_the_regions_by_name_and_nothing_that_was_told() {
     // Until there is room, it says the same to whoever asks.
     bench.vault.open(name("genes"));
     assert!(bench.refused().1.contains("is full"));
+    // What is dropped now leaves the store when there is room.
+    bench.vault.discard(name("notes"));
     drop(bench);
 
-    fs::write(folder.join("store/ballast"), b"").expect("a name takes no room");
     let bigger = Some("size=100m");
     let none: Option<&str> = None;
     let flags = nix::mount::MsFlags::MS_REMOUNT;
@@ -370,8 +589,8 @@ fn a_full_disk_loses_the_regions_by_name_and_nothing_that_was_told() {
     let bench = Bench::open(&folder);
     let genes = bench.opened();
     assert!(genes.sequence >= told && told > 100, "{} after {told}", genes.sequence);
-    assert_eq!(bench.opened().sequence, 0);
     fill(&bench, 1, genes.sequence + 1, 10);
+    bench.make(3, "notes", Durability::Sync);
 }
 
 mod damage;

@@ -209,3 +209,47 @@ fn groups_that_were_torn_before_anybody_was_told_are_dropped() {
         }
     }
 }
+
+fn copies(folder: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(folder.join("store")).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").path());
+    let copies = names.filter(|path| path.display().to_string().contains(".from-"));
+    copies.map(|path| fs::read(path).expect("a file")).collect()
+}
+
+#[test]
+fn what_is_cut_off_a_damaged_journal_is_kept_until_all_is_whole() {
+    let live = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(live.path());
+    bench.make(1, "genes", Durability::Sync);
+    for sequence in 1..400 {
+        bench.vault.keep(batch(1, sequence, sequence % 13));
+        bench.kept(1, sequence);
+    }
+    drop(bench);
+    let whole = look(live.path(), live.path());
+    let journal = Path::new("store/0.jnl");
+    let bytes = &whole.iter().find(|kept| kept.file == journal).expect("it").bytes;
+    let at = bytes.len() / 10;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    lay(&whole, folder.path(), journal, Damage::Flip(at as u64, 3));
+    for _ in 0..2 {
+        let (_, reason) = Bench::open(folder.path()).refused();
+        assert!(reason.contains("has lost commits"), "{reason}");
+        let copies = copies(folder.path());
+        assert_eq!(copies.len(), 1);
+        assert!(copies[0].len() > bytes.len() - at && bytes.ends_with(&copies[0][at..]));
+    }
+
+    // The end of a batch that nobody was told of is nothing to keep.
+    let folder = tempfile::tempdir().expect("a folder");
+    lay(&whole, folder.path(), journal, Damage::Gone);
+    let torn = [bytes.as_slice(), &bytes[..100]].concat();
+    fs::write(folder.path().join(journal), &torn).expect("a file");
+    let bench = Bench::open(folder.path());
+    assert_eq!(bench.opened().sequence, 399);
+    drop(bench);
+    assert_eq!(copies(folder.path()), Vec::<Vec<u8>>::new());
+    assert_eq!(Bench::open(folder.path()).opened().sequence, 399);
+}
