@@ -58,7 +58,8 @@ fn a_queue_a_map_a_mutex_and_a_barrier_join_two_hosts() {
     let Some(hosts) = Hosts::new("values between hosts") else { return };
     let [home, a, b] = ["home", "a", "b"].map(|name| hosts.host(name));
     let _node = home.start_node("--slots 1");
-    [&a, &b].map(|host| host.join_client(&home));
+    a.join_client(&home);
+    b.join_client(&home);
     let opened = |host: &Host| {
         let cluster = Cluster::connect_with([home.address()], &host.machine.home()).unwrap();
         cluster.wait_for_nodes(1, PATIENCE);
