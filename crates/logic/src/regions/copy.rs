@@ -21,12 +21,14 @@
 //!
 //! A client that was away for half of `SESSION_KEPT` cannot know whether its session is still the one
 //! that the home means, and judges all that changes something *unknown* at once. Whoever gives up
-//! waiting is told *unknown* too if the request had left, and *away* if not; nothing that was given up
-//! is sent later.
+//! waiting is told *unknown* too if the request had left, and *away* if not; no change that was given
+//! up is sent later. A place in a queue that was given up is withdrawn when the home is back, and a
+//! lock given back, for the home may know the session still.
 //!
 //! **Locks.** Everything that is answered was heard by the home after it was sent, so a lock is held
 //! for a lease from then at least. Beyond that, or when the region was opened anew, or when the
-//! session was forgotten, it counts as lost here; the home's word on the token is the last one.
+//! session was forgotten, it counts as lost here, for good: what is heard later does not say that
+//! nobody had it meanwhile. The home's word on the token is the last one.
 //!
 //! **Reads** of several threads are joined: a caller is content with bytes that were asked for after
 //! it began, whoever asked. Pages that are read again and again *without* asking are watched; a `Renew`
@@ -140,6 +142,8 @@ struct Flight {
     base: Option<Version>,
     sent: Option<Time>,
     whose: Whose,
+    /// What the caller is told, who waits no longer.
+    given_up: Option<Outcome>,
 }
 
 /// Who waits for an answer.
@@ -165,6 +169,8 @@ struct Watch {
     news: VecDeque<News>,
     /// The latest news are not confirmed yet.
     is_unseen: bool,
+    /// When it was told of something last.
+    told: Time,
     /// For the cache, of this page.
     cached: Option<PageNo>,
     refused: Option<Refusal>,
@@ -392,7 +398,7 @@ impl Session {
             Request::Unlock { page, token, .. } => self.release(*page, *token),
             _ => None,
         };
-        let flight = Flight { request, bytes, base, sent: None, whose };
+        let flight = Flight { request, bytes, base, sent: None, whose, given_up: None };
         self.slots.push_back(Slot { asked: now, state: State::UnderWay(flight) });
         if self.under_way == 0 {
             self.busy = now;
@@ -452,7 +458,10 @@ impl Session {
             Some(at) => self.slots.get(at as usize),
             None => self.aside.get(&number),
         };
-        !matches!(slot, Some(Slot { state: State::UnderWay(_), .. }))
+        match slot {
+            Some(Slot { state: State::UnderWay(flight), .. }) => flight.given_up.is_some(),
+            Some(Slot { state: State::Settled(_) | State::Taken, .. }) | None => true,
+        }
     }
 
     /// What became of a request; it is told once.
@@ -463,10 +472,12 @@ impl Session {
                 self.forget(number);
                 Some(outcome)
             }
-            state @ (State::UnderWay(_) | State::Taken) => {
-                slot.state = state;
-                None
+            State::UnderWay(mut flight) => {
+                let outcome = flight.given_up.take();
+                slot.state = State::UnderWay(flight);
+                outcome
             }
+            State::Taken => None,
         }
     }
 
@@ -481,21 +492,13 @@ impl Session {
         let Some(slot) = self.slot(number) else { return };
         match &mut slot.state {
             State::UnderWay(flight) if flight.sent.is_some() => {
-                flight.whose = Whose::Nobody;
+                (flight.whose, flight.given_up) = (Whose::Nobody, None);
                 if matches!(flight.request, Request::Lock { .. } | Request::Arrive { .. }) {
                     let withdraw = Request::Withdraw { request: number };
                     self.ask_for(now, withdraw, Bytes::new(), Whose::Nobody);
                 }
             }
             State::UnderWay(_) => self.settle(number, None),
-            State::Settled(Outcome::Answered(Answer::Locked { token, .. }, _)) => {
-                let token = *token;
-                self.forget(number);
-                let page = self.held.iter().find(|(_, held)| held.token == token);
-                if let Some(page) = page.map(|(page, _)| *page) {
-                    self.unlock(now, page, token);
-                }
-            }
             State::Settled(_) | State::Taken => self.forget(number),
         }
     }
@@ -566,20 +569,31 @@ impl Session {
         let bytes = Bytes::copy_from_slice(&bytes);
         self.under_way -= 1;
         let sent = flight.sent.unwrap_or(Time(0));
-        self.safe = self.safe.max(sent);
+        self.heard_of(now, sent);
         self.note(sent, number, &flight, &answer, &bytes);
+        match (&flight.request, &answer) {
+            (Request::Lock { page, .. }, Answer::Locked { token, .. })
+                if flight.whose == Whose::Nobody =>
+            {
+                self.unlock(now, *page, *token);
+            }
+            (
+                Request::Unlock { page, token, commit: Commit::Bytes { .. } },
+                Answer::Refused(refusal),
+            ) if !matches!(refusal, Refusal::StaleToken { .. }) => {
+                // What was to be written was refused, and the lock is still ours.
+                self.unlock(now, *page, *token);
+            }
+            _ => {}
+        }
         match flight.whose {
             Whose::Caller => {
                 self.put_state(number, State::Settled(Outcome::Answered(answer, bytes)));
             }
-            Whose::Nobody => {
-                self.forget(number);
-                if let (Answer::Locked { token, .. }, Request::Lock { page, .. }) =
-                    (&answer, &flight.request)
-                {
-                    self.unlock(now, *page, *token);
-                }
-            }
+            Whose::Nobody => match flight.given_up {
+                Some(outcome) => self.put_state(number, State::Settled(outcome)),
+                None => self.forget(number),
+            },
             Whose::Watch(id) => {
                 self.forget(number);
                 self.watching(id, answer);
@@ -668,25 +682,26 @@ impl Session {
         versions: &[Version],
         sent: Time,
     ) {
-        let mut places = Vec::with_capacity(writes.len());
+        // The versions are those of the pages in the order in which they were written first.
+        let mut pages = Vec::new();
+        let mut places: FxHashMap<PageNo, Vec<(u32, &[u8])>> = FxHashMap::default();
         let mut rest = &bytes[..];
         for write in writes {
             let Some((these, others)) = rest.split_at_checked(write.length as usize) else {
                 return;
             };
-            places.push((write.page, write.offset, these));
+            let of_page = places.entry(write.page).or_default();
+            if of_page.is_empty() {
+                pages.push(write.page);
+            }
+            of_page.push((write.offset, these));
             rest = others;
         }
-        let mut versions = versions.iter();
-        for (at, (page, ..)) in places.iter().enumerate() {
-            if places[..at].iter().any(|(before, ..)| before == page) {
-                continue;
-            }
-            let Some(version) = versions.next() else { return };
-            let base = reads.iter().find(|(read, _)| read == page).map(|(_, version)| *version);
-            let of_page = places.iter().filter(|(other, ..)| other == page);
-            let of_page = of_page.map(|&(_, offset, these)| (offset, these));
-            self.cache.committed(*page, base, *version, of_page, sent);
+        let reads: FxHashMap<PageNo, Version> = reads.iter().copied().collect();
+        for (page, version) in pages.into_iter().zip(versions) {
+            let of_page = places.remove(&page).unwrap_or_default().into_iter();
+            let base = reads.get(&page).copied();
+            self.cache.committed(page, base, *version, of_page, sent);
         }
     }
 
@@ -696,6 +711,15 @@ impl Session {
             Some(held) if held.token == token => self.held.remove(&page).map(|held| held.version),
             Some(_) | None => None,
         }
+    }
+
+    /// The home has heard what was sent then. Locks whose lease was over before that was known here
+    /// stay lost: others may have had them.
+    fn heard_of(&mut self, now: Time, sent: Time) {
+        if now >= self.safe + self.lease {
+            self.held.clear();
+        }
+        self.safe = self.safe.max(sent);
     }
 
     /// The lock was not lost yet, as far as this side knows.
@@ -769,7 +793,10 @@ impl Session {
     fn probed(&mut self, now: Time, sent: Time) {
         let mut fresh_for: Option<Span> = None;
         for (page, id) in std::mem::take(&mut self.kept) {
-            let in_force = self.watches.get(&id).filter(|watch| watch.sequence.is_some());
+            // What was told later than that may not be all that there was to tell.
+            let in_force = self.watches.get(&id).filter(|watch| {
+                watch.sequence.is_some() && watch.refused.is_none() && watch.told < sent
+            });
             let since = in_force.map_or(Time::NEVER, |watch| watch.since);
             match self.cache.get(page) {
                 Some(entry) if now.since(entry.used) < CACHE_IDLE => {

@@ -23,7 +23,8 @@ impl Session {
         self.page_size = about.page_size as usize;
         self.pages = if reopened { about.pages } else { self.pages.max(about.pages) };
         (self.epoch, self.lease) = (epoch, lease);
-        if reopened || !resumed {
+        let has_places = resumed && !reopened;
+        if !has_places {
             self.held.clear();
         }
         if reopened {
@@ -32,14 +33,17 @@ impl Session {
         }
         let is_long = now.since(self.heard) >= half_of_session();
         self.life = Life::Up;
-        (self.heard, self.sent, self.safe) = (now, now, self.safe.max(asked));
+        self.heard_of(now, asked);
+        (self.heard, self.sent) = (now, now);
         self.next_fresh = if self.kept.is_empty() { Time::NEVER } else { now };
         self.probe = None;
 
+        let keeps_all = matches!(self.durability, Durability::Sync | Durability::Replicated);
         let is_kept = self.durability != Durability::None;
         let knows = !is_long && (resumed || (reopened && is_kept));
         for number in self.all_under_way() {
             let Some(flight) = self.flight(number) else { continue };
+            let is_leaving = has_place(&flight.request);
             let may = match (flight.sent, nature(&flight.request)) {
                 (None, _) | (_, Nature::Repeatable) => true,
                 (Some(_), Nature::Changing) => knows,
@@ -49,6 +53,8 @@ impl Session {
             match flight.whose {
                 // Each begins anew below, or when it is due.
                 Whose::Probe | Whose::Watch(_) => self.settle(number, None),
+                // The home has nothing any more that could be given back.
+                Whose::Nobody if is_leaving && !has_places => self.settle(number, None),
                 Whose::Caller | Whose::Nobody if may => self.send(now, number),
                 Whose::Caller | Whose::Nobody => {
                     self.settle(number, Some(Outcome::Unknown));
@@ -59,7 +65,11 @@ impl Session {
         let mut watches: Vec<WatchId> = self.watches.keys().copied().collect();
         watches.sort_unstable_by_key(|id| id.0);
         for id in watches {
-            let Some(watch) = self.watches.get(&id) else { continue };
+            let Some(watch) = self.watches.get_mut(&id) else { continue };
+            if reopened && watch.sequence.is_some() && !keeps_all {
+                // Commits that were told may be gone, and their numbers belong to others.
+                watch.sequence = Some(0);
+            }
             let (old, was_there) = (watch.number, resumed && !is_first && watch.number != 0);
             if was_there {
                 let unwatch = Request::Unwatch { watch: old };
@@ -93,11 +103,10 @@ impl Session {
         {
             self.reading.remove(page);
         }
-        match (flight.whose, outcome) {
-            (Whose::Caller, Some(outcome)) => {
-                self.put_state(number, State::Settled(outcome));
-            }
-            _ => self.forget(number),
+        let of_caller = outcome.filter(|_| flight.whose == Whose::Caller);
+        match flight.given_up.or(of_caller) {
+            Some(outcome) => self.put_state(number, State::Settled(outcome)),
+            None => self.forget(number),
         }
     }
 
@@ -156,15 +165,54 @@ impl Session {
             let Some(slot) = self.slot(number) else { continue };
             let until = slot.asked.max(since) + patience;
             let State::UnderWay(flight) = &slot.state else { continue };
+            if flight.whose == Whose::Nobody && has_place(&flight.request) {
+                // Nobody waits for it but the home's other users; it knows itself when it is late.
+                if is_long {
+                    self.settle(number, None);
+                }
+                continue;
+            }
             let changing = nature(&flight.request) != Nature::Repeatable && flight.sent.is_some();
             match (changing, now >= until) {
-                (true, over) if over || is_long => self.settle(number, Some(Outcome::Unknown)),
-                (false, true) => self.settle(number, Some(Outcome::Away)),
+                (true, over) if over || is_long => {
+                    self.give_up_on(now, number, Outcome::Unknown);
+                }
+                (false, true) => self.give_up_on(now, number, Outcome::Away),
                 (true | false, _) => self.next_give_up = self.next_give_up.min(until.max(now)),
             }
         }
         self.shorten();
     }
+
+    /// The caller waits no longer. What the home may have or get for this session is given back when it
+    /// is there again.
+    fn give_up_on(&mut self, now: Time, number: u64, outcome: Outcome) {
+        let Some(flight) = self.flight(number) else { return };
+        match flight.request {
+            Request::Lock { .. } | Request::Arrive { .. } if flight.sent.is_some() => {
+                self.abandon(now, number);
+                if let Some(flight) = self.flight(number) {
+                    flight.given_up = Some(outcome);
+                }
+            }
+            Request::Unlock { page, token, .. } => {
+                self.settle(number, Some(outcome));
+                self.unlock(now, page, token);
+            }
+            _ => self.settle(number, Some(outcome)),
+        }
+    }
+}
+
+/// It is about a lock or a place in a queue, which the home keeps for a session that it knows.
+fn has_place(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Lock { .. }
+            | Request::Arrive { .. }
+            | Request::Unlock { .. }
+            | Request::Withdraw { .. }
+    )
 }
 
 /// What sending a request a second time would do.

@@ -458,3 +458,158 @@ fn lock_that_waits_for_ever_holds_up_no_memory() {
     ));
     assert!(script.session.aside.is_empty());
 }
+
+#[test]
+fn lock_that_counted_as_lost_stays_lost_whatever_is_heard_later() {
+    let locked = |script: &mut Script| {
+        let number = script.ask(lock());
+        script.answer(number, Answer::Locked { token: Token(4), version: Version(1) }, BYTES);
+        script.numbers();
+    };
+    // Stopped for longer than the lease, over a connection that stands.
+    let mut script = Script::new(Durability::None);
+    locked(&mut script);
+    script.pass(Span(LEASE.0 + 1));
+    script.tick();
+    let renewal = script.numbers()[0];
+    script.answer(renewal, Answer::Done, b"");
+    assert!(!script.session.holds(script.now, PAGE, Token(4)));
+    // Answers that were long on their way, each asked for within the lease of the one before.
+    let mut script = Script::new(Durability::None);
+    locked(&mut script);
+    let late: Vec<u64> = (0..4)
+        .map(|_| {
+            script.pass(Span(LEASE.0 / 2));
+            script.ask(read(0))
+        })
+        .collect();
+    for number in late {
+        script.answer(number, Answer::Unchanged { version: Version(1) }, b"");
+    }
+    assert!(!script.session.holds(script.now, PAGE, Token(4)));
+    // Away for longer than the lease.
+    let mut script = Script::new(Durability::None);
+    locked(&mut script);
+    script.lose();
+    script.pass(LEASE);
+    script.up(Home::Knows);
+    assert!(!script.session.holds(script.now, PAGE, Token(4)));
+    // One that is granted later is held.
+    let number = script.ask(lock());
+    script.answer(number, Answer::Locked { token: Token(5), version: Version(1) }, BYTES);
+    assert!(script.session.holds(script.now, PAGE, Token(5)));
+}
+
+#[test]
+fn refused_commit_gives_the_lock_back() {
+    let mut script = Script::new(Durability::None);
+    let unlock = |commit| Request::Unlock { page: PAGE, token: Token(4), commit };
+    let commit = Commit::Bytes { offset: 0 };
+    let number = script.ask(unlock(commit));
+    script.numbers();
+    script.answer(number, Answer::Refused(Refusal::NotYours), b"");
+    assert_eq!(script.sent()[0].2, unlock(Commit::Nothing));
+    let number = script.ask(unlock(commit));
+    script.numbers();
+    let stale = Refusal::StaleToken { page: PAGE };
+    script.answer(number, Answer::Refused(stale), b"");
+    assert_eq!(script.sent(), [], "it was lost");
+}
+
+#[test]
+fn places_and_locks_that_were_given_up_are_given_back_to_a_home_that_knows_them() {
+    let unlock = |token, commit| Request::Unlock { page: PAGE, token: Token(token), commit };
+    let patience = Span(LEASE.0 / 3);
+    for home in [Home::Knows, Home::Forgot] {
+        let mut script = Script::new(Durability::None);
+        script.session.set_patience(patience);
+        let waiting = script.ask(lock());
+        let commit = script.ask(unlock(4, Commit::Bytes { offset: 0 }));
+        script.numbers();
+        script.lose();
+        script.session.unlock(script.now, PAGE, Token(5));
+        script.tick();
+        script.pass(patience);
+        script.tick();
+        assert!(script.session.is_settled(waiting));
+        assert_eq!(script.session.outcome(waiting), Some(Outcome::Away));
+        assert_eq!(script.session.outcome(waiting), None, "it is told once");
+        assert_eq!(script.session.outcome(commit), Some(Outcome::Unknown));
+        assert!(script.session.poll_timeout() > script.now, "nobody waits any more");
+        script.up(home);
+        let sent: Vec<Request> = script.sent().into_iter().map(|(.., request)| request).collect();
+        if matches!(home, Home::Forgot) {
+            assert_eq!(sent, []);
+            continue;
+        }
+        let withdraw = Request::Withdraw { request: waiting };
+        let nothing = Commit::Nothing;
+        assert_eq!(sent, [lock(), unlock(5, nothing), withdraw, unlock(4, nothing)]);
+        // It was granted before it was withdrawn.
+        script.answer(waiting, Answer::Locked { token: Token(6), version: Version(1) }, BYTES);
+        assert_eq!(script.sent()[0].2, unlock(6, nothing));
+    }
+}
+
+#[test]
+fn watch_of_a_region_that_may_have_lost_commits_begins_anew() {
+    for (durability, home, from) in [
+        (Durability::Async, Home::Reopened, 0),
+        (Durability::Async, Home::Knows, 10),
+        (Durability::Sync, Home::Reopened, 10),
+    ] {
+        let mut script = Script::new(durability);
+        script.session.watch(script.now, PageNo(0), 8);
+        let first = script.numbers()[0];
+        script.answer(first, Answer::Watching { sequence: 10 }, b"");
+        script.lose();
+        script.up(home);
+        let again = Request::Watch { first: PageNo(0), count: 8, from: Some(from) };
+        assert_eq!(script.sent().pop().map(|(.., request)| request), Some(again));
+    }
+}
+
+#[test]
+fn renewal_verifies_no_page_that_was_told_of_while_it_was_under_way() {
+    let age = Span::from_millis(100);
+    let mut script = with_page(2);
+    script.session.cached(script.now, PAGE, age);
+    script.session.keep_fresh(script.now, PAGE, age);
+    let watch = script.numbers()[0];
+    script.answer(watch, Answer::Watching { sequence: 1 }, b"");
+    script.pass(Span(1));
+    let (read_at, number) = (script.now, script.ask(read(2)));
+    script.pass(Span(1));
+    script.tick();
+    let (renewed, renewal) = (script.now, script.numbers()[1]);
+    // While it is under way, another commit is told and its bytes come; yet another waits at the home
+    // until that was seen.
+    script.pass(Span(1));
+    let what = Changes::Pages(vec![(PAGE, Version(3))]);
+    let message = Message::Changed(Changed { sequence: 2, what });
+    script.session.handle(script.now, Event::Message { channel: watch, message });
+    script.answer(number, Answer::Page { version: Version(3) }, BYTES);
+    script.numbers();
+    script.answer(renewal, Answer::Done, b"");
+    assert!(script.session.cached(script.now, PAGE, script.now.since(renewed)).is_none());
+    assert!(script.session.cached(script.now, PAGE, script.now.since(read_at)).is_some());
+    // The next one left after all was told and seen.
+    script.pass(age);
+    script.tick();
+    let renewal = script.numbers()[0];
+    let renewed = script.now;
+    script.answer(renewal, Answer::Done, b"");
+    assert!(script.session.cached(renewed, PAGE, Span(0)).is_some());
+    // A watch that is refused to a home that forgot it keeps nothing fresh.
+    script.lose();
+    script.up(Home::Forgot);
+    let sent = script.sent();
+    let refused = Answer::Refused(Refusal::NotYours);
+    script.answer(sent[0].0, refused, b"");
+    script.pass(age);
+    script.tick();
+    for number in script.numbers() {
+        script.answer(number, Answer::Done, b"");
+    }
+    assert!(script.session.cached(script.now, PAGE, Span(age.0 / 2)).is_none());
+}

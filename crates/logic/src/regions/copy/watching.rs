@@ -32,6 +32,7 @@ impl Session {
             since: now,
             news: VecDeque::new(),
             is_unseen: false,
+            told: Time(0),
             cached,
             refused: None,
         };
@@ -102,6 +103,7 @@ impl Session {
         let Some(&id) = self.watch_numbers.get(&number) else { return };
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.sequence = Some(watch.sequence.unwrap_or(0).max(sequence));
+        watch.told = now;
         if let Some(page) = watch.cached {
             match what {
                 Changes::Pages(pages) => {
