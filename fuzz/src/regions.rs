@@ -179,8 +179,11 @@ impl World {
                 let result = Err(Refusal::NoSuchRegion);
                 self.regions.handle(self.now, Event::Opened { name, result });
             }
-            Effect::Remove { id } => self.unkept.retain(|(other, _)| *other != id),
-            Effect::Discard { .. } => {}
+            Effect::Remove { id } => {
+                self.unkept.retain(|(other, _)| *other != id);
+                self.regions.handle(self.now, Event::Removed { id, result: Ok(()) });
+            }
+            Effect::Shut { .. } | Effect::Discard { .. } => {}
             Effect::Keep(batch) => {
                 let latest = self.sequences.entry(batch.region).or_default();
                 assert_eq!(batch.sequence, *latest + 1, "a gap between commits");

@@ -24,7 +24,7 @@ use wire::limits::{
     TRANSACTION_BYTES_MAX, TRANSACTION_PAGES_MAX, VERSION_ASKED_MAX, WATCHES_OF_SESSION_MAX,
 };
 use wire::region::{
-    Answer, Bound, Commit, PageNo, Refusal, Request, SessionId, Token, Version, Write,
+    Answer, Attach, Bound, Commit, PageNo, Refusal, Request, SessionId, Token, Version, Write,
 };
 use wire::units::Span;
 
@@ -532,6 +532,41 @@ fn answers_that_nobody_reads_hold_up_nobody_but_their_asker() {
         assert_eq!(bytes.len(), PAGE as usize);
     }
     check_others(&target);
+}
+
+#[test]
+fn reads_right_behind_an_attach_bring_no_more_pages_than_others() {
+    let target = target();
+    make(&target, create("wide", 1 << 20, 8)).unwrap();
+    make(&target, create("narrow", 64, 8)).unwrap();
+    let before = memory(target.pid());
+    let attach = |region: &str| {
+        let attach = Attach { region: region.parse().unwrap(), session: SessionId(7) };
+        Message::Attach(attach)
+    };
+    let read = Request::Read { page: PageNo(0), known: Version(0) };
+    // Half a gigabyte of answers each, before whose questions nobody knew how large pages are; or
+    // knew it of another region.
+    for regions in [&["wide"][..], &["narrow", "wide"][..]] {
+        let mut eve = Session::greet(&target, Role::Client, "eve");
+        for (at, region) in regions.iter().enumerate() {
+            if at > 0 {
+                eve.send(Request::Detach, &[]);
+            }
+            eve.raw.put_message(0, &attach(region));
+        }
+        for _ in 0..512 {
+            eve.send(read.clone(), &[]);
+        }
+        let end = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < end {
+            let _ = eve.raw.connection.flush();
+            check_others(&target);
+        }
+        let grown = memory(target.pid()).saturating_sub(before);
+        assert!(grown < 128 << 10, "{grown} KiB of unread answers");
+    }
+    target.check_unharmed();
 }
 
 #[test]

@@ -112,6 +112,11 @@ pub enum Event {
     Renewed {
         until: Time,
     },
+    /// A vault has removed a region, or could not.
+    Removed {
+        id: RegionId,
+        result: Result<(), Refusal>,
+    },
     /// A vault lost a region, or this node's right to it: nothing that waits for it can be answered.
     Lost {
         id: RegionId,
@@ -141,8 +146,12 @@ pub enum Effect {
     Open {
         name: Name,
     },
-    /// Forget it, in the vault too.
+    /// Forget it, in the vault too; `Removed` or `Lost` follows.
     Remove {
+        id: RegionId,
+    },
+    /// Give up what was opened, and leave it as it is.
+    Shut {
         id: RegionId,
     },
     /// Forget what a vault has of a region that it refused to open.
@@ -193,8 +202,11 @@ pub struct Batch {
     pub written: Vec<Written>,
     /// What became of the request, so that it is not carried out again after a restart.
     pub outcome: Option<Outcome>,
-    /// Outcomes that nobody will ask for any more: of this session, up to this request.
+    /// Outcomes that nobody will ask for any more: of this session, up to this request. They go before
+    /// `outcome` comes, since a session that ended may have come back with it.
     pub forgotten: Vec<(SessionId, u64)>,
+    /// The same: of this session, this request alone. The vault has no more of a session than its home.
+    pub dropped: Vec<(SessionId, u64)>,
 }
 
 /// All bytes of a page, and its version.
@@ -216,6 +228,8 @@ pub struct Outcome {
 
 /// How long to wait for word of whether replicated regions are still ours.
 const UNSURE: Span = Span::from_millis(100);
+
+const NOT_OURS: &str = "this node has not heard for too long that it is still its home; try again";
 
 /// What a home can do.
 #[derive(Clone, Debug)]
@@ -252,6 +266,8 @@ pub struct Regions {
     ids: HashMap<RegionId, usize>,
     /// A vault makes them.
     making: BTreeMap<RegionId, Making>,
+    /// A vault removes them: what each was called, and who waits for the answer, if still.
+    leaving: BTreeMap<RegionId, (Name, Option<(LinkId, u64)>)>,
     /// A vault looks for them.
     opening: BTreeMap<Name, Vec<Newcomer>>,
     links: Vec<Seat>,
@@ -308,6 +324,7 @@ impl Regions {
             names: BTreeMap::new(),
             ids: HashMap::new(),
             making: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             opening: BTreeMap::new(),
             links: Vec::new(),
             refused: BTreeMap::new(),
@@ -343,16 +360,14 @@ impl Regions {
                 }
             }
             Event::Drop { link, channel, owner, drop } => {
-                let found = self.droppable(&owner, &drop.name);
-                let result = found.clone().map(|_| ());
-                self.out.send(link, channel, Message::RegionDropped(Dropped { result }));
-                match found {
-                    Ok(Some(at)) => self.drop_region(at),
+                match self.droppable(now, &owner, &drop.name) {
+                    Ok(Some(at)) => self.drop_region(at, link, channel),
                     Ok(None) => {
                         self.refused.remove(&drop.name);
+                        self.dropped(link, channel, Ok(()));
                         self.out.effects.push_back(Effect::Discard { name: drop.name });
                     }
-                    Err(_) => {}
+                    Err(refusal) => self.dropped(link, channel, Err(refusal)),
                 }
             }
             Event::RegionsAsk { link, channel, owner } => {
@@ -367,7 +382,7 @@ impl Regions {
                 self.attach(now, region, Newcomer { link, owner: None, session: None });
             }
             Event::Closed { link } => self.closed(now, link),
-            Event::Made { id, result } => self.made(id, result),
+            Event::Made { id, result } => self.made(now, id, result),
             Event::Opened { name, result } => self.opened(now, name, result),
             Event::Kept { id, sequence } => {
                 if let Some(&at) = self.ids.get(&id) {
@@ -375,7 +390,8 @@ impl Regions {
                 }
             }
             Event::Renewed { until } => self.until = self.until.max(until),
-            Event::Lost { id, reason } => self.lost(id, &reason),
+            Event::Removed { id, result } => self.removed(id, result),
+            Event::Lost { id, reason } => self.lost(now, id, &reason),
             Event::Tick => {
                 while let Some(at) = self.alarms.take_due(now) {
                     let is_ours = self.is_ours(now, at as usize);
@@ -460,12 +476,23 @@ impl Regions {
         must_be_bounded(&create)?;
         if self.names.contains_key(&create.name)
             || self.making.values().any(|making| making.create.name == create.name)
+            || self.is_leaving(&create.name)
         {
             return Err(Refusal::Exists);
         }
         let regions = self.regions.len() + self.making.len();
         if regions >= REGIONS_MAX {
             return Err(region::too_many(Bound::Regions, regions + 1, REGIONS_MAX));
+        }
+        if create.durability == Durability::None && !self.options.keeps.is_empty() {
+            // A vault may have one of this name.
+            if !self.opening.contains_key(&create.name) {
+                self.opening.insert(create.name.clone(), Vec::new());
+                self.out.effects.push_back(Effect::Open { name: create.name.clone() });
+            }
+            let making = Making { asker: Some((link, channel)), owner: owner.name, create };
+            self.making.insert(id, making);
+            return Ok(None);
         }
         if create.durability == Durability::None {
             let region = Region::new(id, owner.name, create, 1, self.options.lease);
@@ -491,8 +518,9 @@ impl Regions {
         self.out.send(link, channel, Message::RegionCreated(created));
     }
 
-    fn made(&mut self, id: RegionId, result: Result<Epoch, Refusal>) {
+    fn made(&mut self, now: Time, id: RegionId, result: Result<Epoch, Refusal>) {
         let Some(Making { asker, owner, create }) = self.making.remove(&id) else { return };
+        let name = create.name.clone();
         let result = result.and_then(Epoch::checked).map(|epoch| {
             let region = Region::new(id, owner, create, epoch, self.options.lease);
             let about = region.about();
@@ -502,6 +530,23 @@ impl Regions {
         if let Some((link, channel)) = asker {
             self.created(link, channel, result);
         }
+        // Those who came meanwhile.
+        let Some(newcomers) = self.opening.remove(&name) else { return };
+        if let Some(&at) = self.names.get(&name) {
+            newcomers.into_iter().for_each(|newcomer| self.enter(now, at, newcomer));
+        } else {
+            // A vault may have one all the same.
+            self.opening.insert(name.clone(), newcomers);
+            self.out.effects.push_back(Effect::Open { name });
+        }
+    }
+
+    /// The region without a vault that is to be made under this name, if none is found.
+    fn making_without(&self, name: &Name) -> Option<RegionId> {
+        let is_it = |making: &Making| {
+            making.create.name == *name && making.create.durability == Durability::None
+        };
+        self.making.iter().find(|(_, making)| is_it(making)).map(|(&id, _)| id)
     }
 
     fn add(&mut self, region: Region) -> usize {
@@ -527,21 +572,45 @@ impl Regions {
     }
 
     /// The region of this name, or none if it is one that cannot be opened.
-    fn droppable(&self, owner: &Owner, name: &Name) -> Result<Option<usize>, Refusal> {
-        if let Some(reason) = self.refused.get(name) {
-            // Whose it is cannot be known any more.
-            let reason = reason.clone();
-            return if owner.is_admin { Ok(None) } else { Err(Refusal::Unkept { reason }) };
+    fn droppable(&self, now: Time, owner: &Owner, name: &Name) -> Result<Option<usize>, Refusal> {
+        // The one that is here comes first: what a vault could not open stays for another drop.
+        if let Some(&at) = self.names.get(name) {
+            if !self.is_ours(now, at) {
+                return Err(Refusal::NoVault { reason: NOT_OURS.to_owned() });
+            }
+            return if self.regions[at].is_of(owner) {
+                Ok(Some(at))
+            } else {
+                Err(Refusal::NotYours)
+            };
         }
-        let at = *self.names.get(name).ok_or(Refusal::NoSuchRegion)?;
-        if self.regions[at].is_of(owner) { Ok(Some(at)) } else { Err(Refusal::NotYours) }
+        let reason = self.refused.get(name).ok_or(Refusal::NoSuchRegion)?.clone();
+        // Whose it is cannot be known any more.
+        if owner.is_admin { Ok(None) } else { Err(Refusal::Unkept { reason }) }
     }
 
-    fn drop_region(&mut self, at: usize) {
-        let region = self.remove(at);
-        if region.durability != Durability::None {
-            self.out.effects.push_back(Effect::Remove { id: region.id });
+    /// Nobody can use it from now on; that it is gone is said when its vault has removed it.
+    fn drop_region(&mut self, at: usize, link: LinkId, channel: u64) {
+        let Region { id, name, durability, .. } = self.remove(at);
+        if durability == Durability::None {
+            return self.dropped(link, channel, Ok(()));
         }
+        self.leaving.insert(id, (name, Some((link, channel))));
+        self.out.effects.push_back(Effect::Remove { id });
+    }
+
+    fn dropped(&mut self, link: LinkId, channel: u64, result: Result<(), Refusal>) {
+        self.out.send(link, channel, Message::RegionDropped(Dropped { result }));
+    }
+
+    fn removed(&mut self, id: RegionId, result: Result<(), Refusal>) {
+        if let Some((_, Some((link, channel)))) = self.leaving.remove(&id) {
+            self.dropped(link, channel, result);
+        }
+    }
+
+    fn is_leaving(&self, name: &Name) -> bool {
+        self.leaving.values().any(|(leaving, _)| leaving == name)
     }
 
     fn list(&self, owner: &Owner) -> wire::region::Regions {
@@ -562,15 +631,15 @@ impl Regions {
             } else {
                 self.out.effects.push_back(Effect::Close { link });
             }
-        } else if self.options.keeps.is_empty() {
+        } else if self.options.keeps.is_empty() || self.is_leaving(&name) {
             self.turn_away(link, Refusal::NoSuchRegion);
         } else {
             self.sit(link, Seat::Waiting);
-            let newcomers = self.opening.entry(name.clone()).or_insert_with(|| {
-                self.out.effects.push_back(Effect::Open { name });
-                Vec::new()
-            });
-            newcomers.push(newcomer);
+            let is_made = self.making.values().any(|making| making.create.name == name);
+            if !is_made && !self.opening.contains_key(&name) {
+                self.out.effects.push_back(Effect::Open { name: name.clone() });
+            }
+            self.opening.entry(name).or_default().push(newcomer);
         }
     }
 
@@ -598,6 +667,18 @@ impl Regions {
     }
 
     fn opened(&mut self, now: Time, name: Name, result: Result<Box<Opened>, Refusal>) {
+        if let Some(id) = self.making_without(&name) {
+            match &result {
+                Err(Refusal::NoSuchRegion) => return self.made(now, id, Ok(Epoch { number: 1 })),
+                found => {
+                    let refusal = found.as_ref().err().cloned().unwrap_or(Refusal::Exists);
+                    let making = self.making.remove(&id);
+                    if let Some((link, channel)) = making.and_then(|making| making.asker) {
+                        self.created(link, channel, Err(refusal));
+                    }
+                }
+            }
+        }
         let newcomers = self.opening.remove(&name).unwrap_or_default();
         match &result {
             Err(Refusal::Unkept { reason }) if !self.names.contains_key(&name) => {
@@ -608,17 +689,17 @@ impl Regions {
             }
         }
         let result = result.and_then(|opened| {
-            if let Some(&at) = self.names.get(&name) {
+            let id = opened.id;
+            let found = self.names.get(&name).copied();
+            if let Some(at) = found {
+                if self.regions[at].id != id {
+                    self.out.effects.push_back(Effect::Shut { id });
+                }
                 return Ok(at);
             }
-            if self.regions.len() + self.making.len() >= REGIONS_MAX {
-                let regions = self.regions.len() + self.making.len() + 1;
-                return Err(region::too_many(Bound::Regions, regions, REGIONS_MAX));
-            }
-            opened.epoch.checked()?;
-            let lease = self.options.lease;
-            let region = Region::opened(now, *opened, lease, &mut self.out);
-            Ok(self.add(region))
+            self.add_opened(now, opened).inspect_err(|_| {
+                self.out.effects.push_back(Effect::Shut { id });
+            })
         });
         for newcomer in newcomers {
             match &result {
@@ -628,21 +709,34 @@ impl Regions {
         }
     }
 
+    fn add_opened(&mut self, now: Time, opened: Box<Opened>) -> Result<usize, Refusal> {
+        if self.regions.len() + self.making.len() >= REGIONS_MAX {
+            let regions = self.regions.len() + self.making.len() + 1;
+            return Err(region::too_many(Bound::Regions, regions, REGIONS_MAX));
+        }
+        opened.epoch.checked()?;
+        let lease = self.options.lease;
+        let region = Region::opened(now, *opened, lease, &mut self.out);
+        Ok(self.add(region))
+    }
+
     /// Nothing of it can be told any more: what was answered is kept, and of the rest it is not known.
-    fn lost(&mut self, id: RegionId, reason: &str) {
-        if let Some(making) = self.making.remove(&id) {
-            if let Some((link, channel)) = making.asker {
-                let reason = reason.to_owned();
-                self.created(link, channel, Err(Refusal::Unkept { reason }));
-            }
+    fn lost(&mut self, now: Time, id: RegionId, reason: &str) {
+        if self.making.contains_key(&id) {
+            self.made(now, id, Err(Refusal::Unkept { reason: reason.to_owned() }));
         } else if let Some(&at) = self.ids.get(&id) {
             self.remove(at);
+        } else {
+            self.removed(id, Err(Refusal::Unkept { reason: reason.to_owned() }));
         }
     }
 
     fn closed(&mut self, now: Time, link: LinkId) {
         for making in self.making.values_mut() {
             making.asker = making.asker.filter(|&(asker, _)| asker != link);
+        }
+        for (_, asker) in self.leaving.values_mut() {
+            *asker = asker.filter(|&(asker, _)| asker != link);
         }
         let seat = self.seat(link);
         if seat == Seat::None {

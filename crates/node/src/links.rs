@@ -190,10 +190,12 @@ impl Links {
         let Some(link) = self.get_mut(link) else { return };
         link.stage = match (told, link.stage) {
             (Message::Welcome(_), Stage::Known) => Stage::Trusted,
-            (Message::Attached(attached), Stage::Trusted) => match &attached.result {
-                Ok(admission) => Stage::Memory { page_size: admission.about.page_size },
-                Err(_) => Stage::Trusted,
-            },
+            (Message::Attached(attached), Stage::Trusted | Stage::Memory { .. }) => {
+                match &attached.result {
+                    Ok(admission) => Stage::Memory { page_size: admission.about.page_size },
+                    Err(_) => Stage::Trusted,
+                }
+            }
             (_, stage) => stage,
         };
     }
@@ -273,12 +275,19 @@ impl Links {
                 event(Event::Heard { link });
                 heard = true;
             }
-            // The answer is far longer than the question: it is sent before the next one is heard.
-            let is_short_question =
-                matches!(message, Message::StatusAsk | Message::WhyAsk(_) | Message::JobsAsk);
+            // The answer is far longer than the question: it is sent before the next one is heard. How
+            // long answers of a region are is known when it is, and changes with the region.
+            let ends_pass = matches!(
+                message,
+                Message::StatusAsk
+                    | Message::WhyAsk(_)
+                    | Message::JobsAsk
+                    | Message::Attach(_)
+                    | Message::Request(Ask { request: Request::Detach, .. }, _)
+            );
             pages = pages.saturating_sub(pages_of(&message));
             event(Event::Message { link, channel, message });
-            if is_short_question || pages == 0 {
+            if ends_pass || pages == 0 {
                 entry.held = true;
                 outcome = ReadOutcome::More;
                 break;

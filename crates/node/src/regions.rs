@@ -104,10 +104,23 @@ impl Vaults {
             }
             Effect::Open { name } => self.open(name),
             Effect::Remove { id } => {
+                let found = self.regions.remove(&id).map(|(durability, _)| self.vault(durability));
+                match found {
+                    Some(Ok(vault)) => vault.remove(id),
+                    Some(Err(refusal)) => {
+                        self.outbox.tell([Event::Removed { id, result: Err(refusal) }]);
+                    }
+                    None => {
+                        let result = Err(Refusal::NoSuchRegion);
+                        self.outbox.tell([Event::Removed { id, result }]);
+                    }
+                }
+            }
+            Effect::Shut { id } => {
                 if let Some((durability, _)) = self.regions.remove(&id)
                     && let Ok(vault) = self.vault(durability)
                 {
-                    vault.remove(id);
+                    vault.shut(id);
                 }
             }
             Effect::Discard { name } => {

@@ -66,6 +66,9 @@ enum Command {
     Remove {
         id: RegionId,
     },
+    Shut {
+        id: RegionId,
+    },
     Discard {
         name: Name,
     },
@@ -109,6 +112,10 @@ impl Vault for Embedded {
 
     fn remove(&self, id: RegionId) {
         self.command(Command::Remove { id });
+    }
+
+    fn shut(&self, id: RegionId) {
+        self.command(Command::Shut { id });
     }
 
     fn discard(&self, name: Name) {
@@ -220,7 +227,11 @@ impl Keeper {
                 self.outbox.tell([Event::Made { id, result }]);
             }
             Command::Open { name } => self.open(name),
-            Command::Remove { id } => self.remove(id),
+            Command::Remove { id } => {
+                let result = self.remove(id);
+                self.outbox.tell([Event::Removed { id, result }]);
+            }
+            Command::Shut { id } => self.shut(id),
             Command::Discard { name } => self.discard(&name),
             Command::Loaded { water, found } => self.loaded(*water, *found),
         }
@@ -298,7 +309,11 @@ impl Keeper {
         let store = self.folder.join("store");
         let store = store.display();
         let Loaded { keyspace, ledger, mut opened } = match (found, stage) {
-            (Ok(Some(loaded)), Stage::Leaving) => return self.leave(loaded.keyspace, water),
+            (Ok(Some(loaded)), Stage::Leaving) => {
+                // Should it fail, it is tried again with the next start.
+                let _ = self.leave(loaded.keyspace, water);
+                return;
+            }
             // It was never made, or is gone: nobody was told otherwise.
             (Ok(None), Stage::Making | Stage::Leaving) => {
                 let _ = water.remove();
@@ -408,9 +423,21 @@ impl Keeper {
         }
     }
 
-    fn remove(&mut self, id: RegionId) {
+    fn remove(&mut self, id: RegionId) -> Result<(), Refusal> {
+        let Some(region) = self.regions.remove(&id) else {
+            return Err(Refusal::Unkept { reason: "its vault has lost it".to_owned() });
+        };
+        let path = region.water.path().to_owned();
+        self.leave(region.keyspace, region.water)
+            .map_err(|fault| Refusal::Unkept { reason: fault.at(&path) })
+    }
+
+    fn shut(&mut self, id: RegionId) {
         if let Some(region) = self.regions.remove(&id) {
-            self.leave(region.keyspace, region.water);
+            let name = region.ledger.region.create.name;
+            let reason =
+                "this node has too many regions to open it; drop one, start the node again";
+            self.refused.insert(name, (id, reason.to_owned()));
         }
     }
 
@@ -430,14 +457,15 @@ impl Keeper {
         let _ = fs::remove_file(path);
     }
 
-    /// Should it fail half-way, the rest is done when the store is opened next.
-    fn leave(&mut self, keyspace: Keyspace, mut water: Water) {
-        let Some(store) = &self.store else { return };
-        if water.enter(Stage::Leaving).is_ok()
-            && guarded(|| store.delete_keyspace(keyspace)).is_ok()
-        {
+    /// Once the high-water file says so, it is gone: should the rest fail, it is done when the store is
+    /// opened next.
+    fn leave(&mut self, keyspace: Keyspace, mut water: Water) -> Result<(), Fault> {
+        let Some(store) = &self.store else { return Ok(()) };
+        water.enter(Stage::Leaving)?;
+        if guarded(|| store.delete_keyspace(keyspace)).is_ok() {
             let _ = water.remove();
         }
+        Ok(())
     }
 
     // 3. Keeping.

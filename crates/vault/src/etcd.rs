@@ -2,13 +2,17 @@
 //!
 //! A node becomes the *home* of a region by a key under its lease, and serves it from its own memory
 //! like any other region. Commits are transactions of etcd that hold only as long as that key is the
-//! one this node made: see `steward`. Each region has a thread, since each waits for etcd by itself.
+//! one this node made: see `steward`. Each region has a thread, since each waits for etcd by itself; a few
+//! more make and open them.
+//!
+//! Invariant: at a region's name there is one thread at a time, from its first word to etcd until it has
+//! given the home back. What was told open is told lost, removed or shut before that.
 
 mod steward;
 mod lease;
 mod gateway;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{self, Sender};
@@ -23,11 +27,17 @@ use wire::units::Time;
 
 use crate::vault::{Outbox, Vault};
 use gateway::Gateway;
-use lease::{Lease, News};
+use lease::{Lease, News, SILENCE};
 use steward::{Office, Order, Steward};
 
-const SILENCE: &str = "etcd was not heard of for the length of a lease; see that a majority of its \
-                       members is up and reachable from here";
+/// Threads that make and open regions: each may wait for the length of a lease until another node's is
+/// over.
+const OPENERS_MAX: usize = 32;
+/// Regions that may wait for one of them.
+const WAITING_MAX: usize = 1024;
+const BUSY: &str = "this node waits for etcd with too many regions already; ask again soon";
+
+const NOT_HOME: &str = "this node is not its home any more; open the region again";
 
 /// Turns this process's clock into the time of the node's machines.
 pub type Clock = Arc<dyn Fn(Instant) -> Time + Send + Sync>;
@@ -48,12 +58,37 @@ struct Shared {
 
 #[derive(Default)]
 struct Desk {
-    stewards: HashMap<RegionId, Sender<Order>>,
-    /// Regions that a thread is about to open.
-    opening: HashSet<Name>,
-    /// Regions whose home is here, and that were told.
+    /// What this node is at with a region. One thread at a time: whoever comes meanwhile waits until it
+    /// has ended, so nobody clears away what is another's.
+    seats: HashMap<Name, Seat>,
+    /// Those that are open, as was told.
     open: HashMap<RegionId, Name>,
+    /// For the openers.
+    queue: VecDeque<Work>,
+    /// What is in the queue or waits for a seat.
+    waiting: usize,
+    openers: usize,
     threads: Vec<JoinHandle<()>>,
+    is_closing: bool,
+}
+
+struct Seat {
+    state: State,
+    /// What is to be done when it is free.
+    next: VecDeque<Work>,
+}
+
+enum State {
+    /// It is being opened, or its thread is ending.
+    Busy,
+    /// Its home is here.
+    Open(Sender<Order>),
+}
+
+enum Work {
+    Make { id: RegionId, owner: Name, create: Create },
+    Open { name: Name },
+    Discard { name: Name },
 }
 
 impl std::fmt::Debug for Shared {
@@ -82,131 +117,272 @@ impl Etcd {
         let leaser = std::thread::Builder::new().name("etcd lease".to_owned()).spawn(run)?;
         Ok(Self { shared, leaser: Some(leaser) })
     }
-
-    /// On a thread of its own, which ends with the region.
-    fn attend(&self, work: impl FnOnce(&Arc<Shared>) + Send + 'static) {
-        let shared = Arc::clone(&self.shared);
-        let spawned =
-            std::thread::Builder::new().name("etcd".to_owned()).spawn(move || work(&shared));
-        let mut desk = self.shared.desk();
-        desk.threads.retain(|thread| !thread.is_finished());
-        desk.threads.extend(spawned);
-    }
 }
 
 impl Vault for Etcd {
     fn make(&self, id: RegionId, owner: Name, create: Create) {
-        let name = create.name.clone();
-        if !self.shared.begin(&name) {
-            return self.shared.outbox.tell([Event::Made { id, result: Err(Refusal::Exists) }]);
-        }
-        self.attend(move |shared| {
-            match Steward::make(Arc::clone(&shared.office), id, owner, create) {
-                Ok((steward, epoch)) => {
-                    shared.serve(steward, name, Event::Made { id, result: Ok(epoch) });
-                }
-                Err(refusal) => {
-                    shared.desk().opening.remove(&name);
-                    shared.outbox.tell([Event::Made { id, result: Err(refusal) }]);
-                }
-            }
-        });
+        self.shared.begin(Work::Make { id, owner, create });
     }
 
     fn open(&self, name: Name) {
-        if !self.shared.begin(&name) {
-            // `Opened` has been told, or will be.
-            return;
-        }
-        self.attend(move |shared| {
-            let found = Steward::open(Arc::clone(&shared.office), &name);
-            match found {
-                Ok((steward, opened)) => {
-                    let result = Ok(Box::new(opened));
-                    let event = Event::Opened { name: name.clone(), result };
-                    shared.serve(steward, name, event);
-                }
-                Err(refusal) => {
-                    shared.desk().opening.remove(&name);
-                    shared.outbox.tell([Event::Opened { name, result: Err(refusal) }]);
-                }
-            }
-        });
+        self.shared.begin(Work::Open { name });
     }
 
     fn keep(&self, batch: Batch) {
-        let desk = self.shared.desk();
-        if let Some(steward) = desk.stewards.get(&batch.region) {
-            // One that has ended has told why.
-            let _ = steward.send(Order::Keep(batch));
+        let (desk, id) = (self.shared.desk(), batch.region);
+        let sent = desk.steward(id).is_some_and(|orders| orders.send(Order::Keep(batch)).is_ok());
+        if !sent {
+            self.shared.outbox.tell([Event::Lost { id, reason: NOT_HOME.to_owned() }]);
         }
     }
 
     fn remove(&self, id: RegionId) {
         let mut desk = self.shared.desk();
-        if let Some(steward) = desk.stewards.remove(&id) {
-            let _ = steward.send(Order::Remove);
+        let sent = match desk.close(id) {
+            Some(State::Open(steward)) => steward.send(Order::Remove).is_ok(),
+            Some(State::Busy) | None => false,
+        };
+        if !sent {
+            let result = Err(Refusal::Unkept { reason: NOT_HOME.to_owned() });
+            self.shared.outbox.tell([Event::Removed { id, result }]);
         }
     }
 
+    fn shut(&self, id: RegionId) {
+        // Without a sender its thread ends, and gives back the right to be home.
+        self.shared.desk().close(id);
+    }
+
     fn discard(&self, name: Name) {
-        self.attend(move |shared| shared.office.discard(&name));
+        self.shared.begin(Work::Discard { name });
+    }
+}
+
+impl Work {
+    fn name(&self) -> &Name {
+        match self {
+            Self::Make { create, .. } => &create.name,
+            Self::Open { name } | Self::Discard { name } => name,
+        }
+    }
+
+    /// What is told when it is not done.
+    fn refuse(self, refusal: Refusal) -> Option<Event> {
+        match self {
+            Self::Make { id, .. } => Some(Event::Made { id, result: Err(refusal) }),
+            Self::Open { name } => Some(Event::Opened { name, result: Err(refusal) }),
+            Self::Discard { .. } => None,
+        }
+    }
+
+    /// Where the region is open here already.
+    fn refuse_open(self) -> Option<Event> {
+        let refusal = match self {
+            Self::Make { .. } => Refusal::Exists,
+            // Whoever asks has not read yet what it was told.
+            Self::Open { .. } | Self::Discard { .. } => {
+                no_vault("it has just been opened; ask again")
+            }
+        };
+        self.refuse(refusal)
+    }
+}
+
+impl Desk {
+    fn steward(&self, id: RegionId) -> Option<&Sender<Order>> {
+        match &self.seats.get(self.open.get(&id)?)?.state {
+            State::Open(steward) => Some(steward),
+            State::Busy => None,
+        }
+    }
+
+    /// Nothing comes to it any more; its thread goes on until it has ended.
+    fn close(&mut self, id: RegionId) -> Option<State> {
+        let seat = self.seats.get_mut(&self.open.remove(&id)?)?;
+        Some(std::mem::replace(&mut seat.state, State::Busy))
     }
 }
 
 impl Shared {
-    /// Whether nobody is at a region of this name yet.
-    fn begin(&self, name: &Name) -> bool {
+    /// Does it, as soon as nobody is at a region of this name.
+    fn begin(self: &Arc<Self>, work: Work) {
         let mut desk = self.desk();
-        let is_open = desk.open.values().any(|open| open == name);
-        !is_open && desk.opening.insert(name.clone())
+        let desk = &mut *desk;
+        if desk.waiting >= WAITING_MAX {
+            return self.outbox.tell(work.refuse(no_vault(BUSY)));
+        }
+        let name = work.name().clone();
+        match desk.seats.get_mut(&name) {
+            Some(Seat { state: State::Open(_), .. }) => self.outbox.tell(work.refuse_open()),
+            Some(seat) => {
+                seat.next.push_back(work);
+                desk.waiting += 1;
+            }
+            None => {
+                desk.seats.insert(name, Seat { state: State::Busy, next: VecDeque::new() });
+                desk.queue.push_back(work);
+                desk.waiting += 1;
+                self.call_opener(desk);
+            }
+        }
+    }
+
+    /// Sees that somebody is at the queue.
+    fn call_opener(self: &Arc<Self>, desk: &mut Desk) {
+        if desk.openers == OPENERS_MAX {
+            return;
+        }
+        let shared = Arc::clone(self);
+        let run = move || shared.run_opener();
+        match std::thread::Builder::new().name("etcd opener".to_owned()).spawn(run) {
+            Ok(thread) => {
+                desk.openers += 1;
+                desk.threads.retain(|thread| !thread.is_finished());
+                desk.threads.push(thread);
+            }
+            Err(_) if desk.openers > 0 => {}
+            Err(error) => {
+                let refusal = no_vault(&format!("{error}; see this host's limit of threads"));
+                while let Some(work) = desk.queue.pop_front() {
+                    desk.waiting -= 1;
+                    let seat = desk.seats.remove(work.name());
+                    let next = seat.map(|seat| seat.next).unwrap_or_default();
+                    desk.waiting -= next.len();
+                    let refused = std::iter::once(work).chain(next);
+                    self.outbox.tell(refused.filter_map(|work| work.refuse(refusal.clone())));
+                }
+            }
+        }
+    }
+
+    fn run_opener(self: &Arc<Self>) {
+        loop {
+            let work = {
+                let mut desk = self.desk();
+                let Some(work) = desk.queue.pop_front() else {
+                    desk.openers -= 1;
+                    return;
+                };
+                desk.waiting -= 1;
+                work
+            };
+            self.carry_out(work);
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, work: Work) {
+        let (name, office) = (work.name().clone(), Arc::clone(&self.office));
+        match work {
+            Work::Make { id, owner, create } => match Steward::make(office, id, owner, create) {
+                Ok((steward, epoch)) => {
+                    self.install(steward, name, Event::Made { id, result: Ok(epoch) });
+                }
+                Err(refusal) => {
+                    self.leave(&name, Some(Event::Made { id, result: Err(refusal) }));
+                }
+            },
+            Work::Open { name } => match Steward::open(office, &name) {
+                Ok((steward, opened)) => {
+                    let result = Ok(Box::new(opened));
+                    self.install(steward, name.clone(), Event::Opened { name, result });
+                }
+                Err(refusal) => {
+                    let result = Err(refusal);
+                    self.leave(&name.clone(), Some(Event::Opened { name, result }));
+                }
+            },
+            Work::Discard { .. } => {
+                office.discard(&name);
+                self.leave(&name, None);
+            }
+        }
+    }
+
+    /// Gives a region its thread.
+    fn install(self: &Arc<Self>, steward: Steward, name: Name, news: Event) {
+        let refused = |reason: &str| refuse(&news, no_vault(reason));
+        let (lapsed, shared) = (refused(SILENCE), Arc::clone(self));
+        let failed = refused("no thread can be started; see this host's limit of threads");
+        let region = name.clone();
+        let serve = move || shared.serve(steward, region, news, lapsed);
+        match std::thread::Builder::new().name("etcd region".to_owned()).spawn(serve) {
+            Ok(thread) => self.desk().threads.push(thread),
+            // What was the thread's has been dropped, so it is nobody's home.
+            Err(_) => self.leave(&name, Some(failed)),
+        }
     }
 
     /// Is a region's thread until its end.
-    fn serve(&self, steward: Steward, name: Name, news: Event) {
+    fn serve(self: &Arc<Self>, mut steward: Steward, name: Name, news: Event, lapsed: Event) {
         let (orders, inbox) = mpsc::channel();
         let id = steward.id();
-        {
-            let mut desk = self.desk();
-            desk.opening.remove(&name);
-            desk.stewards.insert(id, orders);
-            if let Some(until) = steward.is_home_until() {
-                desk.open.insert(id, name);
-                // Before the lock is given back: should the lease end now, that is told afterwards.
-                let until = (self.clock)(until);
-                self.outbox.tell([Event::Renewed { until }, news]);
-            } else {
-                desk.stewards.remove(&id);
-                let refusal = Refusal::NoVault { reason: SILENCE.to_owned() };
-                let news = match news {
-                    Event::Made { id, .. } => Event::Made { id, result: Err(refusal) },
-                    _ => Event::Opened { name, result: Err(refusal) },
-                };
-                return self.outbox.tell([news]);
-            }
-        }
+        let mut desk = self.desk();
+        let until = steward.is_home_until().filter(|_| !desk.is_closing);
+        let (Some(until), Some(seat)) = (until, desk.seats.get_mut(&name)) else {
+            drop(desk);
+            drop(steward);
+            return self.leave(&name, Some(lapsed));
+        };
+        seat.state = State::Open(orders);
+        let waited = std::mem::take(&mut seat.next);
+        desk.waiting -= waited.len();
+        desk.open.insert(id, name.clone());
+        // Before the lock is given back: should the lease end now, that is told afterwards.
+        let until = (self.clock)(until);
+        let refused = waited.into_iter().filter_map(Work::refuse_open);
+        self.outbox.tell([Event::Renewed { until }, news].into_iter().chain(refused));
+        drop(desk);
+
         let outcome =
             steward.run(&inbox, |sequence| self.outbox.tell([Event::Kept { id, sequence }]));
         let mut desk = self.desk();
-        desk.stewards.remove(&id);
-        // If the lease is over, that has been told.
-        let was_open = desk.open.remove(&id).is_some();
-        if let (Err(reason), true) = (outcome, was_open) {
-            self.outbox.tell([Event::Lost { id, reason }]);
+        let was_open = desk.close(id).is_some();
+        match outcome {
+            Ok(true) => self.outbox.tell([Event::Removed { id, result: Ok(()) }]),
+            Ok(false) if !was_open => {}
+            // If the lease is over, it has been told already, and once more does no harm: whoever opens
+            // it again still waits.
+            outcome => {
+                let reason = outcome.err().unwrap_or_else(|| SILENCE.to_owned());
+                self.outbox.tell([Event::Lost { id, reason }]);
+            }
+        }
+        drop(desk);
+        // Whoever is home next must not be so before that was told.
+        drop(steward);
+        self.leave(&name, None);
+    }
+
+    /// Nobody is at this region any more: what waited for that begins.
+    fn leave(self: &Arc<Self>, name: &Name, news: Option<Event>) {
+        let mut desk = self.desk();
+        let desk = &mut *desk;
+        self.outbox.tell(news);
+        let Some(seat) = desk.seats.get_mut(name) else { return };
+        match seat.next.pop_front() {
+            Some(work) if !desk.is_closing => {
+                desk.queue.push_back(work);
+                self.call_opener(desk);
+            }
+            _ => {
+                desk.seats.remove(name);
+            }
         }
     }
 
     fn lease_news(&self, news: News) {
         match news {
             News::Until(until) => self.outbox.tell([Event::Renewed { until: (self.clock)(until) }]),
-            News::Over => {
+            News::Over(reason) => {
                 let mut desk = self.desk();
-                // Without a sender their threads end; what they are at fails, or was in time.
-                desk.stewards.clear();
-                let lost: Vec<_> = desk.open.drain().map(|(id, _)| id).collect();
-                drop(desk);
-                let lost = lost.into_iter();
-                self.outbox.tell(lost.map(|id| Event::Lost { id, reason: SILENCE.to_owned() }));
+                let lost: Vec<_> = desk.open.keys().copied().collect();
+                for &id in &lost {
+                    // Without a sender its thread ends; what it is at fails, or was in time.
+                    desk.close(id);
+                }
+                // Under the lock: whoever opens one of them again tells so afterwards.
+                let lost = lost.into_iter().map(|id| Event::Lost { id, reason: reason.clone() });
+                self.outbox.tell(lost);
             }
         }
     }
@@ -216,15 +392,38 @@ impl Shared {
     }
 }
 
+fn no_vault(reason: &str) -> Refusal {
+    Refusal::NoVault { reason: reason.to_owned() }
+}
+
+/// What is told instead, when it comes to nothing in the end.
+fn refuse(news: &Event, refusal: Refusal) -> Event {
+    match news {
+        Event::Made { id, .. } => Event::Made { id: *id, result: Err(refusal) },
+        Event::Opened { name, .. } => Event::Opened { name: name.clone(), result: Err(refusal) },
+        _ => unreachable!("only these two begin with a steward"),
+    }
+}
+
 impl Drop for Etcd {
     fn drop(&mut self) {
-        let threads = {
-            let mut desk = self.shared.desk();
-            desk.stewards.clear();
-            std::mem::take(&mut desk.threads)
-        };
-        for thread in threads {
-            let _ = thread.join();
+        loop {
+            let threads = {
+                let mut desk = self.shared.desk();
+                desk.is_closing = true;
+                desk.queue.clear();
+                for id in desk.open.keys().copied().collect::<Vec<_>>() {
+                    desk.close(id);
+                }
+                std::mem::take(&mut desk.threads)
+            };
+            // An opener may have begun a region's thread meanwhile.
+            if threads.is_empty() {
+                break;
+            }
+            for thread in threads {
+                let _ = thread.join();
+            }
         }
         self.shared.office.lease.end();
         if let Some(leaser) = self.leaser.take() {

@@ -119,6 +119,13 @@ impl Ledger {
         }
         self.head.sequence = batch.sequence;
         self.head.pages = batch.grown.unwrap_or(self.head.pages);
+        // Before what is new: a session that is forgotten may be back.
+        for (session, last) in batch.forgotten {
+            self.forget(session, last, changes);
+        }
+        for (session, request) in batch.dropped {
+            self.take_outcome(session, request, changes);
+        }
         for Written { page, version, bytes } in batch.written {
             let key = Key::Page(page);
             if let Some(before) = self.versions.insert(page, version) {
@@ -135,9 +142,6 @@ impl Ledger {
             let item = Item::Outcome(session, request, kept::Outcome { owner, answer });
             changes.insert(key, Some(item));
         }
-        for (session, last) in batch.forgotten {
-            self.forget(session, last, changes);
-        }
         Ok(())
     }
 
@@ -145,11 +149,22 @@ impl Ledger {
     pub(crate) fn forget(&mut self, session: SessionId, last: u64, changes: &mut Changes) {
         let over: Vec<_> = self.outcomes.range((session, 0)..=(session, last)).copied().collect();
         for (session, request) in over {
+            self.take_outcome(session, request, changes);
+        }
+    }
+
+    /// Takes one outcome out, if it is there.
+    pub(crate) fn take_outcome(&mut self, session: SessionId, request: u64, changes: &mut Changes) {
+        if self.outcomes.remove(&(session, request)) {
             let key = Key::Outcome(session, request);
-            self.outcomes.remove(&(session, request));
             self.take_out(key, Version(0));
             changes.insert(key, None);
         }
+    }
+
+    /// Whether nothing is there of this session from one request to another.
+    pub(crate) fn has_none(&self, session: SessionId, (first, last): (u64, u64)) -> bool {
+        self.outcomes.range((session, first)..=(session, last)).next().is_none()
     }
 
     pub(crate) fn head_item(&self) -> Item {

@@ -22,14 +22,17 @@ pub trait Vault: Send {
     /// for a later one of the same region; or `Lost`, and then nothing more of this region.
     fn keep(&self, batch: Batch);
 
-    /// Forgets a region that is open here. Nothing follows.
+    /// Forgets a region that is open here. `Removed` follows, or `Lost`.
     fn remove(&self, id: RegionId);
+
+    /// Gives up a region that is open here, and leaves it as it is. Nothing follows.
+    fn shut(&self, id: RegionId);
 
     /// Forgets a region that is here and could not be opened. Nothing follows.
     fn discard(&self, name: Name);
 }
 
-/// Where a vault's news go: `Made`, `Opened`, `Kept` and `Lost`.
+/// Where a vault's news go: `Made`, `Opened`, `Kept`, `Removed` and `Lost`.
 #[derive(Clone)]
 pub struct Outbox {
     events: Sender<Event>,

@@ -71,6 +71,7 @@ impl Node {
                 effect @ (regions::Effect::Make { .. }
                 | regions::Effect::Open { .. }
                 | regions::Effect::Remove { .. }
+                | regions::Effect::Shut { .. }
                 | regions::Effect::Discard { .. }
                 | regions::Effect::Keep(_)) => self.effects.push_back(Effect::Region(effect)),
             }

@@ -80,6 +80,9 @@ pub struct Directory {
     pub(super) bug: Option<super::mapped::Bug>,
 }
 
+/// Of a page, with room for whoever has it and in the tables.
+const PLACE_BYTES: u64 = 2 * size_of::<(PageNo, Page)>() as u64;
+
 #[derive(Debug)]
 struct Page {
     /// As last sent here. While somebody writes, those of the version before.
@@ -133,6 +136,17 @@ impl Directory {
     /// Pages that were ever written, or may be: each takes its bytes here.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Bytes that it takes beside those of written pages. A page that was asked for once is never
+    /// forgotten: versions would begin anew.
+    pub fn overhead(&self) -> u64 {
+        self.pages.len() as u64 * PLACE_BYTES
+    }
+
+    /// How many bytes that grows by when the page is asked for.
+    pub fn growth(&self, page: PageNo) -> u64 {
+        if self.pages.contains_key(&page) { 0 } else { PLACE_BYTES }
     }
 
     pub fn moves(&self) -> u64 {

@@ -103,6 +103,13 @@ impl<W> Locks<W> {
         self.queue.values()
     }
 
+    /// Pages that somebody waits for.
+    pub(super) fn queued(&self) -> Vec<PageNo> {
+        let mut pages: Vec<PageNo> = self.lengths.keys().copied().collect();
+        pages.sort_unstable();
+        pages
+    }
+
     /// How many wait for this page.
     pub(super) fn length(&self, page: PageNo) -> u32 {
         self.lengths.get(&page).copied().unwrap_or(0)

@@ -26,9 +26,9 @@ impl Region {
             return Err(Refusal::WrongStyle { style: self.style });
         }
         self.must_have(page)?;
-        if access == Access::Write && self.directory.is_new(page) {
-            out.must_hold(u64::from(self.page_size))?;
-        }
+        let is_written = access == Access::Write && self.directory.is_new(page);
+        let bytes = if is_written { u64::from(self.page_size) } else { 0 };
+        out.must_hold(bytes + self.directory.growth(page))?;
         let session = &mut self.sessions[at];
         session.is_mapped = true;
         session.under_way.insert(number, UnderWay::Fetching);

@@ -42,6 +42,8 @@ pub(super) enum Timer {
     Session(SessionAt),
     /// A `Lock` waits no longer.
     Wait(Place),
+    /// Locks of an earlier time of the region are over.
+    Grants,
 }
 
 #[derive(Debug)]
@@ -51,11 +53,16 @@ pub(super) struct Region {
     pub(super) owner: Name,
     pub(super) page_size: u32,
     pub(super) pages: u64,
+    /// Before those that were added and may not be told yet.
+    pages_before: u64,
     pub(super) durability: Durability,
     pub(super) style: Style,
     pub(super) audience: Audience,
     pub(super) epoch: u64,
     pub(super) lease: Span,
+    /// No lock is given before: whoever had one of an earlier time of the region, and has not heard
+    /// yet that it is lost, may believe so for a lease.
+    pub(super) grants_from: Time,
     pub(super) table: Table,
     /// What a page reads as that was never written.
     zeros: Bytes,
@@ -79,6 +86,7 @@ pub(super) struct Region {
     /// Sessions whose vault need not know all any more that it knows.
     pub(super) forgetting: Vec<SessionAt>,
     pub(super) forgotten: Vec<(SessionId, u64)>,
+    pub(super) dropped: Vec<(SessionId, u64)>,
     timers: BTreeSet<(Time, Timer)>,
     /// Pages with much traffic, and how much there was when it last doubled.
     hot: BTreeSet<(u64, PageNo)>,
@@ -92,11 +100,13 @@ impl Region {
             owner,
             page_size: create.page_size,
             pages: create.pages,
+            pages_before: create.pages,
             durability: create.durability,
             style: create.style,
             audience: create.audience,
             epoch,
             lease,
+            grants_from: Time(0),
             table: Table::default(),
             zeros: Bytes::from(vec![0; create.page_size as usize]),
             sequence: 0,
@@ -114,6 +124,7 @@ impl Region {
             backlog_bytes: 0,
             forgetting: Vec::new(),
             forgotten: Vec::new(),
+            dropped: Vec::new(),
             timers: BTreeSet::new(),
             hot: BTreeSet::new(),
         }
@@ -123,6 +134,8 @@ impl Region {
     pub(super) fn opened(now: Time, opened: Opened, lease: Span, out: &mut Outbox) -> Self {
         let epoch = opened.epoch.number;
         let mut region = Self::new(opened.id, opened.owner, opened.create, epoch, lease);
+        region.grants_from = now + lease;
+        region.timers.insert((region.grants_from, Timer::Grants));
         region.pages = opened.pages;
         region.sequence = opened.sequence;
         region.kept = opened.sequence;
@@ -139,15 +152,22 @@ impl Region {
             let at = found.unwrap_or_else(|| {
                 region.sessions.open(now, Some(outcome.session), outcome.owner, None)
             });
-            region.sessions[at].remember(outcome.request, outcome.answer, 0);
+            region.sessions[at].recall(outcome.request, outcome.answer);
             region.look_again(at);
         }
+        out.held += region.remembered();
         region
     }
 
     /// Bytes that it takes of those that all regions may have.
     pub(super) fn bytes(&self) -> u64 {
-        self.written() * u64::from(self.page_size) + self.table.overhead() + self.snapshots.held()
+        let pages = self.written() * u64::from(self.page_size);
+        pages + self.table.overhead() + self.directory.overhead() + self.snapshots.held()
+    }
+
+    /// Bytes of what is remembered of its sessions' requests.
+    fn remembered(&self) -> u64 {
+        self.sessions.iter().map(|session| session.held).sum()
     }
 
     fn written(&self) -> u64 {
@@ -183,7 +203,7 @@ impl Region {
             name: self.name.clone(),
             owner: self.owner.clone(),
             page_size: self.page_size,
-            pages: self.pages,
+            pages: if self.grown <= self.visible() { self.pages } else { self.pages_before },
             durability: self.durability,
             style: self.style,
             audience: self.audience,
@@ -273,8 +293,11 @@ impl Region {
     ) {
         let Some(session) = self.sessions.get_mut(at) else { return };
         session.heard = now;
+        let before = session.held;
         // Its own number and higher ones cannot be among those that were answered.
-        if session.forget(ask.answered.min(number).saturating_sub(1))
+        let has_forgotten = session.forget(ask.answered.min(number).saturating_sub(1));
+        out.held -= before - session.held;
+        if has_forgotten
             && self.durability != Durability::None
             && !std::mem::replace(&mut session.is_forgetting, true)
         {
@@ -339,13 +362,13 @@ impl Region {
                 let gone = self.sessions[at].watches.remove(&watch);
                 let place = gone.ok_or(Refusal::NoSuchNumber { number: watch })?;
                 self.watches.remove(place);
-                self.sessions[at].remember(number, Answer::Done, 0);
+                self.sessions[at].remember(number, Answer::Done);
                 self.answer(at, number, Answer::Done, Bytes::new(), 0, out);
             }
             Request::Grow { pages } => self.grow(at, number, pages, out)?,
             Request::Stat => {
                 let about = Box::new(self.about());
-                self.answer(at, number, Answer::Stat(about), Bytes::new(), self.grown, out);
+                self.answer(at, number, Answer::Stat(about), Bytes::new(), 0, out);
             }
             Request::Hot { count } => {
                 let hot = self.hot(count);
@@ -476,6 +499,9 @@ impl Region {
             return Err(Refusal::OutOfBounds { what: Bound::Pages, value: pages, max: PAGES_MAX });
         }
         if pages > self.pages {
+            if self.grown <= self.visible() {
+                self.pages_before = self.pages;
+            }
             self.pages = pages;
             self.sequence += 1;
             self.grown = self.sequence;
@@ -516,7 +542,7 @@ impl Region {
                 for (at, number) in arrived {
                     self.no_longer_waits(at, number);
                     let answer = Answer::Arrived { round };
-                    self.sessions[at].remember(number, answer.clone(), 0);
+                    self.sessions[at].remember(number, answer.clone());
                     self.answer(at, number, answer, Bytes::new(), 0, out);
                 }
             }
@@ -561,19 +587,20 @@ impl Region {
     fn end(&mut self, now: Time, at: SessionAt, out: &mut Outbox) {
         self.lose(now, at, out);
         let Some(session) = self.sessions.remove(at) else { return };
+        out.held -= session.held;
         self.timers.remove(&(session.alarm, Timer::Session(at)));
         for what in session.under_way.into_values() {
             if let UnderWay::Writing(place) = what
-                && let Some(Want::Change { bytes, .. }) = self.locks.withdraw(place)
+                && let Some(want) = self.locks.withdraw(place)
             {
-                out.held -= bytes.len() as u64;
+                out.held -= want.bytes();
             }
         }
         for watch in session.watches.into_values() {
             self.watches.remove(watch);
         }
         self.lose_snapshots(session.id, out);
-        if self.durability != Durability::None && !session.is_bare {
+        if session.is_in_vault {
             self.forgotten.push((session.id, u64::MAX));
         }
         self.tell_news(out);
@@ -608,6 +635,7 @@ impl Region {
                     self.answer(at, number, Answer::Busy, Bytes::new(), 0, out);
                 }
                 Timer::Session(at) => self.look(now, at, out),
+                Timer::Grants => self.begin_grants(now, out),
             }
         }
         self.tell_news(out);
@@ -671,7 +699,12 @@ impl Region {
         refusal: Refusal,
         out: &mut Outbox,
     ) {
-        self.answer(at, number, Answer::Refused(refusal), Bytes::new(), 0, out);
+        let tells = match refusal {
+            Refusal::VersionAhead { page, .. } => self.page(page).2,
+            Refusal::NoSuchPage { .. } => self.grown,
+            _ => 0,
+        };
+        self.answer(at, number, Answer::Refused(refusal), Bytes::new(), tells, out);
     }
 
     /// Answers a request, as soon as the commit that the answer tells is kept.
@@ -747,7 +780,7 @@ impl Region {
             out.effects.push_back(Effect::Close { link });
         }
         let waiting: u64 = self.locks.wants().map(Want::bytes).sum();
-        out.held -= self.bytes() + self.backlog_bytes + waiting;
+        out.held -= self.bytes() + self.backlog_bytes + self.remembered() + waiting;
     }
 }
 

@@ -42,8 +42,17 @@ pub(super) struct Session {
     pub watches: BTreeMap<u64, u32>,
     /// What became of requests that changed something, in the order of their numbers.
     outcomes: VecDeque<Kept>,
-    /// The numbers of `outcomes`, in the order in which they were decided.
-    decided: VecDeque<u64>,
+    /// The numbers of those that are commits, in the order in which they were decided.
+    commits: VecDeque<u64>,
+    /// The same of all others: their answers wait for nothing, those of commits for the vault, so
+    /// neither pushes the other out.
+    others: VecDeque<u64>,
+    /// Commits of an earlier time of the region; which was first is not known any more.
+    earlier: Vec<u64>,
+    /// Bytes of the lists in `outcomes`.
+    pub held: u64,
+    /// Its vault may know of it.
+    pub is_in_vault: bool,
 }
 
 /// What a request without an answer does.
@@ -67,6 +76,15 @@ struct Kept {
     answer: Answer,
     /// Of the commit that it tells.
     tells: u64,
+}
+
+impl Kept {
+    fn held(&self) -> u64 {
+        match &self.answer {
+            Answer::Transacted { versions } => size_of_val(versions.as_slice()) as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// What is known of a request's number.
@@ -95,22 +113,62 @@ impl Session {
         }
     }
 
-    /// Keeps what became of a request. Of so many requests that have no answer yet at its client,
-    /// these are the latest that were decided, so older ones are in the client's hands.
-    pub(super) fn remember(&mut self, request: u64, answer: Answer, tells: u64) {
-        if self.decided.len() >= 2 * REQUESTS_MAX {
-            self.drop_oldest();
+    /// Keeps what became of a request. Beyond the latest `2 * REQUESTS_MAX` of its kind, older ones are
+    /// in the client's hands: answers of a kind leave in the order of deciding, and while a client waits
+    /// for one, fewer than `REQUESTS_MAX` lower numbers and as many higher ones can be decided.
+    pub(super) fn remember(&mut self, request: u64, answer: Answer) {
+        if self.others.len() >= 2 * REQUESTS_MAX
+            && let Some(oldest) = self.others.pop_front()
+        {
+            self.drop_outcome(oldest);
         }
-        self.decided.push_back(request);
-        let at = self.outcomes.partition_point(|kept| kept.request < request);
-        self.outcomes.insert(at, Kept { request, answer, tells });
+        self.others.push_back(request);
+        self.insert(Kept { request, answer, tells: 0 });
     }
 
-    fn drop_oldest(&mut self) {
-        let Some(oldest) = self.decided.pop_front() else { return };
-        if let Ok(at) = self.outcomes.binary_search_by_key(&oldest, |kept| kept.request) {
-            self.outcomes.remove(at);
+    /// The same of a request that was committed. Those that are dropped for it go to `dropped`.
+    pub(super) fn remember_commit(
+        &mut self,
+        request: u64,
+        answer: Answer,
+        tells: u64,
+        dropped: &mut Vec<(SessionId, u64)>,
+    ) {
+        if self.commits.len() >= 2 * REQUESTS_MAX {
+            // All that is of earlier times is older than any of these.
+            let mut oldest = std::mem::take(&mut self.earlier);
+            if oldest.is_empty() {
+                oldest.extend(self.commits.pop_front());
+            }
+            for request in oldest {
+                if self.drop_outcome(request) {
+                    dropped.push((self.id, request));
+                }
+            }
         }
+        self.commits.push_back(request);
+        self.insert(Kept { request, answer, tells });
+    }
+
+    /// Knows again what was committed before the region was opened.
+    pub(super) fn recall(&mut self, request: u64, answer: Answer) {
+        self.is_in_vault = true;
+        self.earlier.push(request);
+        self.insert(Kept { request, answer, tells: 0 });
+    }
+
+    fn insert(&mut self, kept: Kept) {
+        self.held += kept.held();
+        let at = self.outcomes.partition_point(|other| other.request < kept.request);
+        self.outcomes.insert(at, kept);
+    }
+
+    /// Whether it was there.
+    fn drop_outcome(&mut self, request: u64) -> bool {
+        let found = self.outcomes.binary_search_by_key(&request, |kept| kept.request);
+        let dropped = found.ok().and_then(|at| self.outcomes.remove(at));
+        self.held -= dropped.as_ref().map_or(0, Kept::held);
+        dropped.is_some()
     }
 
     /// The client knows what became of all requests up to this one. Whether anything was forgotten.
@@ -120,13 +178,19 @@ impl Session {
         }
         self.answered = answered;
         let count = self.outcomes.partition_point(|kept| kept.request <= answered);
-        self.outcomes.drain(..count);
-        // What is forgotten was mostly decided first.
-        while self.decided.front().is_some_and(|&request| request <= answered) {
-            self.decided.pop_front();
+        self.held -= self.outcomes.drain(..count).map(|kept| kept.held()).sum::<u64>();
+        if self.outcomes.is_empty() {
+            self.earlier = Vec::new();
         }
-        if self.decided.len() > 2 * self.outcomes.len() {
-            self.decided.retain(|&request| request > answered);
+        let left = self.outcomes.len();
+        for decided in [&mut self.commits, &mut self.others] {
+            // What is forgotten was mostly decided first.
+            while decided.front().is_some_and(|&request| request <= answered) {
+                decided.pop_front();
+            }
+            if decided.len() > 2 * left {
+                decided.retain(|&request| request > answered);
+            }
         }
         count > 0
     }
@@ -184,7 +248,11 @@ impl Sessions {
             is_forgetting: false,
             watches: BTreeMap::new(),
             outcomes: VecDeque::new(),
-            decided: VecDeque::new(),
+            commits: VecDeque::new(),
+            others: VecDeque::new(),
+            earlier: Vec::new(),
+            held: 0,
+            is_in_vault: false,
         });
         let at = SessionAt(at as u32);
         if let Some(id) = id {

@@ -440,6 +440,9 @@ impl Home {
                 Effect::Remove { id } => {
                     scene.net.judge.fail(format!("nobody wanted {id:?} removed"));
                 }
+                Effect::Shut { id } => {
+                    scene.net.judge.fail(format!("nobody wanted {id:?} shut"));
+                }
                 Effect::Discard { name } => {
                     scene.net.judge.fail(format!("nobody wanted {name} discarded"));
                 }

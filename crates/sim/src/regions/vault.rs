@@ -73,7 +73,7 @@ impl Vault {
 
 impl Disk {
     fn apply(&mut self, batch: Batch, bug: Option<Bug>) -> Result<(), String> {
-        let Batch { region: _, sequence, grown, mut written, outcome, forgotten } = batch;
+        let Batch { region: _, sequence, grown, mut written, outcome, forgotten, dropped } = batch;
         if sequence != self.sequence + 1 {
             return Err(format!("commit {sequence} was to be kept after {}", self.sequence));
         }
@@ -87,6 +87,9 @@ impl Disk {
         }
         for (session, until) in forgotten {
             self.outcomes.retain(|(of, request), _| *of != session || *request > until);
+        }
+        for dropped in dropped {
+            self.outcomes.remove(&dropped);
         }
         if let Some(outcome) = outcome {
             self.outcomes.insert((outcome.session, outcome.request), outcome);

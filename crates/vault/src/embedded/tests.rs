@@ -108,6 +108,7 @@ fn batch(region: u64, sequence: u64, page: u64) -> Batch {
         written: vec![Written { page: PageNo(page), version, bytes }],
         outcome: Some(outcome),
         forgotten: vec![(SessionId(page), sequence.saturating_sub(20))],
+        dropped: Vec::new(),
     }
 }
 
@@ -178,6 +179,8 @@ fn a_removed_region_is_gone_and_its_name_free() {
     bench.make(2, "notes", Durability::Sync);
     fill(&bench, 1, 1, 10);
     bench.vault.remove(RegionId(1));
+    let removed = bench.event();
+    assert!(matches!(removed, Event::Removed { id: RegionId(1), result: Ok(()) }), "{removed:?}");
     bench.make(3, "genes", Durability::Sync);
     fill(&bench, 3, 1, 5);
     drop(bench);

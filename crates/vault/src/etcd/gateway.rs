@@ -26,10 +26,62 @@ pub(crate) struct Gateway {
     latest: AtomicUsize,
 }
 
-/// No member gave an answer that can be used.
+/// Why there is no answer that can be used.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("etcd does not answer: {0}")]
-pub(crate) struct Silent(pub(crate) String);
+pub(crate) enum Failure {
+    /// No member answered, or none that has a majority with it: it may be better soon.
+    #[error(
+        "etcd does not answer: {0}; see that a majority of its members is up and reachable from here"
+    )]
+    Silent(String),
+    /// It will not do this, however often it is asked.
+    #[error("etcd refuses: {text} (code {code}); {}", remedy(*code))]
+    Refused { code: u64, text: String },
+}
+
+/// Codes of gRPC, as etcd uses them.
+const NOT_FOUND: u64 = 5;
+const PERMISSION_DENIED: u64 = 7;
+const RESOURCE_EXHAUSTED: u64 = 8;
+const OUT_OF_RANGE: u64 = 11;
+const UNAUTHENTICATED: u64 = 16;
+/// Those that say nothing of what was asked: cancelled, unknown, too late, aborted, internal,
+/// unavailable.
+const PASSING: [u64; 6] = [1, 2, 4, 10, 13, 14];
+
+fn remedy(code: u64) -> &'static str {
+    match code {
+        RESOURCE_EXHAUSTED => {
+            "let it compact by itself, defragment it and disarm its alarm, as docs/durability.md says"
+        }
+        PERMISSION_DENIED | UNAUTHENTICATED => "let this node read and write under `farcall/`",
+        _ => "see the log of its members",
+    }
+}
+
+impl Failure {
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent(_))
+    }
+
+    /// The lease that was named is over.
+    pub(crate) fn is_without_lease(&self) -> bool {
+        matches!(self, Self::Refused { code: NOT_FOUND, .. })
+    }
+
+    /// What was to be read is from before what etcd remembers.
+    pub(crate) fn is_compacted(&self) -> bool {
+        matches!(self, Self::Refused { code: OUT_OF_RANGE, .. })
+    }
+}
+
+/// What a member says when it does not do what it was asked.
+#[derive(Debug, Deserialize)]
+struct Complaint {
+    code: u64,
+    #[serde(default)]
+    message: String,
+}
 
 /// A key and what is under it.
 #[derive(Debug, Default, Deserialize)]
@@ -122,7 +174,7 @@ impl Gateway {
         end: Option<&[u8]>,
         limit: usize,
         revision: i64,
-    ) -> Result<Range, Silent> {
+    ) -> Result<Range, Failure> {
         let mut ask = json!({ "key": text(first), "limit": limit, "revision": revision });
         if let Some(end) = end {
             ask["range_end"] = text(end);
@@ -135,7 +187,7 @@ impl Gateway {
         compare: Vec<Value>,
         success: Vec<Value>,
         failure: Vec<Value>,
-    ) -> Result<Txn, Silent> {
+    ) -> Result<Txn, Failure> {
         let ask = json!({ "compare": compare, "success": success, "failure": failure });
         let answer: TxnAnswer = self.call("/v3/kv/txn", &ask)?;
         if answer.succeeded {
@@ -146,23 +198,23 @@ impl Gateway {
     }
 
     /// A lease, and how long it lasts.
-    pub(crate) fn grant(&self, wanted: Duration) -> Result<(i64, Duration), Silent> {
+    pub(crate) fn grant(&self, wanted: Duration) -> Result<(i64, Duration), Failure> {
         let granted: Granted = self.call("/v3/lease/grant", &json!({ "TTL": wanted.as_secs() }))?;
         Ok((granted.id, seconds(granted.ttl)))
     }
 
     /// How long it lasts from now on: nothing if it is over.
-    pub(crate) fn renew(&self, lease: i64) -> Result<Duration, Silent> {
+    pub(crate) fn renew(&self, lease: i64) -> Result<Duration, Failure> {
         let ask = json!({ "ID": lease });
         let renewed: Renewed = self.call("/v3/lease/keepalive", &ask)?;
         Ok(seconds(renewed.result.ttl))
     }
 
-    pub(crate) fn revoke(&self, lease: i64) -> Result<(), Silent> {
+    pub(crate) fn revoke(&self, lease: i64) -> Result<(), Failure> {
         self.call::<Value>("/v3/lease/revoke", &json!({ "ID": lease })).map(drop)
     }
 
-    fn call<T: for<'a> Deserialize<'a>>(&self, path: &str, ask: &Value) -> Result<T, Silent> {
+    fn call<T: for<'a> Deserialize<'a>>(&self, path: &str, ask: &Value) -> Result<T, Failure> {
         let body = ask.to_string();
         let first = self.latest.load(Ordering::Relaxed);
         let mut why = String::new();
@@ -173,13 +225,15 @@ impl Gateway {
                     self.latest.store(at, Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Err(error) => {
+                Err(Failure::Silent(error)) => {
                     let comma = if why.is_empty() { "" } else { ", " };
                     why += &format!("{comma}{}: {error}", self.endpoints[at]);
                 }
+                // Another would refuse it too.
+                Err(refused) => return Err(refused),
             }
         }
-        Err(Silent(why))
+        Err(Failure::Silent(why))
     }
 
     fn ask<T: for<'a> Deserialize<'a>>(
@@ -187,19 +241,34 @@ impl Gateway {
         endpoint: &str,
         path: &str,
         body: &str,
-    ) -> Result<T, String> {
+    ) -> Result<T, Failure> {
         let begun = Instant::now();
         let url = format!("{endpoint}{path}");
         let sent = self.agent.post(&url).header("content-type", "application/json").send(body);
-        let mut answer = sent.map_err(|error| error.to_string())?;
+        let mut answer = sent.map_err(|error| Failure::Silent(error.to_string()))?;
         let bytes = answer.body_mut().with_config().limit(ANSWER_MAX).read_to_vec();
-        let bytes = bytes.map_err(|error| format!("{error} after {:?}", begun.elapsed()))?;
+        let bytes = bytes
+            .map_err(|error| Failure::Silent(format!("{error} after {:?}", begun.elapsed())))?;
         if answer.status() != 200 {
-            let text = String::from_utf8_lossy(&bytes);
-            let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-            return Err(format!("{} {text}", answer.status()));
+            return Err(complaint(answer.status().as_u16(), &bytes));
         }
-        serde_json::from_slice(&bytes).map_err(|error| format!("no answer of etcd's: {error}"))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::Silent(format!("no answer of etcd's: {error}")))
+    }
+}
+
+/// Of an answer that is none.
+fn complaint(status: u16, bytes: &[u8]) -> Failure {
+    let printable =
+        |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(200).collect() };
+    match serde_json::from_slice::<Complaint>(bytes) {
+        // It has that code too where it only has too much to do.
+        Ok(Complaint { code, message })
+            if !PASSING.contains(&code) && !message.contains("too many requests") =>
+        {
+            Failure::Refused { code, text: printable(&message) }
+        }
+        _ => Failure::Silent(format!("{status} {}", printable(&String::from_utf8_lossy(bytes)))),
     }
 }
 

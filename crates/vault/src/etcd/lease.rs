@@ -7,7 +7,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::gateway::{Gateway, Silent};
+use super::gateway::{Failure, Gateway};
 
 /// How long etcd waits for a node that is silent before another may be home. An election of etcd's own
 /// takes up to two seconds, in which nothing is renewed: this is longer.
@@ -16,6 +16,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_millis(500);
 const RENEWAL: Duration = Duration::from_millis(800);
 const RETRY: Duration = Duration::from_millis(100);
+
+pub(super) const SILENCE: &str = "etcd was not heard of for the length of a lease; see that a \
+                                  majority of its members is up and reachable from here";
 
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -27,7 +30,9 @@ pub(crate) struct Lease {
 
 #[derive(Debug, Default)]
 struct State {
+    /// It stays here when it is over, until that was told: nobody gets the next one before.
     held: Option<Held>,
+    is_granting: bool,
     is_ending: bool,
 }
 
@@ -40,10 +45,11 @@ pub(crate) struct Held {
 }
 
 /// News for whoever depends on the lease.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum News {
     Until(Instant),
-    Over,
+    /// And why.
+    Over(String),
 }
 
 impl Lease {
@@ -52,20 +58,30 @@ impl Lease {
     }
 
     /// The lease, a new one if there is none.
-    pub(crate) fn hold(&self) -> Result<Held, Silent> {
-        if let Some(held) = self.held() {
-            return Ok(held);
-        }
-        let asked = Instant::now();
-        let (id, lasts) = self.gateway.grant(LEASE)?;
-        let held = Held { id, until: end(asked, lasts) };
+    pub(crate) fn hold(&self) -> Result<Held, Failure> {
         let mut state = self.lock();
-        if let Some(other) = state.held {
-            // Another thread was faster; ours ends by itself.
-            return Ok(other);
+        loop {
+            if state.is_ending {
+                return Err(Failure::Silent("this node is ending".to_owned()));
+            }
+            match state.held {
+                Some(held) if Instant::now() < held.until => return Ok(held),
+                None if !state.is_granting => break,
+                Some(_) | None => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
         }
-        state.held = Some(held);
+        state.is_granting = true;
+        drop(state);
+        let asked = Instant::now();
+        let granted = self.gateway.grant(LEASE);
+        let mut state = self.lock();
+        state.is_granting = false;
         self.changed.notify_all();
+        let (id, lasts) = granted?;
+        let held = Held { id, until: end(asked, lasts) };
+        state.held = Some(held);
         Ok(held)
     }
 
@@ -105,29 +121,41 @@ impl Lease {
             let asked = Instant::now();
             let renewed = self.gateway.renew(held.id);
             state = self.lock();
-            let (news, pause) = match renewed {
+            let over = match renewed {
                 Ok(lasts) if lasts > MARGIN => {
                     let until = end(asked, lasts);
                     state.held = Some(Held { id: held.id, until });
-                    (Some(News::Until(until)), RENEWAL)
+                    self.changed.notify_all();
+                    drop(state);
+                    tell(News::Until(until));
+                    self.pause(RENEWAL);
+                    state = self.lock();
+                    continue;
                 }
-                Ok(_) => {
-                    state.held = None;
-                    (Some(News::Over), RETRY)
-                }
-                Err(_) if Instant::now() >= held.until => {
-                    state.held = None;
-                    (Some(News::Over), RETRY)
-                }
-                Err(_) => (None, RETRY),
+                Ok(_) => Some(SILENCE.to_owned()),
+                Err(failure) if Instant::now() >= held.until => Some(match failure {
+                    Failure::Silent(_) => SILENCE.to_owned(),
+                    Failure::Refused { .. } => failure.to_string(),
+                }),
+                Err(_) => None,
             };
-            drop(state);
-            if let Some(news) = news {
-                tell(news);
+            if let Some(reason) = over {
+                state.held = Some(Held { id: held.id, until: asked });
+                drop(state);
+                tell(News::Over(reason));
+                state = self.lock();
+                state.held = None;
+                self.changed.notify_all();
             }
-            let paused = self.changed.wait_timeout_while(self.lock(), pause, |s| !s.is_ending);
-            state = paused.unwrap_or_else(PoisonError::into_inner).0;
+            drop(state);
+            self.pause(RETRY);
+            state = self.lock();
         }
+    }
+
+    /// Unless it ends.
+    fn pause(&self, time: Duration) {
+        let _ = self.changed.wait_timeout_while(self.lock(), time, |state| !state.is_ending);
     }
 
     pub(crate) fn end(&self) {

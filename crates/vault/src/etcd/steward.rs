@@ -22,7 +22,7 @@ use wire::name::Name;
 use wire::region::{Create, Refusal, RegionId};
 
 use super::gateway::{
-    Gateway, Range, Silent, Txn, changed_at, created_at, delete, get, put, put_leased,
+    Failure, Gateway, Pair, Range, Txn, changed_at, created_at, delete, get, put, put_leased,
 };
 use super::lease::{LEASE, Lease};
 use crate::ledger::{Changes, Ledger};
@@ -50,12 +50,17 @@ pub(crate) struct Office {
 
 /// A region whose home is here.
 pub(crate) struct Steward {
-    office: Arc<Office>,
-    keys: Keys,
-    claim: Claim,
+    home: Home,
     ledger: Ledger,
     /// The revision of the head's latest change.
     changed: i64,
+}
+
+/// Being home of a region: when it is dropped, the next one may be.
+struct Home {
+    office: Arc<Office>,
+    keys: Keys,
+    claim: Claim,
 }
 
 /// The right to be home.
@@ -103,82 +108,58 @@ impl Steward {
         owner: Name,
         create: Create,
     ) -> Result<(Self, Epoch), Refusal> {
-        let keys = Keys::of(&office, &create.name);
         let ledger = Ledger::new(id, owner, create, 1);
-        let claim = office.claim(&keys)?;
+        let home = Home::new(office, &ledger.region.create.name).map_err(elsewhere)?;
         let (record, head) = (Item::Region(ledger.region.clone()), ledger.head_item());
-        let puts = [record, head].map(|item| put(&keys.item(item.key()), &item.encode(id)));
-        let compare =
-            vec![created_at(&keys.home, claim.made), created_at(&keys.item(Key::Region), 0)];
-        let record = keys.item(Key::Region);
-        let reads = vec![get(&keys.home), get(&record)];
-        let changed = loop {
-            match office.gateway.txn(compare.clone(), puts.to_vec(), reads.clone()) {
-                Ok(Txn::Done(revision)) => break revision,
-                Ok(Txn::Not(found)) => {
-                    let mine = Item::Region(ledger.region.clone()).encode(id);
-                    match found.get(1).and_then(|range| range.kvs.first()) {
-                        // The answer to an earlier attempt was lost.
-                        Some(pair) if pair.value == mine => break pair.mod_revision,
-                        Some(_) => {
-                            office.give_back(&keys, claim);
-                            return Err(Refusal::Exists);
-                        }
-                        None => return Err(unkept(DEPOSED)),
-                    }
-                }
-                Err(silent) if office.lease.until(claim.lease).is_none() => {
-                    return Err(unkept(silent));
-                }
-                Err(_) => std::thread::sleep(RETRY),
-            }
+        let mine = record.encode(id);
+        let record = home.keys.item(Key::Region);
+        let puts = || vec![put(&record, &mine), put(&home.keys.item(Key::Head), &head.encode(id))];
+        let compare = || vec![home.is_held(), created_at(&record, 0)];
+        let made = home.insist(|| home.office.gateway.txn(compare(), puts(), vec![get(&record)]));
+        let changed = match made.map_err(unkept)? {
+            Txn::Done(revision) => revision,
+            Txn::Not(found) => match first(&found, 0) {
+                // The answer to an earlier attempt was lost.
+                Some(pair) if pair.value == mine => pair.mod_revision,
+                Some(_) => return Err(Refusal::Exists),
+                None => return Err(unkept(DEPOSED)),
+            },
         };
-        Ok((Self { office, keys, claim, ledger, changed }, Epoch { number: 1 }))
+        Ok((Self { home, ledger, changed }, Epoch { number: 1 }))
     }
 
     /// Becomes the home of a region that is in etcd, as soon as nobody else is.
     pub(crate) fn open(office: Arc<Office>, name: &Name) -> Result<(Self, Opened), Refusal> {
-        let keys = Keys::of(&office, name);
-        let record =
-            office.gateway.range(&keys.item(Key::Region), None, 1, 0).map_err(elsewhere)?;
+        let record = Keys::of(&office, name).item(Key::Region);
+        let record = office.gateway.range(&record, None, 1, 0).map_err(elsewhere)?;
         if record.kvs.is_empty() {
             return Err(Refusal::NoSuchRegion);
         }
-        let claim = office.claim(&keys)?;
-        match Self::load(&office, &keys, claim, name) {
-            Ok((ledger, opened, changed)) => {
-                let mut steward = Self { office, keys, claim, ledger, changed };
-                steward.ledger.head.epoch += 1;
-                steward.commit(Changes::new()).map_err(elsewhere)?;
-                let epoch = Epoch { number: steward.ledger.head.epoch };
-                Ok((steward, Opened { epoch, ..opened }))
-            }
-            Err(refusal) => {
-                office.give_back(&keys, claim);
-                Err(refusal)
-            }
-        }
+        let home = Home::new(office, name).map_err(elsewhere)?;
+        let (ledger, opened, changed) = Self::load(&home, name)?;
+        let mut steward = Self { home, ledger, changed };
+        steward.ledger.head.epoch += 1;
+        steward.commit(Changes::new()).map_err(elsewhere)?;
+        let epoch = Epoch { number: steward.ledger.head.epoch };
+        Ok((steward, Opened { epoch, ..opened }))
     }
 
     /// All items as of one revision. Nobody changes them meanwhile, since nobody else is home.
-    fn load(
-        office: &Office,
-        keys: &Keys,
-        claim: Claim,
-        name: &Name,
-    ) -> Result<(Ledger, Opened, i64), Refusal> {
+    fn load(home: &Home, name: &Name) -> Result<(Ledger, Opened, i64), Refusal> {
+        let keys = &home.keys;
         let (mut first, end) = (keys.items.clone(), keys.end());
         let (mut items, mut revision, mut changed, mut limit) = (Vec::new(), 0, 0, 1);
         loop {
-            let range = match office.gateway.range(&first, Some(&end), limit, revision) {
-                Ok(range) => range,
-                Err(silent) if office.lease.until(claim.lease).is_none() => {
-                    return Err(elsewhere(silent));
-                }
-                Err(_) => {
-                    std::thread::sleep(RETRY);
+            let range =
+                home.insist(|| home.office.gateway.range(&first, Some(&end), limit, revision));
+            let range = match range {
+                Err(failure) if failure.is_compacted() => {
+                    // From the beginning, as of now.
+                    (first, revision) = (keys.items.clone(), 0);
+                    items.clear();
                     continue;
                 }
+                range => range.map_err(elsewhere)?,
             };
             revision = if revision == 0 { range.revision() } else { revision };
             let largest = range.kvs.iter().map(|pair| pair.value.len()).max().unwrap_or(1).max(1);
@@ -218,20 +199,20 @@ impl Steward {
 
     /// Nobody else can be home before.
     pub(crate) fn is_home_until(&self) -> Option<Instant> {
-        self.office.lease.until(self.claim.lease)
+        self.home.office.lease.until(self.home.claim.lease)
     }
 
-    /// Keeps what comes, until the region is removed (none), the home lost (the reason), or nobody can
-    /// send any more.
+    /// Keeps what comes, until the region is removed, the home lost (the reason), or nobody can send any
+    /// more. Whether it was removed.
     pub(crate) fn run(
-        mut self,
+        &mut self,
         orders: &Receiver<Order>,
         kept: impl Fn(u64),
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let mut order = orders.recv().ok();
         while let Some(next) = order.take() {
             match next {
-                Order::Remove => return self.remove(),
+                Order::Remove => return self.remove().map(|()| true),
                 Order::Keep(batch) => {
                     let mut changes = Changes::new();
                     self.enter(batch, &mut changes)?;
@@ -253,8 +234,7 @@ impl Steward {
                 order = orders.recv().ok();
             }
         }
-        self.office.give_back(&self.keys, self.claim);
-        Ok(())
+        Ok(false)
     }
 
     /// Many sessions may be forgotten at once, more than one transaction takes: they go first.
@@ -265,6 +245,15 @@ impl Steward {
                 self.commit(std::mem::take(changes))?;
             }
         }
+        for (session, request) in std::mem::take(&mut batch.dropped) {
+            self.ledger.take_outcome(session, request, changes);
+            if !has_room(changes) {
+                self.commit(std::mem::take(changes))?;
+            }
+        }
+        if !changes.is_empty() && !fits(changes, &batch) {
+            self.commit(std::mem::take(changes))?;
+        }
         self.ledger.commit(batch, changes).map_err(|out_of_order| {
             format!("{out_of_order}; that is a bug of Farcall: please report it")
         })
@@ -274,57 +263,42 @@ impl Steward {
     fn commit(&mut self, changes: Changes) -> Result<(), String> {
         let id = self.id();
         let head = self.ledger.head_item().encode(id);
-        let mut operations = vec![put(&self.keys.item(Key::Head), &head)];
+        let key = self.home.keys.item(Key::Head);
+        let mut operations = vec![put(&key, &head)];
         operations.extend(self.operations(changes));
-        let reads = || vec![get(&self.keys.home), get(&self.keys.item(Key::Head))];
-        let compare = || {
-            let head = changed_at(&self.keys.item(Key::Head), self.changed);
-            vec![created_at(&self.keys.home, self.claim.made), head]
-        };
-        loop {
-            match self.office.gateway.txn(compare(), operations.clone(), reads()) {
-                Ok(Txn::Done(revision)) => {
-                    self.changed = revision;
-                    return Ok(());
-                }
-                Ok(Txn::Not(found)) => {
-                    let pair =
-                        |at: usize| found.get(at).and_then(|range: &Range| range.kvs.first());
-                    let is_home =
-                        pair(0).is_some_and(|home| home.create_revision == self.claim.made);
-                    match pair(1) {
-                        // An earlier attempt was carried out, and its answer lost.
-                        Some(there) if is_home && there.value == head => {
-                            self.changed = there.mod_revision;
-                            return Ok(());
-                        }
-                        _ => return Err(DEPOSED.to_owned()),
+        let gateway = &self.home.office.gateway;
+        let compare = || vec![self.home.is_held(), changed_at(&key, self.changed)];
+        let reads = || vec![get(&self.home.keys.home), get(&key)];
+        // Until the lease is over, etcd may come back. What became of it then, the next home finds out.
+        let done = self.home.insist(|| gateway.txn(compare(), operations.clone(), reads()));
+        self.changed = match done.map_err(|failure| failure.to_string())? {
+            Txn::Done(revision) => revision,
+            Txn::Not(found) => {
+                let made = first(&found, 0).map(|home| home.create_revision);
+                match first(&found, 1) {
+                    // An earlier attempt was carried out, and its answer lost.
+                    Some(there) if made == Some(self.home.claim.made) && there.value == head => {
+                        there.mod_revision
                     }
+                    _ => return Err(DEPOSED.to_owned()),
                 }
-                // Until the lease is over, etcd may come back. What became of it then, the next home
-                // finds out.
-                Err(silent) if self.office.lease.until(self.claim.lease).is_none() => {
-                    return Err(format!(
-                        "{silent}; see that a majority of its members is up and reachable from here"
-                    ));
-                }
-                Err(_) => std::thread::sleep(RETRY),
             }
-        }
+        };
+        Ok(())
     }
 
     fn operations(&self, changes: Changes) -> Vec<Value> {
+        let keys = &self.home.keys;
         let mut operations = Vec::with_capacity(changes.len());
         let mut gone: Option<(Key, Key)> = None;
-        let range = |(first, last)| delete(&self.keys.item(first), &next(&self.keys.item(last)));
+        let range = |(first, last)| delete(&keys.item(first), &next(&keys.item(last)));
         for (key, item) in changes {
             match (item, gone) {
                 (Some(item), _) => {
                     operations.extend(gone.take().map(range));
-                    operations.push(put(&self.keys.item(key), &item.encode(self.id())));
+                    operations.push(put(&keys.item(key), &item.encode(self.id())));
                 }
-                // Of one session, the oldest outcomes are forgotten: nothing lies between them.
-                (None, Some((first, last))) if is_same_session(last, key) => {
+                (None, Some((first, _))) if self.is_all_gone(first, key) => {
                     gone = Some((first, key));
                 }
                 (None, _) => {
@@ -336,73 +310,149 @@ impl Steward {
         operations
     }
 
-    fn remove(self) -> Result<(), String> {
-        self.office.remove(&self.keys, self.claim).map_err(|silent| silent.to_string())
+    /// Whether these are outcomes of one session, and no outcome is left between them.
+    fn is_all_gone(&self, first: Key, last: Key) -> bool {
+        match (first, last) {
+            (Key::Outcome(session, first), Key::Outcome(other, last)) if session == other => {
+                self.ledger.has_none(session, (first, last))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whose lease has lapsed becomes home once more for it; another that is home meanwhile keeps it.
+    fn remove(&mut self) -> Result<(), String> {
+        let record = Item::Region(self.ledger.region.clone()).encode(self.id());
+        if let Ok(true) = self.home.remove(Some(&record)) {
+            return Ok(());
+        }
+        let name = &self.ledger.region.create.name;
+        let kept = |why: String| format!("region `{name}` was not dropped: {why}; drop it again");
+        let again = Home::new(Arc::clone(&self.home.office), name).map_err(kept)?;
+        match again.remove(Some(&record)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(kept(DEPOSED.to_owned())),
+            Err(failure) => Err(kept(failure.to_string())),
+        }
     }
 }
 
 const DEPOSED: &str = "another node is its home now; open the region again, and it is found there";
 
+impl Home {
+    fn new(office: Arc<Office>, name: &Name) -> Result<Self, String> {
+        let keys = Keys::of(&office, name);
+        let claim = office.claim(&keys)?;
+        Ok(Self { office, keys, claim })
+    }
+
+    /// What a transaction compares.
+    fn is_held(&self) -> Value {
+        created_at(&self.keys.home, self.claim.made)
+    }
+
+    /// Asks until etcd answers or the lease is over.
+    fn insist<T>(&self, ask: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+        loop {
+            match ask() {
+                Err(failure)
+                    if failure.is_silence()
+                        && self.office.lease.until(self.claim.lease).is_some() =>
+                {
+                    std::thread::sleep(RETRY);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Removes the region, whatever it is, or the one with this record. False if it is there still,
+    /// since this is not its home any more.
+    fn remove(&self, record: Option<&[u8]>) -> Result<bool, Failure> {
+        let key = self.keys.item(Key::Region);
+        let gone = || vec![delete(&self.keys.items, &self.keys.end()), delete_one(&self.keys.home)];
+        let ask = || self.office.gateway.txn(vec![self.is_held()], gone(), vec![get(&key)]);
+        Ok(match self.insist(ask)? {
+            Txn::Done(_) => true,
+            // An earlier attempt was carried out, if it is gone, or another has come in its place.
+            Txn::Not(found) => first(&found, 0)
+                .is_none_or(|there| record.is_some_and(|record| there.value != record)),
+        })
+    }
+}
+
+impl Drop for Home {
+    /// Should it fail, the lease ends by itself, or this node claims it again.
+    fn drop(&mut self) {
+        if self.office.lease.until(self.claim.lease).is_some() {
+            self.office.give_back(&self.keys, self.claim.made);
+        }
+    }
+}
+
 impl Office {
-    /// Becomes the home of a region, once nobody else is.
-    fn claim(&self, keys: &Keys) -> Result<Claim, Refusal> {
+    /// Becomes the home of a region, once nobody else is. No two of one node may claim the same.
+    fn claim(&self, keys: &Keys) -> Result<Claim, String> {
         let begun = Instant::now();
         let claim = self.claims.fetch_add(1, Ordering::Relaxed);
         loop {
-            let lease = self.lease.hold().map_err(elsewhere)?.id;
-            let mine = format!("{} {lease:x} {claim}", self.node).into_bytes();
+            let lease = self.lease.hold().map_err(|failure| failure.to_string())?.id;
+            let ours = format!("{} {lease:x} ", self.node).into_bytes();
+            let mine = [ours.as_slice(), claim.to_string().as_bytes()].concat();
             let put = put_leased(&keys.home, &mine, lease);
             let compare = created_at(&keys.home, 0);
             match self.gateway.txn(vec![compare], vec![put], vec![get(&keys.home)]) {
                 Ok(Txn::Done(made)) => return Ok(Claim { lease, made }),
                 Ok(Txn::Not(found)) => {
-                    let there = found.first().and_then(|range| range.kvs.first());
-                    match there {
+                    match first(&found, 0) {
                         // The answer to an earlier attempt was lost.
                         Some(home) if home.value == mine => {
                             return Ok(Claim { lease, made: home.create_revision });
                         }
+                        // This node was home before, and could not give it back.
+                        Some(home) if home.value.starts_with(&ours) => {
+                            self.give_back(keys, home.create_revision);
+                        }
                         Some(home) if begun.elapsed() > SUCCESSION => {
                             let home = String::from_utf8_lossy(&home.value).into_owned();
                             let home = home.split(' ').next().unwrap_or_default().to_owned();
-                            return Err(elsewhere(format!("its home is node `{home}`; ask there")));
+                            return Err(format!("its home is node `{home}`; ask there"));
                         }
-                        Some(_) | None => std::thread::sleep(RETRY),
+                        Some(_) | None => (),
                     }
                 }
-                Err(silent) if begun.elapsed() > SUCCESSION => return Err(elsewhere(silent)),
-                Err(_) => std::thread::sleep(RETRY),
+                Err(failure) if failure.is_silence() || failure.is_without_lease() => {
+                    if begun.elapsed() > SUCCESSION {
+                        return Err(failure.to_string());
+                    }
+                }
+                Err(refused) => return Err(refused.to_string()),
             }
+            std::thread::sleep(RETRY);
         }
     }
 
-    /// Should it fail, the lease ends by itself.
-    fn give_back(&self, keys: &Keys, claim: Claim) {
-        let compare = vec![created_at(&keys.home, claim.made)];
-        let _ = self.gateway.txn(compare, vec![delete(&keys.home, &next(&keys.home))], Vec::new());
-    }
-
-    fn remove(&self, keys: &Keys, claim: Claim) -> Result<(), Silent> {
-        let all = delete(&keys.items, &keys.end());
-        let home = delete(&keys.home, &next(&keys.home));
-        loop {
-            let compare = vec![created_at(&keys.home, claim.made)];
-            match self.gateway.txn(compare, vec![all.clone(), home.clone()], Vec::new()) {
-                // Where it is not home any more, an earlier attempt was carried out, or another is.
-                Ok(_) => return Ok(()),
-                Err(silent) if self.lease.until(claim.lease).is_none() => return Err(silent),
-                Err(_) => std::thread::sleep(RETRY),
-            }
-        }
+    /// Whoever made the home key at this revision is home no more.
+    fn give_back(&self, keys: &Keys, made: i64) {
+        let compare = vec![created_at(&keys.home, made)];
+        let _ = self.gateway.txn(compare, vec![delete_one(&keys.home)], Vec::new());
     }
 
     /// Removes a region that cannot be opened.
-    pub(crate) fn discard(&self, region: &Name) {
-        let keys = Keys::of(self, region);
-        if let Ok(claim) = self.claim(&keys) {
-            let _ = self.remove(&keys, claim);
+    pub(crate) fn discard(self: &Arc<Self>, region: &Name) {
+        if let Ok(home) = Home::new(Arc::clone(self), region) {
+            let _ = home.remove(None);
         }
     }
+}
+
+/// What was found under one of the keys that were read.
+fn first(found: &[Range], at: usize) -> Option<&Pair> {
+    found.get(at).and_then(|range| range.kvs.first())
+}
+
+fn delete_one(key: &[u8]) -> Value {
+    delete(key, &[key, &[0]].concat())
 }
 
 /// The region may be well, and is not to be had here and now.
@@ -412,10 +462,6 @@ fn elsewhere(reason: impl ToString) -> Refusal {
 
 fn unkept(reason: impl ToString) -> Refusal {
     Refusal::Unkept { reason: reason.to_string() }
-}
-
-fn is_same_session(one: Key, other: Key) -> bool {
-    matches!((one, other), (Key::Outcome(one, _), Key::Outcome(other, _)) if one == other)
 }
 
 fn size(changes: &Changes) -> usize {

@@ -31,8 +31,8 @@ fn batch(sequence: u64, written: Vec<Written>) -> Batch {
         request: sequence,
         answer: Answer::Committed { version: Version(sequence) },
     };
-    let (region, grown, forgotten) = (RegionId(7), None, Vec::new());
-    Batch { region, sequence, grown, written, outcome: Some(outcome), forgotten }
+    let (region, grown, forgotten, dropped) = (RegionId(7), None, Vec::new(), Vec::new());
+    Batch { region, sequence, grown, written, outcome: Some(outcome), forgotten, dropped }
 }
 
 /// What a store has after some commits.
@@ -79,6 +79,25 @@ fn what_was_committed_is_loaded() {
     assert_eq!(requests, vec![2, 3]);
     assert_eq!(again.outcomes, ledger.outcomes);
     assert_eq!(again.versions, ledger.versions);
+}
+
+#[test]
+fn a_session_that_comes_back_is_forgotten_before_its_commit_and_what_is_dropped_alone_is_gone() {
+    let mut ledger = ledger();
+    let mut shelf = Shelf::of(&ledger);
+    for sequence in 1..=3 {
+        shelf.commit(&mut ledger, batch(sequence, vec![page(0, sequence + 1)]));
+    }
+    let dropped = vec![(SessionId(3), 2), (SessionId(3), 99)];
+    shelf.commit(&mut ledger, Batch { dropped, ..batch(4, vec![page(0, 5)]) });
+    let requests = |shelf: &Shelf| {
+        let (_, opened) = Ledger::load(shelf.items()).expect("it is whole");
+        opened.outcomes.iter().map(|outcome| outcome.request).collect::<Vec<_>>()
+    };
+    assert_eq!(requests(&shelf), vec![1, 3, 4]);
+    let forgotten = vec![(SessionId(3), u64::MAX)];
+    shelf.commit(&mut ledger, Batch { forgotten, ..batch(5, vec![page(0, 6)]) });
+    assert_eq!(requests(&shelf), vec![5]);
 }
 
 #[test]

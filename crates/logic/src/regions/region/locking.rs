@@ -21,13 +21,18 @@ impl Region {
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
         self.must_have(page)?;
-        let Some(&holder) = self.locks.holder(page) else {
-            return self.grant(at, number, page, known, out);
-        };
-        // The same request again; or a protocol whose sessions are one thread each.
-        if holder.session == at && (holder.request == number || self.sessions[at].is_bare) {
-            self.tell_locked(at, number, page, known, holder.token, out);
-            return Ok(());
+        match self.locks.holder(page).copied() {
+            None if now >= self.grants_from => return self.grant(at, number, page, known, out),
+            None => {}
+            // The same request again; or a protocol whose sessions are one thread each.
+            Some(holder)
+                if holder.session == at
+                    && (holder.request == number || self.sessions[at].is_bare) =>
+            {
+                self.tell_locked(at, number, page, known, holder.token, out);
+                return Ok(());
+            }
+            Some(_) => {}
         }
         if wait == Some(Span(0)) {
             self.answer(at, number, Answer::Busy, Bytes::new(), 0, out);
@@ -120,7 +125,7 @@ impl Region {
         }
         match commit {
             Commit::Nothing => {
-                self.sessions[at].remember(number, Answer::Released, 0);
+                self.sessions[at].remember(number, Answer::Released);
                 self.answer(at, number, Answer::Released, Bytes::new(), 0, out);
             }
             Commit::Bytes { offset } => {
@@ -145,12 +150,20 @@ impl Region {
         self.advance(now, page, out);
     }
 
+    /// Nobody can believe any more to hold a lock of an earlier time of the region.
+    pub(super) fn begin_grants(&mut self, now: Time, out: &mut Outbox) {
+        for page in self.locks.queued() {
+            self.advance(now, page, out);
+        }
+    }
+
     /// Serves the queue of a page that nobody has, until somebody has it.
     fn advance(&mut self, now: Time, page: PageNo, out: &mut Outbox) {
         while self.locks.holder(page).is_none() {
             let Some((place, want)) = self.locks.next(page) else { return };
             let (at, number) = want.asker();
             self.no_longer_waits(at, number);
+            out.held -= want.bytes();
             match want {
                 Want::Lock { known, until, .. } => {
                     self.timers.remove(&(until, Timer::Wait(place)));
@@ -159,7 +172,6 @@ impl Region {
                     }
                 }
                 Want::Change { change, bytes, .. } => {
-                    out.held -= bytes.len() as u64;
                     if let Err(refusal) = self.change(now, at, number, change, bytes, out) {
                         self.refuse(at, number, refusal, out);
                     }

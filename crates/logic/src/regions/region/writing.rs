@@ -12,6 +12,10 @@ use super::{Region, too_many};
 use crate::regions::places::SessionAt;
 use crate::regions::{Batch, Effect, Outbox, Outcome, Written};
 
+/// Bits of a version below the epoch, where versions may be lost: more than commits of one opening,
+/// and few enough for `EPOCHS_MAX` of them.
+const VERSIONS_BITS: u32 = 40;
+
 /// What stands in the queue of a page.
 #[derive(Debug)]
 pub(in crate::regions) enum Want {
@@ -37,7 +41,19 @@ impl Want {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Lock { .. } => 0,
-            Self::Change { bytes, .. } => bytes.len() as u64,
+            Self::Change { change, bytes, .. } => change.bytes() + bytes.len() as u64,
+        }
+    }
+}
+
+impl Change {
+    /// Bytes of its lists.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Update { .. } => 0,
+            Self::Transact { reads, writes } => {
+                (size_of_val(reads.as_slice()) + size_of_val(writes.as_slice())) as u64
+            }
         }
     }
 }
@@ -67,13 +83,14 @@ impl Region {
         if let Some((page, holder)) = self.locked(&change) {
             let is_own = holder == at && self.sessions[at].is_bare;
             if !is_own {
-                let length = bytes.len() as u64;
                 self.must_have(page)?;
-                out.must_hold(length)?;
+                out.must_hold(change.bytes() + bytes.len() as u64)?;
                 // The buffer that it was read into is larger, and may have to stay for long.
                 let bytes = Bytes::copy_from_slice(&bytes);
-                self.queue(at, number, page, Want::Change { at, number, change, bytes })?;
-                out.held += length;
+                let want = Want::Change { at, number, change, bytes };
+                let held = want.bytes();
+                self.queue(at, number, page, want)?;
+                out.held += held;
                 return Ok(());
             }
             self.must_have_room(&change, out)?;
@@ -93,8 +110,15 @@ impl Region {
             &Change::Update { page, offset, at_least, .. } => {
                 self.must_have(page)?;
                 self.must_lie(offset, length)?;
-                if at_least.0 > VERSION_ASKED_MAX {
-                    let (what, max) = (Bound::Version, VERSION_ASKED_MAX);
+                let max = match self.durability {
+                    // Above it are those of later openings; half of this one's are left for commits.
+                    Durability::Async => self.version_floor() + (1 << (VERSIONS_BITS - 1)),
+                    Durability::None | Durability::Sync | Durability::Replicated => {
+                        VERSION_ASKED_MAX
+                    }
+                };
+                if at_least.0 > max {
+                    let what = Bound::Version;
                     return Err(Refusal::OutOfBounds { what, value: at_least.0, max });
                 }
             }
@@ -184,8 +208,10 @@ impl Region {
     fn conflict(&mut self, at: SessionAt, number: u64, stale: Vec<PageNo>, out: &mut Outbox) {
         let tells = stale.iter().map(|&page| self.page(page).2).max().unwrap_or(0);
         let size = self.page_size as usize;
-        // Many that have waited may conflict at once: those that get no bytes read them.
-        let fit = (out.conflicts as usize / size).min(stale.len());
+        // Many that have waited may conflict at once: those that get no bytes read them. So do those
+        // that wait for the vault: their answers would hold bytes meanwhile that nobody counts.
+        let waits = tells > self.kept && self.is_gated();
+        let fit = if waits { 0 } else { (out.conflicts as usize / size).min(stale.len()) };
         out.conflicts -= (fit * size) as u64;
         let bytes = if let [page] = stale[..fit] {
             self.page(page).1.clone()
@@ -221,7 +247,9 @@ impl Region {
         let (more, writes) = match change {
             &Change::Update { page, .. } => (more(page), 1),
             Change::Transact { writes, .. } => {
-                (writes.iter().map(|write| more(write.page)).sum(), writes.len() as u64)
+                let pages: u64 = writes.iter().map(|write| more(write.page)).sum();
+                // Their versions are remembered.
+                (pages + size_of::<Version>() as u64 * writes.len() as u64, writes.len() as u64)
             }
         };
         let kept = match self.durability {
@@ -282,7 +310,13 @@ impl Region {
         let session = &mut self.sessions[at];
         let is_bare = session.is_bare;
         if !is_bare {
-            session.remember(number, answer.clone(), sequence);
+            let before = session.held;
+            session.remember_commit(number, answer.clone(), sequence, &mut self.dropped);
+            out.held = out.held + session.held - before;
+            session.is_in_vault = self.durability != Durability::None;
+            if !session.is_in_vault {
+                self.dropped.clear();
+            }
         }
         if self.durability != Durability::None {
             let written = pages.as_slice().iter().map(|&page| {
@@ -343,7 +377,7 @@ impl Region {
     /// other bytes.
     fn version_floor(&self) -> u64 {
         match self.durability {
-            Durability::Async => (self.epoch - 1) << 28,
+            Durability::Async => (self.epoch - 1) << VERSIONS_BITS,
             Durability::None | Durability::Sync | Durability::Replicated => 0,
         }
     }
@@ -366,12 +400,13 @@ impl Region {
                 forgotten.push((session.id, session.answered));
             }
         }
+        let dropped = std::mem::take(&mut self.dropped);
         let (region, sequence) = (self.id, self.sequence);
         let bytes = written.len() as u64 * u64::from(self.page_size);
         self.backlog.push_back((sequence, bytes));
         self.backlog_bytes += bytes;
         out.held += bytes;
-        let batch = Batch { region, sequence, grown, written, outcome, forgotten };
+        let batch = Batch { region, sequence, grown, written, outcome, forgotten, dropped };
         out.effects.push_back(Effect::Keep(batch));
     }
 }

@@ -144,7 +144,9 @@ fn pages_that_nobody_wrote_cost_nothing_and_memory_has_its_bound_over_all_region
     let held = home.regions.figures().bytes;
     let full = out_of(Bound::Memory, held + (1 << 16), 200_000);
     assert_eq!(home.refused(ANN, update(2, 0), b"a"), full);
-    assert_eq!(home.refused(BOB, transact(&[], &[write(0, 0, 1), write(2, 0, 1)]), b"ab"), full);
+    let two = transact(&[], &[write(0, 0, 1), write(2, 0, 1)]);
+    let with_versions = out_of(Bound::Memory, held + (1 << 16) + 2 * 8, 200_000);
+    assert_eq!(home.refused(BOB, two, b"ab"), with_versions);
     // What is there goes on: reading, writing, locking.
     home.check(ANN, update(1, 0), b"b", committed(3));
     let token = home.locks(BOB, 2);
@@ -181,6 +183,26 @@ fn what_waits_counts_as_memory_until_it_is_done() {
     assert!(sent.len() > waiting / 2, "{}", sent.len());
     let Answer::Stat(about) = home.answer(CAT, Request::Stat, &[]).0 else { panic!() };
     assert_eq!(about.waiting, 0);
+}
+
+#[test]
+fn the_lists_of_a_transaction_that_waits_or_is_remembered_count_as_memory() {
+    let options = Options { held_max: 4 << 20, ..Options::default() };
+    let mut home = Home::with(options, create(8, Durability::None));
+    home.check(BOB, update(0, 0), b"a", committed(2));
+    let token = home.locks(ANN, 0);
+    let before = home.regions.figures().bytes;
+    let reads: Vec<(u64, u64)> = (0..TRANSACTION_PAGES_MAX as u64).map(|_| (1, 1)).collect();
+    let writes: Vec<Write> = reads.iter().map(|_| write(0, 0, 0)).collect();
+    home.waits(BOB, transact(&reads, &writes), &[]);
+    assert_eq!(home.regions.figures().bytes - before, 2 * 16 * TRANSACTION_PAGES_MAX as u64);
+    let (_, sent) = home.ask(ANN, unlock(0, token), &[]);
+    assert_eq!(sent[1].2, answered(Answer::Transacted { versions: vec![Version(3)] }));
+    assert_eq!(home.regions.figures().bytes - before, size_of::<Version>() as u64);
+    // Its client has the answer; or the session is over.
+    let ask = Ask { answered: 3, request: Request::Renew };
+    home.event(Event::Request { link: BOB, channel: 3, ask, bytes: Bytes::new() });
+    assert_eq!(home.regions.figures().bytes, before);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Durable regions: nothing is told before it is kept, and all of it is known after a restart.
 
+use wire::limits::REQUESTS_MAX;
 use wire::region::Changes;
 
 use super::*;
@@ -55,6 +56,7 @@ fn a_commit_is_answered_and_read_and_told_when_it_is_kept() {
         written: vec![written],
         outcome: Some(outcome),
         forgotten: Vec::new(),
+        dropped: Vec::new(),
     };
     assert_eq!(batches, [batch]);
     // It is in force, and nobody hears of it.
@@ -176,9 +178,16 @@ fn a_region_that_is_opened_again_has_its_pages_and_knows_what_it_has_done() {
     assert_eq!(resumed.collect::<Vec<_>>(), [(true, 3), (false, 3)]);
     assert_eq!(home.reads(BOB, 9), (5, full(3)));
     assert_eq!(home.again(ANN, 6, update(9, 0), b"x"), [(ANN, 6, answered(committed(5)))]);
-    // Tokens of earlier times are lower than any of this one.
-    let token = home.locks(BOB, 0);
-    assert_eq!(token.0 >> 44, 3);
+    // Whoever had a lock may not know yet that it is lost. Tokens of earlier times are lower than any
+    // of this one.
+    home.check(BOB, lock_for(0, Span(0)), &[], Answer::Busy);
+    let locks = home.waits(BOB, lock_for(0, Span::from_secs(60)), &[]);
+    assert_eq!(home.pass(Span(LEASE.0 - 1), &[BOB]), []);
+    let sent = home.pass(Span(1), &[BOB]);
+    let [(BOB, number, Sent::Answer(Answer::Locked { token, .. }, _))] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!((*number, token.0 >> 44), (locks, 3));
     home.numbers.insert(ANN, 6);
     let (_, batches) = home.commits(ANN, update(9, 0), b"y");
     assert_eq!((batches[0].sequence, batches[0].written[0].version), (42, Version(6)));
@@ -190,7 +199,7 @@ fn a_region_that_is_opened_again_has_its_pages_and_knows_what_it_has_done() {
     };
     home.attach(ANN, 0);
     let result = Ok(Box::new(opened(1 << 20)));
-    let sent = sent(home.event(Event::Opened { name: name("genes"), result }));
+    let sent = super::sent(home.event(Event::Opened { name: name("genes"), result }));
     assert!(matches!(
         &sent[..],
         [(_, _, Sent::Attached(Attached { result: Err(Refusal::Unkept { .. }) }))]
@@ -218,8 +227,19 @@ fn versions_that_were_told_and_lost_are_not_given_to_other_bytes() {
     else {
         panic!()
     };
-    // Page 0 may have had any version a little above 5, and was told so.
-    assert!(version.0 > 1_000_000, "{version:?}");
+    // Page 0 may have had any version above 5, and was told so.
+    assert!(version.0 >= 1 << 40, "{version:?}");
+    // None of a later opening can be asked for.
+    let asks = |at_least| Request::Update {
+        page: PageNo(0),
+        offset: 0,
+        if_version: None,
+        at_least: Version(at_least),
+    };
+    let refused = home.refused(ANN, asks(2 << 40), b"a");
+    assert!(matches!(refused, Refusal::OutOfBounds { what: Bound::Version, .. }), "{refused:?}");
+    let (sent, _) = home.commits(ANN, asks((1 << 40) + 9), b"a");
+    assert_eq!(sent[0].2, answered(committed((1 << 40) + 9)));
 }
 
 impl Sent {
@@ -281,7 +301,6 @@ fn a_durable_region_that_is_dropped_is_removed_from_its_vault() {
     let owner = Owner { name: name("eve"), is_admin: true };
     let effects = home.event(Event::Drop { link: CONTROL, channel: 0, owner, drop });
     assert!(effects.iter().any(|e| matches!(e, Effect::Remove { id } if *id == RegionId(7))));
-    assert!(effects.iter().any(|e| matches!(e, Effect::Send { link: CONTROL, .. })));
 }
 
 impl Home {
@@ -344,4 +363,183 @@ fn a_region_that_cannot_be_opened_is_dropped_by_admins_alone() {
     assert_eq!(dropped(&effects[0]), Ok(()));
     assert!(matches!(&effects[1], Effect::Discard { name: gone } if *gone == name("notes")));
     assert_eq!(dropped(&drop(true)[0]), Err(Refusal::NoSuchRegion));
+}
+
+#[test]
+fn a_commit_that_has_no_answer_yet_is_not_pushed_out_by_what_needs_no_vault() {
+    let mut home = durable(Durability::Sync);
+    home.commits(ANN, update(0, 0), b"a");
+    for _ in 0..=2 * REQUESTS_MAX {
+        let token = home.locks(ANN, 1);
+        home.check(ANN, unlock(1, token), &[], Answer::Released);
+    }
+    home.event(Event::Closed { link: ANN });
+    assert_eq!(home.kept(1), []);
+    home.attach(ANN, 0);
+    assert_eq!(home.again(ANN, 1, update(0, 0), b"a"), [(ANN, 1, answered(committed(2)))]);
+}
+
+#[test]
+fn what_a_home_remembers_no_longer_its_vault_forgets_too() {
+    let mut home = durable(Durability::Async);
+    for _ in 0..2 * REQUESTS_MAX {
+        let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+        assert_eq!(batches[0].dropped, []);
+        home.kept(batches[0].sequence);
+    }
+    let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+    assert_eq!(batches[0].dropped, [(SessionId(0), 1)]);
+}
+
+#[test]
+fn of_what_was_committed_before_an_opening_nothing_is_dropped_while_it_may_be_asked_for() {
+    let options = Options { keeps: vec![Durability::Async], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), now: Time(1), numbers: BTreeMap::new() };
+    home.attach(ANN, 0);
+    let all = 2 * REQUESTS_MAX as u64;
+    // The lowest number may have waited for long, and be the latest commit.
+    let outcome = |request| {
+        let (session, owner, answer) = (SessionId(0), name("ann"), committed(5));
+        Outcome { session, owner, request, answer }
+    };
+    let opened = Opened {
+        id: RegionId(7),
+        owner: name("ann"),
+        create: create(8, Durability::Async),
+        epoch: Epoch { number: 2 },
+        sequence: 5000,
+        pages: 8,
+        written: Vec::new(),
+        outcomes: (2..2 + all).map(outcome).collect(),
+    };
+    home.event(Event::Opened { name: name("genes"), result: Ok(Box::new(opened)) });
+    let again = |home: &mut Home| home.again(ANN, 2, update(0, 0), b"a");
+    let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+    assert_eq!((batches[0].outcome.as_ref().map(|outcome| outcome.request)), Some(1));
+    assert_eq!(again(&mut home), [(ANN, 2, answered(committed(5)))]);
+    home.numbers.insert(ANN, 2 + all);
+    for _ in 1..all {
+        let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+        assert_eq!(batches[0].dropped, []);
+        home.kept(batches[0].sequence);
+    }
+    let (_, batches) = home.commits(ANN, update(0, 0), b"a");
+    assert_eq!(batches[0].dropped.len() as u64, all);
+}
+
+#[test]
+fn a_region_is_gone_when_its_vault_says_so() {
+    let mut home = durable(Durability::Sync);
+    let drop = |home: &mut Home| {
+        let (link, channel, drop) = (CONTROL, 1, Drop { name: name("genes") });
+        home.event(Event::Drop { link, channel, owner: owner("ann"), drop })
+    };
+    let effects = drop(&mut home);
+    assert!(matches!(effects.last(), Some(Effect::Remove { id: RegionId(7) })), "{effects:?}");
+    assert_eq!(sent(effects), []);
+    // Its name is neither free nor found.
+    let refused = Attached { result: Err(Refusal::NoSuchRegion) };
+    assert_eq!(sent(home.attach(ANN, 0)), [(ANN, 0, Sent::Attached(refused))]);
+    let created = Box::new(Created { result: Err(Refusal::Exists) });
+    let again = sent(home.create(create(8, Durability::Sync)));
+    assert_eq!(again, [(CONTROL, 0, Sent::Other(Message::RegionCreated(created)))]);
+    let dropped = |result| [(CONTROL, 1, Sent::Other(Message::RegionDropped(Dropped { result })))];
+    let removed = Event::Removed { id: RegionId(7), result: Ok(()) };
+    assert_eq!(sent(home.event(removed)), dropped(Ok(())));
+    assert_eq!(sent(drop(&mut home)), dropped(Err(Refusal::NoSuchRegion)));
+
+    let mut home = durable(Durability::Sync);
+    drop(&mut home);
+    let reason = || "no space".to_owned();
+    let effects = home.event(Event::Lost { id: RegionId(7), reason: reason() });
+    assert_eq!(sent(effects), dropped(Err(Refusal::Unkept { reason: reason() })));
+}
+
+#[test]
+fn who_comes_while_a_region_is_made_enters_when_it_is() {
+    let options = Options { keeps: vec![Durability::Sync], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), now: Time(1), numbers: BTreeMap::new() };
+    home.create(create(8, Durability::Sync));
+    assert!(home.attach(ANN, 0).is_empty());
+    let made = |result| Event::Made { id: RegionId(7), result };
+    let sent = super::sent(home.event(made(Ok(Epoch { number: 1 }))));
+    assert!(matches!(&sent[1], (ANN, 0, Sent::Attached(Attached { result: Ok(_) }))), "{sent:?}");
+
+    // Where it could not be made, the vault may have one of that name.
+    let options = Options { keeps: vec![Durability::Sync], ..Options::default() };
+    let mut home = Home { regions: Regions::new(options), ..home };
+    home.create(create(8, Durability::Sync));
+    home.attach(ANN, 0);
+    let effects = home.event(made(Err(Refusal::Exists)));
+    assert!(matches!(effects.last(), Some(Effect::Open { .. })), "{effects:?}");
+}
+
+#[test]
+fn a_region_without_a_vault_does_not_hide_one_that_a_vault_has() {
+    let options = || Options { keeps: vec![Durability::Sync], ..Options::default() };
+    let mut home =
+        Home { regions: Regions::new(options()), now: Time(1), numbers: BTreeMap::new() };
+    let created = |sent: &[(LinkId, u64, Sent)]| match sent {
+        [(CONTROL, 0, Sent::Other(Message::RegionCreated(created))), ..] => {
+            created.result.clone().map(|about| about.durability)
+        }
+        other => panic!("{other:?}"),
+    };
+    let opened = |result| Event::Opened { name: name("genes"), result };
+    let effects = home.create(create(8, Durability::None));
+    assert!(matches!(&effects[..], [Effect::Open { .. }]), "{effects:?}");
+    assert!(home.attach(ANN, 0).is_empty());
+    let sent = super::sent(home.event(opened(Err(Refusal::NoSuchRegion))));
+    assert_eq!((created(&sent), sent.len()), (Ok(Durability::None), 2));
+
+    let mut home = Home { regions: Regions::new(options()), ..home };
+    home.create(create(8, Durability::None));
+    let found = |id, number| Opened {
+        id: RegionId(id),
+        owner: name("ann"),
+        create: create(8, Durability::Sync),
+        epoch: Epoch { number },
+        sequence: 1,
+        pages: 8,
+        written: Vec::new(),
+        outcomes: Vec::new(),
+    };
+    let sent = super::sent(home.event(opened(Ok(Box::new(found(5, 2))))));
+    assert_eq!(created(&sent), Err(Refusal::Exists));
+    // A vault gives up what cannot be opened here.
+    let effects = home.event(opened(Ok(Box::new(found(6, 2)))));
+    assert!(matches!(&effects[..], [Effect::Shut { id: RegionId(6) }]), "{effects:?}");
+}
+
+#[test]
+fn a_refusal_tells_nothing_that_is_not_kept() {
+    let mut home = durable(Durability::Sync);
+    home.commits(ANN, update(0, 0), b"a");
+    home.commits(ANN, Request::Grow { pages: 20 }, &[]);
+    let Answer::Stat(about) = home.answer(CAT, Request::Stat, &[]).0 else { panic!() };
+    assert_eq!(about.pages, 8);
+    home.waits(BOB, update_if(0, 9), b"b");
+    home.waits(BOB, read(30, 0), &[]);
+    home.waits(CAT, update_if(0, 1), b"c");
+    let sent = home.kept(2);
+    let answers: Vec<_> = sent.into_iter().map(|(_, _, sent)| sent.answer()).collect();
+    let ahead = Refusal::VersionAhead { page: PageNo(0), version: Version(2) };
+    let no_page = Refusal::NoSuchPage { page: PageNo(30), pages: 20 };
+    for answer in [Answer::Refused(ahead), Answer::Refused(no_page)] {
+        assert!(answers.contains(&answer), "{answers:?}");
+    }
+    let Answer::Stat(about) = home.answer(CAT, Request::Stat, &[]).0 else { panic!() };
+    assert_eq!(about.pages, 20);
+}
+
+#[test]
+fn a_home_that_may_have_been_deposed_drops_nothing() {
+    let mut home = durable(Durability::Replicated);
+    home.now = home.now + Span::from_secs(60);
+    let (link, channel, drop) = (CONTROL, 1, Drop { name: name("genes") });
+    let effects = home.event(Event::Drop { link, channel, owner: owner("ann"), drop });
+    let [Effect::Send { message: Message::RegionDropped(dropped), .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(matches!(dropped.result, Err(Refusal::NoVault { .. })));
 }

@@ -239,6 +239,7 @@ impl State {
             regions::Effect::Make { .. }
             | regions::Effect::Open { .. }
             | regions::Effect::Remove { .. }
+            | regions::Effect::Shut { .. }
             | regions::Effect::Discard { .. }
             | regions::Effect::Keep(_) => {}
         }
