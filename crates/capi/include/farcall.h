@@ -91,7 +91,7 @@ typedef enum {
      */
     FARCALL_WRONG_LENGTH = -8,
     /*
-     The lock was lost; the page is as it was.
+     The lock was lost, and with it what was not committed; the page is as others left it.
      */
     FARCALL_LOST_LOCK = -9,
     /*
@@ -439,7 +439,8 @@ farcall_status farcall_lock_page(const farcall_region *region,
 
 /*
  The page's bytes, as many as a page has, to be read and changed until the handle is freed. They reach
- the page by farcall_lock_commit. Null for null.
+ the page by farcall_lock_commit. Null for null. In a coherent region the lock has no bytes, and none may
+ be touched here: its pages are memory, see farcall_map_coherent.
  */
 void *farcall_lock_bytes(const farcall_lock *lock);
 
@@ -518,7 +519,8 @@ void farcall_transaction_free(farcall_transaction *transaction);
 /*
  Calls `body` with a transaction and `context`, and commits; after a conflict, again, so `body` must do
  nothing that cannot be done twice. If it returns anything but 0, nothing is written, and the answer is
- FARCALL_ROLLED_BACK. It does not free or commit the transaction, nor leave by longjmp or an exception.
+ FARCALL_ROLLED_BACK, once it is sure that what it read was so at one moment: if not, it is called again.
+ It does not free or commit the transaction, nor leave by longjmp or an exception.
  */
 farcall_status farcall_transact(const farcall_region *region,
                                 int (*body)(const farcall_transaction *transaction,
@@ -526,8 +528,8 @@ farcall_status farcall_transact(const farcall_region *region,
                                 void *context);
 
 /*
- Watches `count` pages from `first` on; a count of 0 means all from there on. Nothing is missed from when
- this returns.
+ Watches `count` pages from `first` on; a count of 0 means all from there on, those too that the region
+ grows by later. Nothing is missed from when this returns.
  */
 farcall_status farcall_watch_open(const farcall_region *region,
                                   uint64_t first,

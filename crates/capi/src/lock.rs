@@ -69,7 +69,8 @@ pub extern "C" fn farcall_lock_page(
 }
 
 /// The page's bytes, as many as a page has, to be read and changed until the handle is freed. They reach
-/// the page by farcall_lock_commit. Null for null.
+/// the page by farcall_lock_commit. Null for null. In a coherent region the lock has no bytes, and none may
+/// be touched here: its pages are memory, see farcall_map_coherent.
 #[unsafe(no_mangle)]
 pub extern "C" fn farcall_lock_bytes(lock: Option<&farcall_lock>) -> *mut c_void {
     lock.map_or(std::ptr::null_mut(), |lock| lock.bytes.as_ptr().cast())

@@ -37,7 +37,7 @@ pub enum farcall_status {
     FARCALL_NO_SUCH_PAGE = -7,
     /// Bytes that go beyond the page.
     FARCALL_WRONG_LENGTH = -8,
-    /// The lock was lost; the page is as it was.
+    /// The lock was lost, and with it what was not committed; the page is as others left it.
     FARCALL_LOST_LOCK = -9,
     /// That is not done in a region of this style (coherent, or not), or with pages of this size.
     FARCALL_WRONG_STYLE = -10,

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use client::memory::{Bytes, Error, Region};
 
@@ -24,8 +23,6 @@ use crate::status::{Failure, free, guard};
 const ATTEMPTS_MAX: u32 = 1000;
 /// Conflicts after which others are given time; before, trying again at once is quicker.
 const AT_ONCE: u32 = 4;
-/// The longest time that they are given.
-const PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// Reads and writes that are carried out together, or not at all.
 pub struct farcall_transaction {
@@ -135,7 +132,8 @@ pub extern "C" fn farcall_transaction_free(transaction: Option<Box<farcall_trans
 
 /// Calls `body` with a transaction and `context`, and commits; after a conflict, again, so `body` must do
 /// nothing that cannot be done twice. If it returns anything but 0, nothing is written, and the answer is
-/// FARCALL_ROLLED_BACK. It does not free or commit the transaction, nor leave by longjmp or an exception.
+/// FARCALL_ROLLED_BACK, once it is sure that what it read was so at one moment: if not, it is called again.
+/// It does not free or commit the transaction, nor leave by longjmp or an exception.
 #[unsafe(no_mangle)]
 pub extern "C" fn farcall_transact(
     region: Option<&farcall_region>,
@@ -146,15 +144,18 @@ pub extern "C" fn farcall_transact(
         let region = handle(region, "region")?.0.clone();
         let body = body.ok_or_else(|| Failure::argument("the transaction's function is null"))?;
         let transaction = farcall_transaction { region, noted: Mutex::default() };
+        let mut random = 0;
         for attempt in 0..ATTEMPTS_MAX {
             if attempt >= AT_ONCE {
-                give_way(attempt - AT_ONCE);
+                transaction.region.give_way(attempt - AT_ONCE, &mut random);
             }
-            if body(&transaction, context) != 0 {
-                return Ok(FARCALL_ROLLED_BACK);
+            let is_wanted = body(&transaction, context) == 0;
+            if !is_wanted {
+                // Nothing is written; but was it decided on what is true?
+                transaction.noted().writes.clear();
             }
             if transaction.commit()? != FARCALL_CONFLICT {
-                return Ok(FARCALL_OK);
+                return Ok(if is_wanted { FARCALL_OK } else { FARCALL_ROLLED_BACK });
             }
         }
         let words =
@@ -213,13 +214,4 @@ impl farcall_transaction {
             Err(Stop::Failed(failure)) => Err(failure),
         }
     }
-}
-
-/// Lets others go first, for a while that doubles; each thread for another one, so that two do not
-/// meet again and again.
-fn give_way(round: u32) {
-    let most = Duration::from_micros(20 << round.min(8)).min(PAUSE_MAX);
-    let share =
-        wire::name::Hash::of(format!("{:?} {round}", std::thread::current().id()).as_bytes());
-    std::thread::sleep(most.mul_f64(0.5 + f64::from(share.0[0]) / 512.0));
 }

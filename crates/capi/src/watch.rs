@@ -4,8 +4,9 @@ use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
 use client::memory::{Change, Watch};
+use wire::limits::PAGES_MAX;
 
-use crate::border::{give, handle, patience, place, put};
+use crate::border::{give, handle, patience, place};
 use crate::region::farcall_region;
 use crate::status::farcall_status::{self, FARCALL_OK, FARCALL_TIMEOUT};
 use crate::status::{Failure, free, guard};
@@ -25,8 +26,8 @@ pub struct farcall_change {
     pub version: u64,
 }
 
-/// Watches `count` pages from `first` on; a count of 0 means all from there on. Nothing is missed from when
-/// this returns.
+/// Watches `count` pages from `first` on; a count of 0 means all from there on, those too that the region
+/// grows by later. Nothing is missed from when this returns.
 #[unsafe(no_mangle)]
 pub extern "C" fn farcall_watch_open(
     region: Option<&farcall_region>,
@@ -38,7 +39,7 @@ pub extern "C" fn farcall_watch_open(
         let watch = place(watch)?;
         let region = &handle(region, "region")?.0;
         let end = match count {
-            0 => region.pages().max(first.saturating_add(1)),
+            0 => PAGES_MAX,
             count => first.saturating_add(count),
         };
         give(watch, farcall_watch(region.watch(first..end)?));
@@ -55,21 +56,19 @@ pub extern "C" fn farcall_watch_next(
 ) -> farcall_status {
     guard(|| {
         let mut watch = &handle(watch, "watch")?.0;
+        // Before a change is taken: it would be told to nobody.
+        let change = change.ok_or_else(|| Failure::argument("the place for the change is null"))?;
         let next = match patience(wait_ms) {
             None => watch.next().transpose()?,
             Some(wait) => watch.next_within(wait).transpose()?,
         };
-        let told = match next {
+        change.write(match next {
             None => return Ok(FARCALL_TIMEOUT),
             Some(Change::Page { page, version }) => {
                 farcall_change { resync: 0, page, version: version.0 }
             }
             Some(Change::Resync) => farcall_change { resync: 1, page: 0, version: 0 },
-        };
-        put(
-            Some(change.ok_or_else(|| Failure::argument("the place for the change is null"))?),
-            told,
-        );
+        });
         Ok(FARCALL_OK)
     })
 }

@@ -496,8 +496,12 @@ fn who_may_open_too_few_files_is_told_so() {
     let ran = node_with(&machine, 8).finish();
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("Too many open files"), "{}", ran.stderr);
-    // Enough to listen, too few for a worker: the task says so.
-    let mut node = node_with(&machine, 18);
+    // Enough to listen, to hear a client and to keep its program, too few for a worker: the task says so.
+    let mut idle = node_with(&machine, 64);
+    idle.line_with("listening at 127.");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", idle.child.id())).unwrap().count();
+    drop(idle);
+    let mut node = node_with(&machine, open as u32 + 2);
     let address =
         node.line_with("listening at 127.").trim_start_matches("listening at ").to_owned();
     machine.write("in", "echo 1");

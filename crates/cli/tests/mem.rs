@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -149,6 +150,8 @@ fn arguments_out_of_bounds_are_refused_before_anything_is_asked() {
         "lock genes 0 --text -- true",
         "write genes 0 --text a --hex 00",
         "bench genes --local",
+        "bench genes --page-size 64",
+        "bench genes --durability sync",
     ] {
         let ran = machine.run(&format!("mem {words}"));
         assert_eq!(ran.code, Some(2), "{words}: {ran:?}");
@@ -255,6 +258,53 @@ fn a_lock_that_is_lost_while_its_command_runs_is_said_by_name() {
     holder.signal("CONT");
     drop(holder.child.stdin.take());
     ends(holder.finish(), 125, &["error[E0609]: the lock of page 3 was lost"]);
+}
+
+#[test]
+fn a_filter_whose_lock_is_lost_is_told_before_its_command_ends() {
+    let (machine, _node) = with_region("");
+    assert!(Command::new("mkfifo").arg(machine.path("go")).status().unwrap().success());
+    let script = "echo held >&2; read line < go";
+    let words = ["mem", "lock", "genes", "3", "--filter", "--", "sh", "-c", script];
+    let mut holder = Running::of(&mut machine.command(words));
+    let mut told = BufReader::new(holder.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(told.next().unwrap(), "held");
+    holder.signal("STOP");
+    machine.run("mem lock genes 3 -- echo granted").says("granted");
+    holder.signal("CONT");
+    let warning = told.next().unwrap();
+    assert!(warning.contains("E0609") && warning.contains("still runs"), "{warning}");
+    std::fs::write(machine.path("go"), "\n").unwrap();
+    let rest: String = told.collect();
+    assert!(rest.contains("error[E0609]: the lock of page 3 was lost"), "{rest}");
+    assert_eq!(holder.end(), Some(125));
+    assert_eq!(json(&machine.run("mem stat genes --json"))["commits"], 0);
+}
+
+#[test]
+fn a_signal_does_not_leave_a_command_without_its_lock() {
+    let (machine, _node) = with_region("");
+    // The first thing that the command does is what a terminal does at Ctrl-C, and at its end.
+    let script = "kill -INT $PPID; kill -HUP $PPID; echo alive; read line";
+    let words = ["mem", "lock", "genes", "3", "--", "sh", "-c", script];
+    let mut holder = Running::of(machine.command(words).stdin(Stdio::piped()));
+    holder.line_with("alive");
+    ends(machine.run("mem lock genes 3 --wait 0s -- true"), 124, &["error[E0608]"]);
+    // SIGTERM is passed on.
+    holder.signal("TERM");
+    ends(holder.finish(), 128 + 15, &[]);
+    machine.run("mem lock genes 3 --wait 0s -- echo free").says("free");
+}
+
+#[test]
+fn a_watch_goes_on_where_its_region_grows() {
+    let (machine, _node) = with_region("");
+    let all = machine.start("mem watch genes --count 1");
+    let rest = machine.start("mem watch genes 50- --count 1");
+    until("both watch", || json(&machine.run("mem stat genes --json"))["watches"] == 2);
+    machine.run("mem grow genes 200").says("200 pages");
+    machine.run("mem update genes 150 --text x").says("version 2");
+    assert_eq!([all.finish().stdout, rest.finish().stdout], ["150 2\n", "150 2\n"]);
 }
 
 #[test]

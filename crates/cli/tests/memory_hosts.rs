@@ -10,6 +10,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use client::memory::{Error, Region};
 use client::{Cluster, Durability, RegionOptions};
 use support::hosts::{Host, Hosts};
 use support::process::kill;
@@ -43,6 +44,86 @@ fn what_hosts_with_pulled_cables_and_killed_processes_saw_of_a_region_can_have_h
     let seed = u64::from(std::process::id());
     // The judge is on the home's own host, whose cable is never pulled.
     home.inside(|| run(&home, &clients, seed, time, is_long));
+}
+
+/// Rounds of the two, and pages of what they share.
+const ROUNDS: u64 = 60;
+const QUEUE: std::ops::Range<u64> = 0..8;
+const TABLE: std::ops::Range<u64> = 8..40;
+const MUTEX: u64 = 40;
+const COUNT: u64 = 41;
+
+#[test]
+fn a_queue_a_map_a_mutex_and_a_barrier_join_two_hosts() {
+    let Some(hosts) = Hosts::new("values between hosts") else { return };
+    let [home, a, b] = ["home", "a", "b"].map(|name| hosts.host(name));
+    let _node = home.start_node("--slots 1");
+    a.join_client(&home);
+    b.join_client(&home);
+    let opened = |host: &Host| {
+        let cluster = Cluster::connect_with([home.address()], &host.machine.home()).unwrap();
+        cluster.wait_for_nodes(1, PATIENCE);
+        cluster.memory_or_create("values", &RegionOptions::new(42)).unwrap()
+    };
+    std::thread::scope(|scope| {
+        // What `a` puts into the queue, `b` takes out; the rest is done by both.
+        let [first, second] = [(&a, 0), (&b, 1)].map(|(host, side)| {
+            scope.spawn(move || host.inside(|| take_part(&opened(host), side)))
+        });
+        let [passed, taken] = [first.join().unwrap(), second.join().unwrap()];
+        assert_eq!((passed.len(), &passed), (ROUNDS as usize, &taken), "what went through");
+    });
+    let entries = home.inside(|| {
+        let cluster = Cluster::connect_with([home.address()], &home.machine.home()).unwrap();
+        cluster.wait_for_nodes(1, PATIENCE);
+        let region = cluster.memory("values").unwrap();
+        let count = region.cell::<u64>(COUNT).unwrap().get().unwrap();
+        assert_eq!(count, 2 * ROUNDS, "counted under the mutex");
+        assert!(region.queue(QUEUE).unwrap().is_empty().unwrap());
+        region.map_of(TABLE).unwrap().entries().unwrap()
+    });
+    let mut keys: Vec<String> =
+        entries.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
+    keys.sort();
+    let mut want: Vec<String> =
+        (0..ROUNDS).flat_map(|n| [0, 1].map(|s| format!("{s} {n}"))).collect();
+    want.push("both".to_owned());
+    want.sort();
+    assert_eq!(keys, want);
+    let (_, both) = entries.iter().find(|(key, _)| &key[..] == b"both").unwrap();
+    assert_eq!(both[..], (2 * ROUNDS).to_le_bytes());
+}
+
+/// One of the two hosts: what it put into the queue, or took out.
+fn take_part(region: &Region, side: u64) -> Vec<u64> {
+    region.set_patience(PATIENCE);
+    let (queue, table) = (region.queue(QUEUE).unwrap(), region.map_of(TABLE).unwrap());
+    let (mutex, barrier) = (region.mutex(MUTEX), region.barrier(7, 2));
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    let mut passed = Vec::new();
+    let mut rounds = Vec::new();
+    for round in 0..ROUNDS {
+        if side == 0 {
+            let item = round * round;
+            assert!(queue.push_within(&item.to_le_bytes(), PATIENCE).unwrap());
+            passed.push(item);
+        } else {
+            passed.push(number(&queue.pop_within(PATIENCE).unwrap().unwrap()));
+        }
+        table.insert(format!("{side} {round}").as_bytes(), b"").unwrap();
+        let add = |had: Option<&[u8]>| Some((had.map_or(0, number) + 1).to_le_bytes().to_vec());
+        table.update(b"both", add).unwrap();
+        // Read, then written: without the mutex, counts would be lost.
+        let held = mutex.lock().unwrap();
+        let count = number(&region.page(COUNT).read().unwrap().bytes[..8]);
+        region.page(COUNT).update(0, &(count + 1).to_le_bytes()).unwrap();
+        held.unlock().unwrap();
+        rounds.push(barrier.wait().unwrap());
+        // Nobody is a round ahead: the other's entries of this one are there.
+        assert!(table.get(format!("{} {round}", 1 - side).as_bytes()).unwrap().is_some());
+    }
+    assert!(rounds.windows(2).all(|pair| pair[1] == pair[0] + 1), "{rounds:?}");
+    passed
 }
 
 fn run(home: &Host, clients: &[Host], seed: u64, time: Duration, is_long: bool) {

@@ -86,8 +86,10 @@ impl Region {
         Err(Error::Overtaken { region: self.name().to_owned(), attempts: ATTEMPTS_MAX }.into())
     }
 
-    /// Lets others go first, for a while that doubles and is drawn.
-    pub(crate) fn give_way(&self, round: u32, random: &mut u64) {
+    /// Lets others go first, for a while that doubles and is drawn. For those who run transactions
+    /// step by step, as the C interface does; `random` is 0 at first.
+    #[doc(hidden)]
+    pub fn give_way(&self, round: u32, random: &mut u64) {
         if *random == 0 {
             *random = transport::random_u64() | 1;
         }

@@ -28,6 +28,19 @@ static int think_better_of_it(const farcall_transaction *transaction, void *cont
     return 1;
 }
 
+static int refusals;
+
+/* Refuses while page 2 holds 49. The first time, it holds something else before that is told. */
+static int refuse_49(const farcall_transaction *transaction, void *context)
+{
+    uint64_t seen, other = 50;
+    DONE(farcall_transaction_read(transaction, 2, 0, &seen, sizeof seen));
+    if (refusals++ == 0)
+        DONE(farcall_update((farcall_region *)context, 2, 0, &other, sizeof other, NULL));
+    DONE(farcall_transaction_write(transaction, 3, 0, &seen, sizeof seen));
+    return seen == 49;
+}
+
 int main(int argc, char **argv)
 {
     /* Valgrind runs one thread at a time, so none can answer the page faults of another. */
@@ -137,6 +150,11 @@ int main(int argc, char **argv)
     GIVES(FARCALL_ROLLED_BACK, farcall_transact(region, think_better_of_it, NULL));
     DONE(farcall_read(again, 2, 0, &seen, sizeof seen, NULL));
     CHECK(seen == 49);
+    /* What was refused on bytes that were old by then is tried with the new ones. */
+    DONE(farcall_transact(region, refuse_49, again));
+    CHECK(refusals == 2);
+    DONE(farcall_read(again, 3, 0, &seen, sizeof seen, NULL));
+    CHECK(seen == 50);
 
     /* A watch. */
     farcall_watch *watch;
@@ -145,9 +163,11 @@ int main(int argc, char **argv)
     GIVES(FARCALL_TIMEOUT, farcall_watch_next(watch, 20, &change));
     DONE(farcall_update(again, 3, 0, "x", 1, NULL));
     DONE(farcall_update(again, 5, 0, "x", 1, &version));
+    GIVES(FARCALL_WRONG_ARGUMENT, farcall_watch_next(watch, -1, NULL));
     DONE(farcall_watch_next(watch, -1, &change));
     CHECK(!change.resync && change.page == 5 && change.version == version);
     farcall_watch_free(watch);
+    DONE(farcall_watch_open(region, 0, 0, &watch));
 
     /* Counters, mutexes, barriers. */
     int64_t value;
@@ -182,6 +202,10 @@ int main(int argc, char **argv)
     DONE(farcall_region_grow(region, 16, &pages));
     CHECK(pages == 16);
     DONE(farcall_update(region, 8, 0, "x", 1, NULL));
+    do
+        DONE(farcall_watch_next(watch, 3000, &change));
+    while (change.page != 8);
+    farcall_watch_free(watch);
     farcall_region_free(again);
     farcall_region_free(region);
     DONE(farcall_region_drop(cluster, "everything"));

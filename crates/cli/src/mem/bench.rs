@@ -55,10 +55,16 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     rounds: u64,
     /// Bytes of a page of the region that is made
-    #[arg(long, value_name = "SIZE", default_value = "4096", value_parser = place::page_size)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "4096",
+        value_parser = place::page_size,
+        conflicts_with = "name"
+    )]
     page_size: u32,
     /// What outlives the node of the region that is made
-    #[arg(long, value_enum, default_value_t = Kept::None)]
+    #[arg(long, value_enum, default_value_t = Kept::None, conflicts_with = "name")]
     durability: Kept,
     /// Print one JSON object
     #[arg(long)]
@@ -76,12 +82,12 @@ struct Measure {
 impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let (cluster, reached) = self.cluster()?;
+        // Before there is a region: Ctrl-C leaves none behind either.
+        let interrupt = Interrupt::watch(&cluster).context("cannot watch for Ctrl-C")?;
         let (region, is_ours) = match &self.name {
             Some(name) => (cluster.memory(name)?, false),
             None => (self.scratch(&cluster)?, true),
         };
-        // Ctrl-C leaves no region behind either.
-        let interrupt = Interrupt::watch(&cluster).context("cannot watch for Ctrl-C")?;
         let measured = self.measure(&region, is_ours, &interrupt);
         if is_ours {
             let name = format!("{}@{}", region.name(), region.node());

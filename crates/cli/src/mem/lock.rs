@@ -103,18 +103,34 @@ impl Lock {
         if self.filter {
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         }
-        let ran = match command.spawn() {
+        // Before there is a command: one that outlives this program would run without the lock.
+        let signals = signals()?;
+        let mut running = match command.spawn() {
+            Ok(child) => Running::of(child),
             Err(error) => {
                 // What is said of the command matters more than what becomes of a lock that
                 // nobody has used.
                 let _ = guard.rollback();
                 return Ok(self.not_started(&error));
             }
-            Ok(child) if self.filter => self.filtered(child, &mut guard)?,
-            Ok(child) => Ran { status: self.attended(Running::of(child)?, &guard)?, bytes: None },
         };
+        running.pass_on(signals)?;
+        if self.filter {
+            running.feed(self.input(&guard))?;
+        }
+        let ran = self.attended(running, &guard)?;
+        if ran.status.success() && ran.bytes.as_ref().is_some_and(|bytes| bytes.len() > guard.len())
+        {
+            let what = format!(
+                "the command wrote more than the {} bytes of page {}",
+                guard.len(),
+                self.page
+            );
+            return Err(complaint(&codes::E0606, what).help("nothing was changed").into());
+        }
         let given_back = match ran.bytes {
-            Some(bytes) if ran.status.success() => {
+            Some(mut bytes) if ran.status.success() => {
+                bytes.resize(guard.len(), 0);
                 guard.bytes_mut().copy_from_slice(&bytes);
                 guard.commit().map(drop)
             }
@@ -127,49 +143,26 @@ impl Lock {
         }
     }
 
-    /// Gives the command the page and takes what it writes, filled up with zeros.
-    fn filtered(&self, mut child: Child, guard: &mut Guard) -> anyhow::Result<Ran> {
-        let size = guard.len();
+    /// What a filter reads.
+    fn input(&self, guard: &Guard) -> Vec<u8> {
         let mut page = guard.to_vec();
         if self.text {
             page.truncate(page.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
         }
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        // A command that does not read its input must not hold up the one that reads its output.
-        let feeder = std::thread::Builder::new().name("page".into()).spawn(move || {
-            if let Some(mut stdin) = stdin {
-                let _ = stdin.write_all(&page);
-            }
-        })?;
-        let running = Running::of(child)?;
-        let mut bytes = Vec::new();
-        if let Some(stdout) = stdout {
-            let mut rest = stdout.take(size as u64 + 1);
-            rest.read_to_end(&mut bytes)?;
-            // Its end is not to depend on how much of it fits.
-            io::copy(&mut rest.into_inner(), &mut io::sink())?;
-        }
-        let status = self.attended(running, guard)?;
-        let _ = feeder.join();
-        if status.success() && bytes.len() > size {
-            let what =
-                format!("the command wrote more than the {size} bytes of page {}", self.page);
-            return Err(complaint(&codes::E0606, what).help("nothing was changed").into());
-        }
-        bytes.resize(size, 0);
-        Ok(Ran { status, bytes: Some(bytes) })
+        page
     }
 
     /// Waits for the command's end. That the lock is lost is said as soon as it is known here: whoever
     /// watches may want to end the command.
-    fn attended(&self, running: Running, guard: &Guard) -> anyhow::Result<ExitStatus> {
+    fn attended(&self, running: Running, guard: &Guard) -> anyhow::Result<Ran> {
         let (end, ended) = mpsc::channel();
         let waiter = std::thread::Builder::new().name("command".into());
-        waiter.spawn(move || end.send(running.wait()))?;
+        let size = guard.len();
+        waiter.spawn(move || end.send(running.end(size)))?;
         let mut is_told = false;
         loop {
             match ended.recv_timeout(LOOK) {
-                Ok(status) => return status,
+                Ok(ran) => return Ok(ran?),
                 Err(RecvTimeoutError::Disconnected) => bail!("nobody waits for the command"),
                 Err(RecvTimeoutError::Timeout) if is_told || guard.is_held() => (),
                 Err(RecvTimeoutError::Timeout) => {
@@ -215,7 +208,8 @@ impl Lock {
     }
 }
 
-/// A command that has ended, and what the page is to be, if it says so.
+/// A command that has ended, and what it wrote, if it is a filter: what a page has, and one byte more if
+/// there was more.
 struct Ran {
     status: ExitStatus,
     bytes: Option<Vec<u8>>,
@@ -227,36 +221,66 @@ fn as_shells_see(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// A command, and who is told of signals while it runs: it, and not this program, which has a lock
-/// to give back. What a terminal sends, everybody on it gets anyway.
+/// From now on signals do not end this program, which will have a command and a lock to give back. SIGTERM
+/// is read here instead; what a terminal sends, everybody on it gets anyway.
+fn signals() -> io::Result<UnixStream> {
+    let (heard, signals) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGTERM, signals)?;
+    for terminal in [SIGINT, SIGHUP] {
+        signal_hook::flag::register(terminal, Arc::default())?;
+    }
+    Ok(heard)
+}
+
+/// A command that runs. Where this is dropped before it has ended, it is killed: it is not to run without
+/// the lock.
 struct Running {
     child: Child,
+    /// None once its number may be another's.
     pid: Arc<Mutex<Option<Pid>>>,
 }
 
 impl Running {
-    fn of(child: Child) -> anyhow::Result<Self> {
-        let pid = Pid::from_raw(i32::try_from(child.id())?);
-        let pid = Arc::new(Mutex::new(Some(pid)));
-        let (mut heard, signals) = UnixStream::pair()?;
-        signal_hook::low_level::pipe::register(SIGTERM, signals)?;
-        for terminal in [SIGINT, SIGHUP] {
-            let (_, nobody) = UnixStream::pair()?;
-            signal_hook::low_level::pipe::register(terminal, nobody)?;
-        }
-        let told = pid.clone();
+    fn of(child: Child) -> Self {
+        let pid = Pid::from_raw(child.id().cast_signed());
+        Self { child, pid: Arc::new(Mutex::new(Some(pid))) }
+    }
+
+    /// Passes SIGTERM on, also one that came before there was a command.
+    fn pass_on(&self, mut signals: UnixStream) -> io::Result<()> {
+        let told = self.pid.clone();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             let mut byte = [0; 1];
-            while heard.read_exact(&mut byte).is_ok() {
+            while signals.read_exact(&mut byte).is_ok() {
                 if let Some(pid) = *told.lock().unwrap_or_else(PoisonError::into_inner) {
                     let _ = kill(pid, Signal::SIGTERM);
                 }
             }
         })?;
-        Ok(Self { child, pid })
+        Ok(())
     }
 
-    fn wait(mut self) -> anyhow::Result<ExitStatus> {
+    /// Writes to its standard input, on a thread: one that does not read it must not hold up whoever reads
+    /// what it writes.
+    fn feed(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        let stdin = self.child.stdin.take();
+        std::thread::Builder::new().name("page".into()).spawn(move || {
+            if let Some(mut stdin) = stdin {
+                let _ = stdin.write_all(&bytes);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Waits for its end, and takes what it writes until then, if that comes here.
+    fn end(mut self, size: usize) -> io::Result<Ran> {
+        let mut bytes = None;
+        if let Some(stdout) = self.child.stdout.take() {
+            let mut rest = stdout.take(size as u64 + 1);
+            rest.read_to_end(bytes.insert(Vec::new()))?;
+            // Its end is not to depend on how much of it fits.
+            io::copy(&mut rest.into_inner(), &mut io::sink())?;
+        }
         let pid = *self.pid.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pid) = pid {
             // Its number is its own until it is reaped: nobody is told of signals after that.
@@ -264,7 +288,19 @@ impl Running {
                 waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
             {}
         }
+        Ok(Ran { status: self.reap()?, bytes })
+    }
+
+    fn reap(&mut self) -> io::Result<ExitStatus> {
         self.pid.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(self.child.wait()?)
+        self.child.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Neither does anything to one that is reaped already.
+        let _ = self.child.kill();
+        let _ = self.reap();
     }
 }

@@ -35,7 +35,8 @@ pub(crate) struct Read {
     /// The page's number, from 0
     #[arg(value_name = "PAGE", value_parser = place::page)]
     page: u64,
-    /// Print nothing if the page has this version; that it has is said on standard error
+    /// Print nothing if the page has this version; that it has is said on standard error. It saves
+    /// printing: the page comes from its node all the same
     #[arg(long, value_name = "VERSION")]
     known: Option<u64>,
     /// From this byte of the page on

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use client::memory::Change;
 use serde_json::json;
+use wire::limits::PAGES_MAX;
 
 use super::forms;
 use super::place::{self, Place, Span};
@@ -25,7 +26,8 @@ Examples:
 pub(crate) struct Watch {
     #[command(flatten)]
     place: Place,
-    /// The pages: one like 7, several like 0-99, or all from one on like 100- [default: all]
+    /// The pages: one like 7, several like 0-99, or all from one on like 100-, those too that it grows
+    /// by [default: all]
     #[arg(value_name = "PAGES", value_parser = place::span)]
     pages: Option<Span>,
     /// End after so many lines
@@ -40,7 +42,7 @@ impl Watch {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let (_cluster, region) = self.place.open()?;
         let Span { first, last } = self.pages.unwrap_or(Span::ALL);
-        let end = last.map_or_else(|| region.pages().max(first + 1), |last| last + 1);
+        let end = last.map_or(PAGES_MAX, |last| last + 1);
         let watch = region.watch(first..end)?;
         eprintln!("watching");
         let count = self.count.unwrap_or(u64::MAX);
