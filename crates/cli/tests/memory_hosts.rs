@@ -10,7 +10,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use client::memory::{Error, Region};
+use client::memory::Region;
 use client::{Cluster, Durability, RegionOptions};
 use support::hosts::{Host, Hosts};
 use support::process::kill;

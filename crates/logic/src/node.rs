@@ -28,7 +28,6 @@ use wire::join::{Join, Joined};
 use wire::limits::{BLOBS_KEPT, LINKS_MAX};
 use wire::member::{Member, State};
 use wire::name::{Hash, Name};
-use wire::status::Report;
 use wire::task::Returned;
 use wire::units::{Span, Time};
 
@@ -46,7 +45,7 @@ use crate::regions::Regions;
 use crate::slots::{self, Finished, Load, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
 pub use figures::Figures;
-use gossip::{Gossip, MEMBERS_IN_MESSAGE};
+use gossip::Gossip;
 use lending::Lending;
 use streams::Streams;
 use tasks::Arrivals;
@@ -828,21 +827,6 @@ impl Node {
         let leaving = self.leaving.is_some();
         if let Some(connection) = self.connection(link) {
             connection.settled |= leaving && count == u32::MAX;
-        }
-    }
-
-    fn report(&self, now: Time) -> Report {
-        let (blobs, blob_bytes) = self.blobs.sum();
-        Report {
-            node: self.members.me().name.clone(),
-            agent: self.options.agent.clone(),
-            up: now.since(self.since),
-            slots: self.slots.size(),
-            users: self.slots.users(),
-            workers: self.slots.workers().into_iter().map(|(_, worker)| worker).collect(),
-            blobs,
-            blob_bytes,
-            members: self.members.iter().take(MEMBERS_IN_MESSAGE).cloned().collect(),
         }
     }
 

@@ -166,7 +166,7 @@ impl Shared {
         let background = Condvar::new();
         let shared = Arc::new(Self { state, background, me, name, about });
         let weak = Arc::downgrade(&shared);
-        let spawn = std::thread::Builder::new().name("farcall-memory".into()).spawn(move || {
+        let spawn = sys::thread::spawn("farcall-memory", move || {
             let mut pause = PAUSE;
             while let Some(shared) = weak.upgrade() {
                 if !shared.round(&mut pause) {

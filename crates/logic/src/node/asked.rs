@@ -6,8 +6,10 @@ use bytes::Bytes;
 use wire::Message;
 use wire::job::{Job, Log, Now, Why};
 use wire::name::{Name, TaskName};
+use wire::status::Report;
 use wire::units::Time;
 
+use super::gossip::MEMBERS_IN_MESSAGE;
 use super::{Effect, Node, Peer};
 use crate::{LinkId, WorkerId};
 
@@ -27,6 +29,22 @@ impl Sight {
 }
 
 impl Node {
+    /// What it is doing.
+    pub(super) fn report(&self, now: Time) -> Report {
+        let (blobs, blob_bytes) = self.blobs.sum();
+        Report {
+            node: self.members.me().name.clone(),
+            agent: self.options.agent.clone(),
+            up: now.since(self.since),
+            slots: self.slots.size(),
+            users: self.slots.users(),
+            workers: self.slots.workers().into_iter().map(|(_, worker)| worker).collect(),
+            blobs,
+            blob_bytes,
+            members: self.members.iter().take(MEMBERS_IN_MESSAGE).cloned().collect(),
+        }
+    }
+
     /// Whose tasks a link may ask about.
     fn sees(&self, link: LinkId) -> Option<Sight> {
         match &self.links.get(link.0 as usize)?.as_ref()?.peer {
