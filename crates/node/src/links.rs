@@ -31,6 +31,8 @@ pub(crate) struct Link {
     unread: bool,
     /// Messages were left in its input: they come before anything else is read.
     held: bool,
+    /// It said something that has to be carried out and sent before it is heard again.
+    paused: bool,
     /// The peer reads too little of what it is sent: it is not read from until it does.
     pub(crate) stuffed: bool,
 }
@@ -123,8 +125,8 @@ impl Links {
         let connection = Watched::new(connection, registry, token).ok()?;
         self.strangers.push_back((now, entry.key()));
         let stage = Stage::Handshake { dialled };
-        let (queued, unread, held, stuffed) = (false, false, false, false);
-        entry.insert(Link { connection, born: now, stage, queued, unread, held, stuffed });
+        let (queued, unread, held, paused, stuffed) = (false, false, false, false, false);
+        entry.insert(Link { connection, born: now, stage, queued, unread, held, paused, stuffed });
         Some(link)
     }
 
@@ -138,9 +140,9 @@ impl Links {
         let entry = self.table.vacant_entry();
         let link = LinkId(entry.key() as u32);
         let connection = Watched::new(connection, registry, Source::Link(link.0).token()).ok()?;
-        let (queued, unread, held, stuffed) = (false, false, false, false);
+        let (queued, unread, held, paused, stuffed) = (false, false, false, false, false);
         let stage = Stage::Controller;
-        entry.insert(Link { connection, born: now, stage, queued, unread, held, stuffed });
+        entry.insert(Link { connection, born: now, stage, queued, unread, held, paused, stuffed });
         Some(link)
     }
 
@@ -227,6 +229,13 @@ impl Links {
         if entry.stuffed {
             return true;
         }
+        if entry.paused {
+            if !entry.unread {
+                entry.unread = true;
+                self.unread.push(at);
+            }
+            return true;
+        }
         let mut outcome = ReadOutcome::More;
         if !std::mem::take(&mut entry.held) {
             let Ok(read) = entry.connection.read() else { return false };
@@ -289,6 +298,7 @@ impl Links {
             event(Event::Message { link, channel, message });
             if ends_pass || pages == 0 {
                 entry.held = true;
+                entry.paused = true;
                 outcome = ReadOutcome::More;
                 break;
             }
@@ -338,6 +348,7 @@ impl Links {
         for at in self.dirty.drain(..) {
             let Some(link) = self.table.get_mut(at) else { continue };
             link.queued = false;
+            link.paused = false;
             if link.connection.flush(registry).is_err() {
                 failed.push(LinkId(at as u32));
                 continue;
