@@ -181,7 +181,7 @@ pub struct Admission {
 /// One request of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    /// Every request up to this number was answered: what became of them need not be kept.
+    /// Every request with a lower number was answered: what became of them need not be kept.
     pub answered: u64,
     pub request: Request,
 }
