@@ -16,6 +16,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -23,12 +24,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use logic::gather::Gather;
+use sys::spin::Spin;
 use wire::frame::{HEADER, Header};
 use wire::limits::{PAYLOAD_MAX, STRANGER_PATIENCE};
 use wire::worker_v1 as protocol;
 
-use crate::driver::now;
 use crate::error::{Error, chain};
 use crate::outcome::{Failure, Output, Why};
 
@@ -54,8 +54,6 @@ pub struct Controller {
     reader: BufReader<Patient>,
     writer: Stream,
     next: u64,
-    /// Whether it stays on its core while it waits for jobs.
-    gather: Gather,
 }
 
 /// What a worker says of a job that it ran.
@@ -142,13 +140,12 @@ impl Controller {
     fn over(stream: Stream, worker: &str, patience: Option<Duration>) -> Result<Self, Error> {
         let copy = stream.copy().map_err(|error| broken(worker, error.to_string()))?;
         let until = patience.map(|patience| Instant::now() + patience);
-        let reader = BufReader::with_capacity(READ, Patient { stream, until });
+        let reader = BufReader::with_capacity(READ, Patient { stream, until, spin: Spin::default() });
         let mut this = Self {
             worker: worker.into(),
             reader,
             writer: copy,
             next: 1,
-            gather: Gather::default(),
         };
         let id = this.name();
         let mut bytes = BytesMut::new();
@@ -187,15 +184,7 @@ impl Controller {
         let id = self.name();
         let mut front = BytesMut::new();
         protocol::put_job(&mut front, id, id, input.len() as u64);
-        let since = now();
-        let places = if self.gather.stays() { sys::cpu::stay() } else { None };
-        let asked = self.ask(id, &[&front, input]);
-        if let Some(places) = places {
-            // It was ours before, so it cannot fail.
-            let _ = places.assign(sys::Pid(0));
-        }
-        self.gather.lone(now(), now().since(since));
-        match asked? {
+        match self.ask(id, &[&front, input])? {
             Ok(payload) => answer(payload).map(Ok).map_err(|garbled| self.garbled(&garbled)),
             Err(why) => Ok(Err(why)),
         }
@@ -280,6 +269,7 @@ impl Stream {
 struct Patient {
     stream: Stream,
     until: Option<Instant>,
+    spin: Spin,
 }
 
 impl Patient {
@@ -291,7 +281,7 @@ impl Patient {
 
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(until) = self.until else { return self.stream.read(buffer) };
+        let Some(until) = self.until else { return self.spin.read(&mut self.stream, buffer) };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -311,6 +301,15 @@ impl Read for Stream {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

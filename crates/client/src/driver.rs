@@ -18,9 +18,9 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use logic::dispatch::{Dispatch, Effect, Event};
-use logic::gather::Gather;
 use mio::{Events, Poll, Token};
 use sys::clock::monotonic_nanoseconds;
+use sys::spin::Spin;
 use transport::DialTls;
 use wire::name::Name;
 use wire::units::Time;
@@ -44,7 +44,7 @@ const WAKER: Token = Token(usize::MAX >> 1);
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// The leader's; nobody else touches it.
-    poll: Mutex<(Poll, Events)>,
+    poll: Mutex<(Poll, Events, Spin)>,
     waker: mio::Waker,
     /// The lead is free, or results have come.
     turn: Condvar,
@@ -86,10 +86,6 @@ pub(crate) struct State {
     awaited: u32,
     /// When somebody last led.
     led: Time,
-    /// Tasks submitted since the last wait was over.
-    submitted: u32,
-    /// Whether whoever leads stays on his core meanwhile.
-    gather: Gather,
     /// When a caller last asked for something.
     used: Time,
     closed: bool,
@@ -127,16 +123,14 @@ impl Shared {
             followers: 0,
             awaited: 0,
             led: Time(0),
-            submitted: 0,
             used: Time(0),
-            gather: Gather::default(),
             closed: false,
             pages: None,
             local,
         };
         let shared = Arc::new(Self {
             state: Mutex::new(state),
-            poll: Mutex::new((poll, Events::with_capacity(EVENTS))),
+            poll: Mutex::new((poll, Events::with_capacity(EVENTS), Spin::default())),
             waker,
             turn: Condvar::new(),
             background: Condvar::new(),
@@ -161,9 +155,7 @@ impl Shared {
     /// Changes the state and sends what follows from it, on this thread.
     pub(crate) fn submit<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
-        let before = state.dispatch.len();
         let result = change(&mut state);
-        state.submitted += (state.dispatch.len() - before.min(state.dispatch.len())) as u32;
         let now = now();
         let mut woken = Vec::new();
         state.settle(now, &mut woken);
@@ -205,14 +197,8 @@ impl Shared {
         mut done: impl FnMut(&mut State) -> Option<R>,
     ) -> Option<R> {
         let mut state = self.state();
-        let mut led = false;
         loop {
             if let Some(result) = done(&mut state) {
-                if led && state.dispatch.is_empty() && state.submitted == 1 {
-                    let (now, took) = (state.led, state.led.since(state.used));
-                    state.gather.lone(now, took);
-                }
-                state.submitted = 0;
                 if state.followers > 0 && !state.leading {
                     self.turn.notify_one();
                 }
@@ -222,7 +208,6 @@ impl Shared {
             if left == Some(Duration::ZERO) {
                 return None;
             }
-            led = !state.leading;
             state = if state.leading {
                 self.follow(state, left)
             } else {
@@ -256,18 +241,13 @@ impl Shared {
     ) -> MutexGuard<'a, State> {
         state.leading = true;
         let wait = left.min(POLL_MAX).min(state.timeout(now()));
-        if state.dispatch.len() > 1 {
-            state.gather.crowd();
-        }
-        let places = if state.gather.stays() { sys::cpu::stay() } else { None };
         drop(state);
         let mut poll = self.poll.lock().unwrap_or_else(PoisonError::into_inner);
-        let (poll, events) = &mut *poll;
-        let polled = poll.poll(events, Some(wait));
-        if let Some(places) = places {
-            // It was ours before, so it cannot fail.
-            let _ = places.assign(sys::Pid(0));
-        }
+        let (poll, events, spin) = &mut *poll;
+        let polled = spin.wait(Some(wait), |timeout| {
+            poll.poll(events, timeout)?;
+            Ok((!events.is_empty()).then_some(()))
+        });
         let mut state = self.state();
         let now = now();
         let mut woken = Vec::new();

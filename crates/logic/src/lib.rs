@@ -32,8 +32,6 @@ pub mod heard;
 pub mod logs;
 pub mod blobs;
 pub mod members;
-pub mod near;
-pub mod gather;
 pub mod link;
 pub mod alarms;
 mod ids;

@@ -39,10 +39,9 @@ use crate::history::History;
 use crate::link::{self, Link, Pass};
 use crate::logs::Logs;
 use crate::members::Members;
-use crate::near::{self, Near};
 use crate::netmem::Peers;
 use crate::regions::Regions;
-use crate::slots::{self, Finished, Load, Slots};
+use crate::slots::{self, Finished, Slots};
 use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
 pub use figures::Figures;
 use gossip::Gossip;
@@ -273,8 +272,6 @@ pub enum Effect {
         sequence: u64,
         message: Message,
     },
-    /// Where the loop and a worker should run.
-    Place(near::Effect),
     /// The last link of this owner is down.
     OwnerGone {
         owner: Name,
@@ -341,7 +338,6 @@ pub struct Node {
     lending: Lending,
     controllers: Controllers,
     controller_owners: HashMap<LinkId, Name>,
-    near: Near,
     regions: Regions,
     netmem: Peers,
     ports: Vec<Port>,
@@ -372,7 +368,6 @@ impl Node {
             lending: Lending::default(),
             controllers: Controllers::default(),
             controller_owners: HashMap::new(),
-            near: Near::default(),
             regions: Regions::new(crate::regions::Options::default()),
             netmem: Peers::default(),
             ports: Vec::new(),
@@ -469,17 +464,15 @@ impl Node {
     pub fn settle(&mut self, now: Time) {
         self.gossip(now);
         self.drain_netmem(now);
-        let mut executed = false;
         loop {
             self.drain_controllers(now);
             self.slots.settle(now);
-            executed |= self.drain_slots(now);
+            self.drain_slots(now);
             // An answer makes room for the next job.
             if self.controllers.is_settled() {
                 break;
             }
         }
-        self.place(now, executed);
         if let Some(until) = self.leaving
             && !self.left
             && (self.is_done() || now >= until)
@@ -498,23 +491,6 @@ impl Node {
         self.slots.is_empty() && self.controllers.is_idle() && clients.all(|client| client.settled)
     }
 
-    /// Lets `near` know how much there is to do.
-    fn place(&mut self, now: Time, executed: bool) {
-        match self.slots.load() {
-            Load::Idle => self.near.idle(now),
-            Load::Lone { link, worker } if executed => self.near.lone(now, link, worker),
-            Load::Lone { .. } => {}
-            Load::Crowd => self.near.crowd(),
-        }
-        while let Some(effect) = self.near.poll_effect() {
-            match effect {
-                near::Effect::Follow { .. } => self.effects.push_back(Effect::Place(effect)),
-                // First of all: a process that is started now inherits where it may run.
-                near::Effect::Spread => self.effects.push_front(Effect::Place(effect)),
-            }
-        }
-    }
-
     /// The driver's kernel keeps the limits of memory, and tells of what it killed for them.
     pub fn memory_is_limited(&mut self) {
         self.slots.memory_is_limited();
@@ -529,7 +505,7 @@ impl Node {
         let leaving = self.leaving.filter(|_| !self.left).unwrap_or(Time::NEVER);
         let links = links.min(self.gossip.poll_timeout()).min(self.regions.poll_timeout());
         let links = links.min(self.netmem.poll_timeout());
-        links.min(self.slots.poll_timeout()).min(self.near.poll_timeout()).min(leaving)
+        links.min(self.slots.poll_timeout()).min(leaving)
     }
 
     /// The addresses are known only once the driver listens.
@@ -877,7 +853,6 @@ impl Node {
             }
         }
         self.slots.tick(now);
-        self.near.tick(now);
         self.region_event(now, crate::regions::Event::Tick);
     }
 }

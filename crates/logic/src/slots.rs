@@ -169,18 +169,6 @@ pub struct Tally {
     pub arrivals: usize,
 }
 
-/// How much there is to do in the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Load {
-    Idle,
-    /// One task, and a worker has it.
-    Lone {
-        link: LinkId,
-        worker: WorkerId,
-    },
-    Crowd,
-}
-
 /// A task that was sent without a credit, or for a program that was not defined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
@@ -837,19 +825,6 @@ impl Slots {
     pub fn is_empty(&self) -> bool {
         let unloading = |(_, worker): (usize, &Worker)| worker.life == Life::Dismissed;
         self.tasks == 0 && !self.workers.iter().any(unloading)
-    }
-
-    pub fn load(&self) -> Load {
-        if self.tasks != 1 {
-            return if self.tasks == 0 { Load::Idle } else { Load::Crowd };
-        }
-        let front = |(at, worker): (usize, &Worker)| {
-            worker.tasks.front().map(|task| (task.link, WorkerId(at as u32)))
-        };
-        match self.workers.iter().find_map(front) {
-            Some((link, worker)) => Load::Lone { link, worker },
-            None => Load::Crowd,
-        }
     }
 }
 

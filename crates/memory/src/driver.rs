@@ -11,6 +11,8 @@
 //! came and wakes those whose answers are among it, nobody else. A thread that is alone with its region
 //! pays one write, one wait and one read for an operation, and wakes nobody. The background thread
 //! also makes the connection again when it is lost; callers wait for it then.
+//!
+//! Whoever leads where answers come soon looks at the socket for a while before it sleeps (`sys::spin`).
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -19,6 +21,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use logic::regions::copy::{Effect, Event, Outcome, Session, WatchId};
+use sys::spin::Spin;
 use sys::socket::{Readiness, wait};
 use wire::name::Name;
 use wire::region::{About, Answer, Attach, Durability, Refusal, SessionId};
@@ -74,6 +77,7 @@ pub(crate) struct State {
     target: Target,
     pub(crate) node: Arc<str>,
     leading: bool,
+    spin: Spin,
     followers: VecDeque<Follower>,
     /// When somebody last led.
     led: Time,
@@ -153,6 +157,7 @@ impl Shared {
             target,
             node: node.into(),
             leading: false,
+            spin: Spin::default(),
             followers: VecDeque::new(),
             led: now(),
             lazy_until: Time(0),
@@ -427,14 +432,20 @@ impl Shared {
         let for_writing = line.is_blocked();
         let longest = longest.min(due).min(state.session.poll_timeout());
         state.leading = true;
+        let mut spin = std::mem::take(&mut state.spin);
         drop(state);
-        let ready = wait(&socket, for_writing, longest.since(at).into());
+        let ready = spin.wait(Some(longest.since(at).into()), |timeout| {
+            // It always has a time.
+            let ready = wait(&socket, for_writing, timeout.unwrap_or_default())?;
+            Ok((ready != Readiness::default()).then_some(ready))
+        });
         let mut state = self.state();
         // Before anything that might panic: nobody else would lead then.
         state.leading = false;
         let at = now();
+        state.spin = spin;
         match ready {
-            Ok(ready) => state.turn(at, ready),
+            Ok(ready) => state.turn(at, ready.unwrap_or_default()),
             Err(source) => state.lost(Error::Kernel { action: "wait at a socket", source }),
         }
         state.led = at;

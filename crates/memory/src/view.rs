@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sys::spin::Spin;
 use sys::uffd::{Bell, FaultMemory, Ready, SocketWanted};
 use wire::name::Name;
 use wire::region::{Admission, Attach, SessionId};
@@ -157,6 +158,7 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) line: Option<Line>,
     redial_at: Time,
+    spin: Spin,
 }
 
 impl Session {
@@ -164,11 +166,16 @@ impl Session {
     pub(crate) fn open(place: Place, patience: Duration) -> Result<(Self, Admission), Error> {
         let id = SessionId(transport::random_u64());
         let (line, admission) = attach(&place, id, patience)?;
-        Ok((Self { place, id, line: Some(line), redial_at: Time(0) }, admission))
+        Ok((Self { place, id, line: Some(line), redial_at: Time(0), spin: Spin::default() }, admission))
     }
 
     /// Waits for faults, for the bell, for the line, and for the moment to dial anew; at most until then.
-    pub(crate) fn wait(&self, memory: &FaultMemory, bell: &Bell, until: Time) -> io::Result<Ready> {
+    pub(crate) fn wait(
+        &mut self,
+        memory: &FaultMemory,
+        bell: &Bell,
+        until: Time,
+    ) -> io::Result<Ready> {
         let (until, socket) = match &self.line {
             Some(line) => (until.min(line.poll_timeout()), Some(line.socket())),
             None => (until.min(self.redial_at), None),
@@ -178,7 +185,12 @@ impl Session {
             Some(_) | None => SocketWanted::Read,
         };
         let socket = socket.as_ref().map(|socket| (socket.as_fd(), wanted));
-        memory.wait(bell, socket, until.since(now()).into())
+        let ready = self.spin.wait(Some(until.since(now()).into()), |timeout| {
+            // It always has a time.
+            let ready = memory.wait(bell, socket, timeout.unwrap_or_default())?;
+            Ok((ready != Ready::default()).then_some(ready))
+        });
+        Ok(ready?.unwrap_or_default())
     }
 
     /// The line is lost. It is dialled anew at once.

@@ -6,7 +6,6 @@
 
 mod blobs;
 mod netmem;
-mod place;
 mod v1;
 
 use std::collections::HashSet;
@@ -25,7 +24,7 @@ use logic::{LinkId, Payload, WorkerId};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Events, Interest, Poll};
 use sys::clock::monotonic_nanoseconds;
-use sys::cpu::Places;
+use sys::spin::Spin;
 use transport::{Connection, DialTls, ListenTls};
 use wire::member::{Member, State};
 use wire::name::Name;
@@ -124,9 +123,7 @@ struct Daemon {
     turned_away: Option<Time>,
     /// Everything is done; what is queued may still go out.
     left_since: Option<Time>,
-    /// Where the loop may run by itself, and the worker that was moved with it.
-    anywhere: Option<Places>,
-    moved: Option<WorkerId>,
+    spin: Spin,
 }
 
 fn kernel(action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -261,19 +258,22 @@ impl Daemon {
             noisy: Vec::new(),
             turned_away: None,
             left_since: None,
-            anywhere: Places::own().ok(),
-            moved: None,
+            spin: Spin::default(),
         })
     }
 
     fn run(&mut self) -> Result<(), Error> {
         let mut events = Events::with_capacity(EVENTS);
         while !self.left {
-            let wait = self.timeout();
-            match self.poll.poll(&mut events, wait) {
+            let (wait, poll) = (self.timeout(), &mut self.poll);
+            let waited = self.spin.wait(wait, |timeout| {
+                poll.poll(&mut events, timeout)?;
+                Ok((!events.is_empty()).then_some(()))
+            });
+            match waited {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 result => result.map_err(kernel("wait for events"))?,
-            }
+            };
             let now = now();
             let mut knocking = self.turned_away.take_if(|until| *until <= now).is_some();
             for event in &events {
@@ -719,7 +719,6 @@ impl Daemon {
             }
             Effect::Region(effect) => self.vaults.carry_out(effect),
             Effect::NetMem(_) | Effect::NetMemRefused { .. } => self.carry_out_netmem(now, effect),
-            Effect::Place(effect) => self.place(effect),
             Effect::Close { link } => {
                 self.payloads.forget(link);
                 if let Some(mut connection) = self.links.remove(self.poll.registry(), link) {

@@ -154,10 +154,6 @@ impl Workers {
         self.table.get_mut(&worker)
     }
 
-    pub(crate) fn pid(&self, worker: WorkerId) -> Option<i32> {
-        self.table.get(&worker).map(|worker| worker.pid().0)
-    }
-
     pub(crate) fn ids(&self) -> Vec<WorkerId> {
         self.table.keys().copied().collect()
     }

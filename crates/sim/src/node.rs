@@ -463,7 +463,7 @@ impl Daemon {
             Effect::Worker(effect) => self.carry_out_worker(net, effect),
             // There are no processors here, and buffers are nobody's.
             // Nor does anything outlast a start.
-            Effect::Place(_) | Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
+            Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
             Effect::Warn { .. } => {}
             Effect::NetMem(_) | Effect::NetMemRefused { .. } => {
                 net.judge.fail("nobody speaks NetMem".to_owned());

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod shared;
 pub mod uffd;
 pub mod thread;
+pub mod spin;
 pub mod socket;
 pub mod files;
 pub mod clock;

@@ -72,14 +72,6 @@ pub fn own_threads() -> Result<usize, Error> {
     Ok(listing.flatten().count())
 }
 
-/// The threads of a process, by the numbers that the kernel calls them by.
-pub(crate) fn thread_ids(of: Pid) -> Result<Vec<Pid>, Error> {
-    let path = format!("/proc/{of}/task");
-    let listed = std::fs::read_dir(&path).map_err(Error::file("list", &path))?;
-    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok().map(Pid);
-    Ok(listed.filter_map(|entry| number(entry.ok()?)).collect())
-}
-
 /// What a process is and whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kinship {

@@ -13,7 +13,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -24,6 +24,7 @@ use sys::clock::monotonic_nanoseconds;
 use sys::process::Exit;
 use sys::shared::SharedBuffer;
 use sys::socket::recv_with_fds;
+use sys::spin::Spin;
 use wire::Message;
 use wire::limits::{INLINE_MAX, STREAM_CHUNK_MAX, STREAM_WINDOW, TEXT_MAX};
 use wire::task::{Done, DoneHead, Input, Output, Program, Run, Status, Times, Window};
@@ -251,6 +252,8 @@ fn run_stream(pipe: &mut Pipe, core: &mut Core, sequence: u64) -> Result<TaskRes
 /// Both directions to the node, and the memory shared with it.
 struct Pipe {
     reader: PipeReader,
+    /// How it waits for the next task.
+    spin: Spin,
     writer: PipeWriter,
     descriptors: UnixStream,
     /// Where the kernel puts what it reads; zeroed once.
@@ -273,6 +276,7 @@ impl Pipe {
     fn new(reader: PipeReader, writer: PipeWriter, descriptors: UnixStream) -> Self {
         Self {
             reader,
+            spin: Spin::default(),
             writer,
             descriptors,
             read: vec![0; READ],
@@ -306,7 +310,7 @@ impl Pipe {
                 return Ok(Some(message));
             }
             self.flush()?;
-            let count = match self.reader.read(&mut self.read) {
+            let count = match self.spin.read(&mut self.reader, &mut self.read) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => return Err(ServeError::Socket { source }),

@@ -225,10 +225,8 @@ impl Node {
         }
     }
 
-    /// Turns what `slots` decided into messages and work for the driver. Returns whether a task
-    /// went to a worker.
-    pub(super) fn drain_slots(&mut self, now: Time) -> bool {
-        let mut executed = false;
+    /// Turns what `slots` decided into messages and work for the driver.
+    pub(super) fn drain_slots(&mut self, now: Time) {
         while let Some(effect) = self.slots.poll_effect() {
             match effect {
                 slots::Effect::Done { link, channel, finished, .. }
@@ -257,7 +255,6 @@ impl Node {
                     self.send(link, 0, Message::Credit(wire::task::Credit { limit }));
                 }
                 slots::Effect::Execute { worker, sequence, link, channel, ref input, .. } => {
-                    executed = true;
                     let is_stream = *input == Payload::Stream;
                     self.effects.push_back(Effect::Worker(effect));
                     if is_stream {
@@ -269,7 +266,6 @@ impl Node {
                 other => self.effects.push_back(Effect::Worker(other)),
             }
         }
-        executed
     }
 
     /// A piece of a stream, its end or its window, from a client.
