@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::reaped::Reaped;
 use crate::setting::Setting;
 
-mod tls;
+pub(crate) mod tls;
 
 /// Bytes of a small message, the same as in every peer.
 pub const SMALL: usize = 64;

@@ -390,7 +390,9 @@ fn pages() -> RegionOptions {
 fn with_lock(client: &mut Client, inside: &mut dyn FnMut()) -> Result<(), Error> {
     let guard = client.region.page(0).lock().map_err(ours("lock a page"))?;
     inside();
-    guard.rollback().map_err(ours("give a lock back"))
+    // As users do: it is given back at once, and nobody waits for the answer.
+    drop(guard);
+    Ok(())
 }
 
 /// Time of so many reads, `IN_FLIGHT` of them on the way.

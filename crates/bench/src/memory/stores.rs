@@ -82,14 +82,16 @@ impl Stores {
 
     pub(super) fn pipelined_reads<'a>(&self) -> Vec<Measurement<'a>> {
         vec![
-            self.redis_many(&["reads.redis"], None),
+            self.redis_many(&["reads.redis"], Redis::client, None),
+            self.redis_many(&["reads.redis.tls"], Redis::client_tls, None),
             self.memcached_many(&["reads.memcached"], None),
         ]
     }
 
     pub(super) fn pipelined_updates<'a>(&self) -> Vec<Measurement<'a>> {
         vec![
-            self.redis_many(&["updates.redis"], Some(&BYTES)),
+            self.redis_many(&["updates.redis"], Redis::client, Some(&BYTES)),
+            self.redis_many(&["updates.redis.tls"], Redis::client_tls, Some(&BYTES)),
             self.memcached_many(&["updates.memcached"], Some(&BYTES)),
         ]
     }
@@ -97,14 +99,18 @@ impl Stores {
     pub(super) fn contended<'a>(&self) -> Vec<Measurement<'a>> {
         let time = self.effort.contended();
         let change_one = |pages: &mut [Vec<u8>]| count_up(&mut pages[0]);
-        vec![
+        let change_redis = |figures, connect: fn(&Redis) -> Result<redis::Client, Error>| {
             counting(
-                &["change.redis", "change.redis.retries"],
-                several(&self.redis, CLIENTS, Redis::client),
+                figures,
+                several(&self.redis, CLIENTS, connect),
                 time,
                 move |client| client.transact(&[b"page-0"], change_one).map_err(peer("Redis")),
                 |client| client.get(b"page-0").map(|page| count(&page)).map_err(peer("Redis")),
-            ),
+            )
+        };
+        vec![
+            change_redis(&["change.redis", "change.redis.retries"], Redis::client),
+            change_redis(&["change.redis.tls", "change.redis.tls.retries"], Redis::client_tls),
             counting(
                 &["change.memcached", "change.memcached.retries"],
                 several(&self.memcached, CLIENTS, Memcached::client),
@@ -155,15 +161,23 @@ impl Stores {
         };
         // Whoever has the lock is known by a name.
         let next = Cell::new(0);
-        let named = |redis: &Redis| {
+        let name = |client: redis::Client| {
             next.set(next.get() + 1);
-            Ok((next.get().to_string(), redis.client()?))
+            (next.get().to_string(), client)
         };
+        let named = |redis: &Redis| redis.client().map(name);
+        let named_tls = |redis: &Redis| redis.client_tls().map(name);
         let time = self.effort.contended();
         vec![
             exclusive(
                 &["locks.redis", "locks.redis.share"],
                 several(&self.redis, CLIENTS, named),
+                time,
+                redis,
+            ),
+            exclusive(
+                &["locks.redis.tls"],
+                several(&self.redis, CLIENTS, named_tls),
                 time,
                 redis,
             ),
@@ -205,9 +219,14 @@ impl Stores {
         each(figures, one(&self.etcd, Etcd::client), self.effort.slow_asks, ask)
     }
 
-    fn redis_many<'a>(&self, figures: Figures, value: Option<&'static [u8]>) -> Measurement<'a> {
+    fn redis_many<'a>(
+        &self,
+        figures: Figures,
+        connect: fn(&Redis) -> Result<redis::Client, Error>,
+        value: Option<&'static [u8]>,
+    ) -> Measurement<'a> {
         let pages = self.effort.pages;
-        subject(figures, one(&self.redis, Redis::client), move |client| {
+        subject(figures, one(&self.redis, connect), move |client| {
             let mut pass =
                 |pages| client.pipelined(b"page-0", value, pages, IN_FLIGHT).map_err(peer("Redis"));
             pass(pages / 10)?;

@@ -1,11 +1,16 @@
-//! Redis: one server without persistence, and clients that speak RESP 2.
+//! Redis: one server without persistence, and clients that speak RESP 2, with TLS 1.3 or without.
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+
+use rustls::pki_types::CertificateDer;
 
 use super::line::Line;
 use super::server::{Packaged, Server, nonsense};
 use crate::error::Error;
+use crate::folder::Folder;
+use crate::raw::tls::NAME;
 use crate::v1::free_address;
 
 const REDIS: Packaged =
@@ -17,22 +22,44 @@ const RELEASE: &[u8] = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis
 /// A running server.
 pub(crate) struct Redis {
     address: SocketAddr,
+    tls: SocketAddr,
+    certificate: CertificateDer<'static>,
     _server: Server,
+    _keys: Folder,
 }
 
 impl Redis {
     pub(crate) fn start() -> Result<Self, Error> {
-        let address = free_address()?;
-        let port = address.port().to_string();
-        let server = REDIS.start(
-            address,
-            &["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-        )?;
-        Ok(Self { address, _server: server })
+        let (address, tls) = (free_address()?, free_address()?);
+        let own = rcgen::generate_simple_self_signed(vec![NAME.to_owned()])?;
+        let keys = Folder::new().map_err(Error::kernel("make a folder"))?;
+        let (certificate, key) = (keys.path().join("certificate"), keys.path().join("key"));
+        fs::write(&certificate, own.cert.pem()).map_err(Error::kernel("write a certificate"))?;
+        fs::write(&key, own.signing_key.serialize_pem()).map_err(Error::kernel("write a key"))?;
+        let options = [
+            ("--bind", "127.0.0.1"),
+            ("--save", ""),
+            ("--appendonly", "no"),
+            ("--port", &address.port().to_string()),
+            ("--tls-port", &tls.port().to_string()),
+            ("--tls-auth-clients", "no"),
+            ("--tls-cert-file", &certificate.to_string_lossy()),
+            ("--tls-ca-cert-file", &certificate.to_string_lossy()),
+            ("--tls-key-file", &key.to_string_lossy()),
+        ];
+        let options: Vec<&str> = options.iter().flat_map(|(name, value)| [*name, *value]).collect();
+        let server = REDIS.start(address, &options)?;
+        let certificate = own.cert.der().clone();
+        Ok(Self { address, tls, certificate, _server: server, _keys: keys })
     }
 
     pub(crate) fn client(&self) -> Result<Client, Error> {
         let line = Line::connect(self.address).map_err(Error::kernel("connect to Redis"))?;
+        Ok(Client { line, number: Vec::new() })
+    }
+
+    pub(crate) fn client_tls(&self) -> Result<Client, Error> {
+        let line = Line::connect_tls(self.tls, self.certificate.clone())?;
         Ok(Client { line, number: Vec::new() })
     }
 }

@@ -17,7 +17,7 @@ use rustls::{
 
 use crate::error::Error;
 
-const NAME: &str = "localhost";
+pub(crate) const NAME: &str = "localhost";
 /// No certificate of ours comes near this.
 const CERTIFICATE_MAX: usize = 16 << 10;
 
@@ -57,17 +57,21 @@ pub(super) fn connect(
     let mut certificate = vec![0; length];
     socket.read_exact(&mut certificate).map_err(Error::kernel("receive a certificate"))?;
 
+    trusting(CertificateDer::from(certificate))
+        .map(|connection| StreamOwned::new(connection, socket))
+}
+
+/// A client's connection to a server that shows this certificate.
+pub(crate) fn trusting(certificate: CertificateDer<'static>) -> Result<ClientConnection, Error> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(certificate)).map_err(refused("trust a certificate"))?;
+    roots.add(certificate).map_err(refused("trust a certificate"))?;
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(refused("take TLS 1.3"))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(NAME).expect("a valid DNS name");
-    let connection =
-        ClientConnection::new(Arc::new(config), name).map_err(refused("open a connection"))?;
-    Ok(StreamOwned::new(connection, socket))
+    ClientConnection::new(Arc::new(config), name).map_err(refused("open a connection"))
 }
 
 fn provider() -> Arc<CryptoProvider> {

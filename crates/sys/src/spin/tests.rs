@@ -79,7 +79,7 @@ fn a_late_turn_ends_it_for_longer_and_longer() {
     assert!(pauses.windows(2).all(|two| two[1] >= two[0]), "{pauses:?}");
     assert_eq!(pauses[11], PAUSE_MAX);
     // One that comes by itself is noise.
-    now += PAUSE_MAX * 2;
+    now += PAUSE_MAX * (FORGET + 1);
     spin.learn(&late(now));
     assert!(spin.looks(now + PAUSE));
 }
