@@ -30,8 +30,8 @@ const TRUST_MAX: u32 = 16;
 const VAIN: u32 = 4;
 /// Others have their turn between two looks; one that takes longer is one of somebody busy.
 const TURN_MAX: Duration = Duration::from_micros(200);
-/// The first pause after a late turn; it doubles, and is forgotten after `FORGET` times as long.
-const PAUSE: Duration = Duration::from_millis(8);
+/// The first pause after a late turn; it grows fourfold, and is forgotten after `FORGET` times as long.
+const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 const FORGET: u32 = 16;
 
@@ -110,7 +110,7 @@ impl Spin {
     fn learn(&mut self, waited: &Waited) {
         if waited.was_late {
             let again = self.not_before.is_some_and(|time| waited.ended <= time + self.pause * FORGET);
-            self.pause = if again { (self.pause * 2).min(PAUSE_MAX) } else { PAUSE };
+            self.pause = if again { (self.pause * 4).min(PAUSE_MAX) } else { PAUSE };
             self.not_before = Some(waited.ended + self.pause);
         }
         if waited.has_looked && waited.slept.is_some() {
