@@ -154,7 +154,8 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { link, channel, message } => {
+            Effect::Send { link, channel, message }
+            | Effect::SendLater { link, channel, message } => {
                 assert!(self.open[link.0 as usize], "{message:?} for somebody who is gone");
                 if matches!(message, Message::Answer(..)) {
                     self.asked =

@@ -200,7 +200,13 @@ pub enum Effect {
         channel: u64,
         message: Message,
     },
-    /// The same, where the link is not stuffed; otherwise `log_lost` follows.
+    /// Nobody waits for it: along with what is sent next.
+    SendLater {
+        link: LinkId,
+        channel: u64,
+        message: Message,
+    },
+    /// As `Send`, where the link is not stuffed; otherwise `log_lost` follows.
     SendLog {
         link: LinkId,
         worker: WorkerId,

@@ -131,6 +131,12 @@ pub enum Effect {
         channel: u64,
         message: Message,
     },
+    /// Nobody waits for it: along with what is sent next.
+    SendLater {
+        link: LinkId,
+        channel: u64,
+        message: Message,
+    },
     /// After what is queued has been sent.
     Close {
         link: LinkId,

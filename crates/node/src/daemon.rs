@@ -700,6 +700,9 @@ impl Daemon {
                 self.links.admit(link, &message);
                 self.links.send(link, channel, &message);
             }
+            Effect::SendLater { link, channel, message } => {
+                self.links.send_later(link, channel, &message);
+            }
             Effect::SendLog { link, worker, log, bytes } => {
                 if self.links.is_stuffed(link) {
                     self.node.log_lost(worker, &log, &bytes);

@@ -203,12 +203,14 @@ impl Links {
     }
 
     pub(crate) fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
-        let at = link.0 as usize;
-        let Some(link) = self.table.get_mut(at) else { return };
-        message.encode(channel, link.connection.output());
-        if !link.queued {
-            link.queued = true;
-            self.dirty.push(at);
+        self.send_later(link, channel, message);
+        self.writable(link);
+    }
+
+    /// It leaves with whatever is sent next: a heartbeat, if nothing else is.
+    pub(crate) fn send_later(&mut self, link: LinkId, channel: u64, message: &Message) {
+        if let Some(link) = self.get_mut(link) {
+            message.encode(channel, link.connection.output());
         }
     }
 
@@ -241,11 +243,8 @@ impl Links {
             let Ok(read) = entry.connection.read() else { return false };
             outcome = read;
         }
-        if !entry.queued {
-            // A handshake may have moved on; whatever it wants to say has to go out.
-            entry.queued = true;
-            self.dirty.push(at);
-        }
+        // A handshake may have moved on; whatever it wants to say has to go out.
+        let mut must_flush = !matches!(entry.stage, Stage::Memory { .. });
         if let Stage::Handshake { dialled } = entry.stage
             && entry.connection.is_ready()
         {
@@ -299,9 +298,14 @@ impl Links {
             if ends_pass || pages == 0 {
                 entry.held = true;
                 entry.paused = true;
+                must_flush = true;
                 outcome = ReadOutcome::More;
                 break;
             }
+        }
+        if must_flush && !entry.queued {
+            entry.queued = true;
+            self.dirty.push(at);
         }
         match outcome {
             ReadOutcome::Drained => true,

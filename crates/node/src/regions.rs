@@ -147,7 +147,7 @@ impl Vaults {
                     vault.keep(batch);
                 }
             }
-            Effect::Send { .. } | Effect::Close { .. } => {
+            Effect::Send { .. } | Effect::SendLater { .. } | Effect::Close { .. } => {
                 unreachable!("the node makes its own of these")
             }
         }

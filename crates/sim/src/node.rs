@@ -411,7 +411,8 @@ impl Daemon {
 
     fn carry_out(&mut self, net: &mut Net, effect: Effect) {
         match effect {
-            Effect::Send { link, channel, message } => {
+            Effect::Send { link, channel, message }
+            | Effect::SendLater { link, channel, message } => {
                 if let Some(Some(known)) = self.links.get_mut(link.0 as usize) {
                     message.encode(channel, &mut known.output);
                 }

@@ -246,6 +246,8 @@ pub enum Commit {
     Nothing,
     /// `+ bytes`: These take the place of those from `offset` on.
     Bytes { offset: u32 },
+    /// They are as they were, and nobody waits for the answer: it comes along with the next.
+    Unawaited,
 }
 
 /// One write of a transaction: so many bytes of the request's, in order.

@@ -63,6 +63,9 @@ impl Node {
                     };
                     self.effects.push_back(Effect::Send { link, channel, message });
                 }
+                regions::Effect::SendLater { link, channel, message } => {
+                    self.effects.push_back(Effect::SendLater { link, channel, message });
+                }
                 regions::Effect::Close { link } if self.netmem_sent_away(now, link) => {}
                 regions::Effect::Close { link } => {
                     self.effects.push_back(Effect::Close { link });

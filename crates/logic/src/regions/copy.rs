@@ -515,7 +515,7 @@ impl Session {
 
     /// Gives a lock back, the page as it is, and waits for nothing.
     pub fn unlock(&mut self, now: Time, page: PageNo, token: Token) {
-        let request = Request::Unlock { page, token, commit: Commit::Nothing };
+        let request = Request::Unlock { page, token, commit: Commit::Unawaited };
         self.ask_for(now, request, Bytes::new(), Whose::Nobody);
     }
 

@@ -197,7 +197,8 @@ impl Home {
 
 fn sent(effects: Vec<Effect>) -> Vec<(LinkId, u64, Sent)> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Send { link, channel, message } => Some((
+        Effect::Send { link, channel, message }
+        | Effect::SendLater { link, channel, message } => Some((
             link,
             channel,
             match message {

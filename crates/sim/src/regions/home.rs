@@ -422,7 +422,8 @@ impl Home {
         let now = scene.net.now;
         while let Some(effect) = self.machine.poll_effect() {
             match effect {
-                Effect::Send { link, channel, message } => {
+                Effect::Send { link, channel, message }
+                | Effect::SendLater { link, channel, message } => {
                     self.say(scene, link, channel, &message);
                 }
                 Effect::Close { link } => self.drop_peer(scene, link),

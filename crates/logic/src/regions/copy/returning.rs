@@ -234,7 +234,7 @@ fn nature(request: &Request) -> Nature {
         Request::Transact { writes, .. } if !writes.is_empty() => Nature::Changing,
         Request::Arrive { .. } | Request::Yielded { .. } => Nature::Fleeting,
         Request::Transact { .. }
-        | Request::Unlock { commit: Commit::Nothing, .. }
+        | Request::Unlock { commit: Commit::Nothing | Commit::Unawaited, .. }
         | Request::Read { .. }
         | Request::Lock { .. }
         | Request::Watch { .. }

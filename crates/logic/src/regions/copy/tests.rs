@@ -436,7 +436,7 @@ fn lock_that_nobody_wants_any_more_is_given_back() {
     let sent = script.sent();
     assert_eq!(sent[1].2, Request::Withdraw { request: number });
     script.answer(number, Answer::Locked { token: Token(4), version: Version(1) }, BYTES);
-    let unlock = Request::Unlock { page: PAGE, token: Token(4), commit: Commit::Nothing };
+    let unlock = Request::Unlock { page: PAGE, token: Token(4), commit: Commit::Unawaited };
     assert_eq!(script.sent()[0].2, unlock);
 }
 
@@ -508,7 +508,7 @@ fn refused_commit_gives_the_lock_back() {
     let number = script.ask(unlock(commit));
     script.numbers();
     script.answer(number, Answer::Refused(Refusal::NotYours), b"");
-    assert_eq!(script.sent()[0].2, unlock(Commit::Nothing));
+    assert_eq!(script.sent()[0].2, unlock(Commit::Unawaited));
     let number = script.ask(unlock(commit));
     script.numbers();
     let stale = Refusal::StaleToken { page: PAGE };
@@ -543,7 +543,7 @@ fn places_and_locks_that_were_given_up_are_given_back_to_a_home_that_knows_them(
             continue;
         }
         let withdraw = Request::Withdraw { request: waiting };
-        let nothing = Commit::Nothing;
+        let nothing = Commit::Unawaited;
         assert_eq!(sent, [lock(), unlock(5, nothing), withdraw, unlock(4, nothing)]);
         // It was granted before it was withdrawn.
         script.answer(waiting, Answer::Locked { token: Token(6), version: Version(1) }, BYTES);

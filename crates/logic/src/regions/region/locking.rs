@@ -1,13 +1,14 @@
 //! Locks: granting them, queues, giving them back.
 
 use bytes::Bytes;
+use wire::Message;
 use wire::limits::{LOCKS_MAX, WAITING_MAX};
 use wire::region::{Answer, Bound, Commit, PageNo, Refusal, Style, Token, Version};
 use wire::units::{Span, Time};
 
 use super::writing::{Change, Want};
 use super::{Region, Timer, too_many};
-use crate::regions::Outbox;
+use crate::regions::{Effect, Outbox};
 use crate::regions::places::{Place, SessionAt};
 use crate::regions::sessions::UnderWay;
 
@@ -127,6 +128,13 @@ impl Region {
             Commit::Nothing => {
                 self.sessions[at].remember(number, Answer::Released);
                 self.answer(at, number, Answer::Released, Bytes::new(), 0, out);
+            }
+            Commit::Unawaited => {
+                self.sessions[at].remember(number, Answer::Released);
+                if let Some(link) = self.sessions[at].link {
+                    let message = Message::Answer(Answer::Released, Bytes::new());
+                    out.effects.push_back(Effect::SendLater { link, channel: number, message });
+                }
             }
             Commit::Bytes { offset } => {
                 self.must_be_transactional()?;

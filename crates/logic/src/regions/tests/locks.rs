@@ -44,6 +44,35 @@ fn waiters_get_the_page_in_the_order_of_asking_and_tokens_rise() {
 }
 
 #[test]
+fn the_answer_that_nobody_waits_for_is_not_hurried() {
+    let mut home = Home::new();
+    let token = home.locks(ANN, 3);
+    home.waits(BOB, lock(3), &[]);
+    let commit = Commit::Unawaited;
+    let ask = Ask { answered: 0, request: Request::Unlock { page: PageNo(3), token, commit } };
+    let bytes = Bytes::new();
+    let event = Event::Request { link: ANN, channel: 9, ask: ask.clone(), bytes: bytes.clone() };
+    home.regions.handle(home.now, event);
+    let hurry = |effect| match effect {
+        Effect::Send { link, .. } => (link, true),
+        Effect::SendLater { link, channel, message } => {
+            assert_eq!((channel, message), (9, Message::Answer(Answer::Released, Bytes::new())));
+            (link, false)
+        }
+        other => panic!("{other:?}"),
+    };
+    let effects: Vec<_> = std::iter::from_fn(|| home.regions.poll_effect()).map(hurry).collect();
+    assert_eq!(effects, [(ANN, false), (BOB, true)]);
+    // The same once more, after the connection was lost: it was done.
+    home.regions.handle(home.now, Event::Request { link: ANN, channel: 9, ask, bytes });
+    let Some(Effect::Send { message: Message::Answer(answer, _), .. }) = home.regions.poll_effect()
+    else {
+        panic!("it is answered from memory");
+    };
+    assert_eq!(answer, Answer::Released);
+}
+
+#[test]
 fn updates_and_transactions_wait_for_the_lock_in_the_same_queue() {
     let mut home = Home::new();
     let token = home.locks(ANN, 0);

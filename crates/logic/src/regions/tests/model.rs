@@ -84,7 +84,9 @@ impl Model {
                     return self.answer(link, number, Answer::Refused(refusal), &[]);
                 }
                 match commit {
-                    Commit::Nothing => self.answer(link, number, Answer::Released, &[]),
+                    Commit::Nothing | Commit::Unawaited => {
+                        self.answer(link, number, Answer::Released, &[]);
+                    }
                     Commit::Bytes { offset } => {
                         let version = self.write(page, offset, bytes);
                         self.answer(link, number, Answer::Committed { version }, &[]);
@@ -212,8 +214,9 @@ fn some_request(dice: &mut Dice, model: &mut Model, link: LinkId) -> (Request, V
                 _ => dice.roll(model.token + 2),
             };
             let (token, offset) = (Token(token), dice.roll(60) as u32);
-            match dice.roll(2) {
+            match dice.roll(3) {
                 0 => (Request::Unlock { page, token, commit: Commit::Nothing }, Vec::new()),
+                1 => (Request::Unlock { page, token, commit: Commit::Unawaited }, Vec::new()),
                 _ => {
                     let commit = Commit::Bytes { offset };
                     (Request::Unlock { page, token, commit }, vec![byte; 4])

@@ -223,7 +223,8 @@ impl State {
 
     fn carry_out(&mut self, now: Time, effect: regions::Effect) {
         match effect {
-            regions::Effect::Send { link, channel, message } => {
+            regions::Effect::Send { link, channel, message }
+            | regions::Effect::SendLater { link, channel, message } => {
                 match self.places.get_mut(link.0 as usize) {
                     Some(Place::Peer(_)) => self.peers.told(now, link, channel, message),
                     Some(Place::Inside(waits)) => {
