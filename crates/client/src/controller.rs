@@ -140,13 +140,9 @@ impl Controller {
     fn over(stream: Stream, worker: &str, patience: Option<Duration>) -> Result<Self, Error> {
         let copy = stream.copy().map_err(|error| broken(worker, error.to_string()))?;
         let until = patience.map(|patience| Instant::now() + patience);
-        let reader = BufReader::with_capacity(READ, Patient { stream, until, spin: Spin::default() });
-        let mut this = Self {
-            worker: worker.into(),
-            reader,
-            writer: copy,
-            next: 1,
-        };
+        let reader =
+            BufReader::with_capacity(READ, Patient { stream, until, spin: Spin::default() });
+        let mut this = Self { worker: worker.into(), reader, writer: copy, next: 1 };
         let id = this.name();
         let mut bytes = BytesMut::new();
         protocol::put_version(&mut bytes, id, protocol::VERSION);

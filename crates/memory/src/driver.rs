@@ -21,8 +21,8 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use logic::regions::copy::{Effect, Event, Outcome, Session, WatchId};
-use sys::spin::Spin;
 use sys::socket::{Readiness, wait};
+use sys::spin::Spin;
 use wire::name::Name;
 use wire::region::{About, Answer, Attach, Durability, Refusal, SessionId};
 use wire::units::{Span, Time};

@@ -166,7 +166,10 @@ impl Session {
     pub(crate) fn open(place: Place, patience: Duration) -> Result<(Self, Admission), Error> {
         let id = SessionId(transport::random_u64());
         let (line, admission) = attach(&place, id, patience)?;
-        Ok((Self { place, id, line: Some(line), redial_at: Time(0), spin: Spin::default() }, admission))
+        Ok((
+            Self { place, id, line: Some(line), redial_at: Time(0), spin: Spin::default() },
+            admission,
+        ))
     }
 
     /// Waits for faults, for the bell, for the line, and for the moment to dial anew; at most until then.

@@ -109,7 +109,8 @@ impl Spin {
 
     fn learn(&mut self, waited: &Waited) {
         if waited.was_late {
-            let again = self.not_before.is_some_and(|time| waited.ended <= time + self.pause * FORGET);
+            let again =
+                self.not_before.is_some_and(|time| waited.ended <= time + self.pause * FORGET);
             self.pause = if again { (self.pause * 4).min(PAUSE_MAX) } else { PAUSE };
             self.not_before = Some(waited.ended + self.pause);
         }

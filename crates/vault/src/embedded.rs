@@ -46,7 +46,7 @@ use crate::water::Water;
 /// How long a commit of an `async` region may wait for the disk.
 const FLUSH: Duration = Duration::from_millis(10);
 /// Bytes of pages in one group: beyond, its first commits would wait for its last ones.
-const GROUP_BYTES_MAX: usize = 8 << 20;
+const GROUP_BYTES_MAX: usize = 160 << 10;
 const FAILED: &str = "the thread that keeps regions has failed, which is a bug of Farcall: please report \
                       it, and start the node again";
 

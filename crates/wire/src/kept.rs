@@ -17,6 +17,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::name::Name;
 use crate::region::{Answer, Create, PageNo, RegionId, SessionId, Version};
@@ -128,12 +129,7 @@ impl Key {
     /// What an item of this key and version adds to the sum of its region's head. Outcomes have no
     /// versions; 0 stands for theirs.
     pub fn mark(self, version: Version) -> u128 {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.to_bytes());
-        hasher.update(&version.0.to_le_bytes());
-        let mut mark = [0; 16];
-        mark.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        u128::from_le_bytes(mark)
+        xxh3_128_with_seed(&self.to_bytes(), version.0)
     }
 }
 
@@ -209,31 +205,25 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damaged> {
     }
 }
 
-fn checksum(region: RegionId, key: &[u8], parts: [&[u8]; 2]) -> [u8; CHECKSUM] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&region.0.to_le_bytes());
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key);
-    for part in parts {
-        hasher.update(part);
-    }
-    let mut checksum = [0; CHECKSUM];
-    checksum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM]);
-    checksum
+fn checksum(region: RegionId, key: &[u8], rest: &[u8]) -> [u8; CHECKSUM] {
+    let place = xxh3_64_with_seed(key, region.0);
+    xxh3_64_with_seed(rest, place).to_le_bytes()
 }
 
 /// A value with the right checksum, whatever it says.
 pub fn seal(region: RegionId, key: &[u8], head: &[u8], bytes: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(CHECKSUM + head.len() + bytes.len());
-    sealed.extend_from_slice(&checksum(region, key, [head, bytes]));
+    sealed.extend_from_slice(&[0; CHECKSUM]);
     sealed.extend_from_slice(head);
     sealed.extend_from_slice(bytes);
+    let sum = checksum(region, key, &sealed[CHECKSUM..]);
+    sealed[..CHECKSUM].copy_from_slice(&sum);
     sealed
 }
 
 fn unseal<'a>(region: RegionId, key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Damaged> {
     let (sum, rest) = sealed.split_first_chunk::<CHECKSUM>().ok_or(Damaged)?;
-    if *sum == checksum(region, key, [rest, &[]]) { Ok(rest) } else { Err(Damaged) }
+    if *sum == checksum(region, key, rest) { Ok(rest) } else { Err(Damaged) }
 }
 
 #[cfg(test)]

@@ -175,12 +175,7 @@ impl Stores {
                 time,
                 redis,
             ),
-            exclusive(
-                &["locks.redis.tls"],
-                several(&self.redis, CLIENTS, named_tls),
-                time,
-                redis,
-            ),
+            exclusive(&["locks.redis.tls"], several(&self.redis, CLIENTS, named_tls), time, redis),
             exclusive(&["locks.etcd"], several(&self.etcd, CLIENTS, Etcd::client), time, etcd),
             queues(
                 &["locks.redis.overtaken"],

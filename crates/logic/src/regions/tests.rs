@@ -197,17 +197,18 @@ impl Home {
 
 fn sent(effects: Vec<Effect>) -> Vec<(LinkId, u64, Sent)> {
     let sent = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Send { link, channel, message }
-        | Effect::SendLater { link, channel, message } => Some((
-            link,
-            channel,
-            match message {
-                Message::Answer(answer, bytes) => Sent::Answer(answer, bytes),
-                Message::Changed(changed) => Sent::Changed(changed),
-                Message::Attached(attached) => Sent::Attached(*attached),
-                other => Sent::Other(other),
-            },
-        )),
+        Effect::Send { link, channel, message } | Effect::SendLater { link, channel, message } => {
+            Some((
+                link,
+                channel,
+                match message {
+                    Message::Answer(answer, bytes) => Sent::Answer(answer, bytes),
+                    Message::Changed(changed) => Sent::Changed(changed),
+                    Message::Attached(attached) => Sent::Attached(*attached),
+                    other => Sent::Other(other),
+                },
+            ))
+        }
         _ => None,
     });
     sent.collect()

@@ -102,7 +102,11 @@ fn requests() -> Vec<(&'static str, Request, &'static [u8])> {
         ("request-read", Request::Read { page, known }, none),
         ("request-lock", Request::Lock { page, known, wait: None }, none),
         ("request-lock-for", Request::Lock { page, known, wait }, none),
-        ("request-unlock-unawaited", Request::Unlock { page, token, commit: Commit::Unawaited }, none),
+        (
+            "request-unlock-unawaited",
+            Request::Unlock { page, token, commit: Commit::Unawaited },
+            none,
+        ),
         ("request-unlock", Request::Unlock { page, token, commit: Commit::Nothing }, none),
         ("request-commit", Request::Unlock { page, token, commit: bytes }, b"abc"),
         (

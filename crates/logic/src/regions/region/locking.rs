@@ -8,9 +8,9 @@ use wire::units::{Span, Time};
 
 use super::writing::{Change, Want};
 use super::{Region, Timer, too_many};
-use crate::regions::{Effect, Outbox};
 use crate::regions::places::{Place, SessionAt};
 use crate::regions::sessions::UnderWay;
+use crate::regions::{Effect, Outbox};
 
 impl Region {
     pub(super) fn lock(
