@@ -228,7 +228,7 @@ impl Subjects<'_> {
         self.controlled(figures, Controller::start, ask)
     }
 
-    /// The same with the library's own controller, which stays near its worker while it waits.
+    /// The same with the library's own controller.
     fn v1_of_ours(
         &self,
         figures: &'static [&'static str],

@@ -212,7 +212,7 @@ pub const FIGURES: &[Figure] = &[
 
     row("change.redis", Contended, "Redis WATCH, GET, MULTI, SET, EXEC of one page, 4 clients", PerSecond),
     row("change.redis.retries", Contended, "the same, retries for each success", Count),
-    row("change.redis.tls", Contended, "the same with TLS", PerSecond).against("change.redis"),
+    row("change.redis.tls", Contended, "Redis WATCH, GET, MULTI, SET, EXEC of one page, 4 clients, TLS", PerSecond).against("change.redis"),
     row("change.redis.tls.retries", Contended, "the same, retries for each success", Count),
     row("change.memcached", Contended, "memcached gets and cas of one page, 4 clients", PerSecond).against("change.redis"),
     row("change.memcached.retries", Contended, "the same, retries for each success", Count),
@@ -232,7 +232,7 @@ pub const FIGURES: &[Figure] = &[
     row("lock.memcached", Lock, "memcached add and delete, alone, p50", Microseconds).against("lock.raw.tcp"),
     row("lock.etcd", Lock, "etcd Lock and Unlock, alone, its JSON gateway, p50", Microseconds).against("lock.raw.tcp"),
     row("locks.redis", Lock, "Redis, 4 clients on one lock, each tries until it has it", PerSecond),
-    row("locks.redis.tls", Lock, "the same with TLS", PerSecond).against("locks.redis"),
+    row("locks.redis.tls", Lock, "Redis, 4 clients on one lock, TLS", PerSecond).against("locks.redis"),
     row("locks.etcd", Lock, "etcd, 4 clients on one lock, its JSON gateway", PerSecond).against("locks.redis"),
     row("locks.unix", Lock, "ours, 4 clients on one lock, Unix socket", PerSecond).against("locks.redis").floor(RatioAtLeast(2.0)),
     row("locks.tls", Lock, "ours, 4 clients on one lock, TLS", PerSecond).against("locks.redis.tls").floor(RatioAtLeast(2.0)),

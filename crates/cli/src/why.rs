@@ -90,7 +90,14 @@ impl Why {
                 None => return Err(error.into()),
             },
         };
-        let mut story = story_of(task, &reports)?;
+        let mut story = match story_of(task, &reports) {
+            // Nodes hear of a job when it is no longer a short one.
+            Err(_) if past.is_some_and(|past| past.running) => {
+                let verdict = "it waits in its client's queue, and no node has heard of it yet";
+                Story::new(task, "waiting", verdict.to_owned())
+            }
+            story => story?,
+        };
         if let Some(past) = past {
             story.input = past.order()?.inputs.name(task.task);
             story.earlier = earlier(&of_task(past, task)?, past.order()?.retries);

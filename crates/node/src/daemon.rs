@@ -330,6 +330,7 @@ impl Daemon {
     /// After the last task: what is queued goes out, as far as the peers read it.
     fn see_off(&mut self, now: Time) {
         let Some(since) = self.left_since else { return };
+        self.links.hurry();
         let is_idle =
             self.payloads.is_idle() && self.links.unsent() == 0 && self.controllers.is_idle();
         if now.since(since) >= FAREWELL || is_idle {

@@ -207,7 +207,7 @@ impl Links {
         self.writable(link);
     }
 
-    /// It leaves with whatever is sent next: a heartbeat, if nothing else is.
+    /// It leaves with whatever is sent next. A client that waits for it asks after a while.
     pub(crate) fn send_later(&mut self, link: LinkId, channel: u64, message: &Message) {
         if let Some(link) = self.get_mut(link) {
             message.encode(channel, link.connection.output());
@@ -365,6 +365,13 @@ impl Links {
             }
         }
         failed
+    }
+
+    /// What was to be sent along with something else goes out with the next flush.
+    pub(crate) fn hurry(&mut self) {
+        let waiting = self.table.iter().filter(|(_, link)| link.connection.unsent() > 0);
+        let waiting: Vec<usize> = waiting.map(|(at, _)| at).collect();
+        waiting.into_iter().for_each(|at| self.writable(LinkId(at as u32)));
     }
 
     /// Bytes that wait for their peers.

@@ -462,8 +462,7 @@ impl Daemon {
             Effect::LendBlob { connection, hash } => self.lend(net, connection, &hash),
             Effect::Redeem { .. } => net.judge.fail("nobody joins here".to_owned()),
             Effect::Worker(effect) => self.carry_out_worker(net, effect),
-            // There are no processors here, and buffers are nobody's.
-            // Nor does anything outlast a start.
+            // Buffers are nobody's here, and nothing outlasts a start.
             Effect::OwnerGone { .. } | Effect::OwnBlob { .. } => {}
             Effect::Warn { .. } => {}
             Effect::NetMem(_) | Effect::NetMemRefused { .. } => {

@@ -51,6 +51,8 @@ struct Waited {
     was_late: bool,
     /// For how long it slept, if looking found nothing.
     slept: Option<Duration>,
+    /// Something came, and not only the end of the time.
+    has_found: bool,
 }
 
 impl Spin {
@@ -61,6 +63,9 @@ impl Spin {
         timeout: Option<Duration>,
         mut once: impl FnMut(Option<Duration>) -> io::Result<Option<R>>,
     ) -> io::Result<Option<R>> {
+        if timeout == Some(Duration::ZERO) {
+            return once(timeout);
+        }
         let began = Instant::now();
         let (mut before, mut was_late) = (began, false);
         let has_looked = self.looks(began);
@@ -72,7 +77,13 @@ impl Spin {
                 was_late = now - before > TURN_MAX;
                 before = now;
                 if !matches!(found, Ok(None)) {
-                    self.learn(&Waited { ended: now, has_looked, was_late, slept: None });
+                    self.learn(&Waited {
+                        ended: now,
+                        has_looked,
+                        was_late,
+                        slept: None,
+                        has_found: true,
+                    });
                     return found;
                 }
                 if was_late || now - began >= span {
@@ -83,7 +94,8 @@ impl Spin {
         }
         let found = once(timeout.map(|timeout| timeout.saturating_sub(before - began)));
         let ended = Instant::now();
-        self.learn(&Waited { ended, has_looked, was_late, slept: Some(ended - before) });
+        let (slept, has_found) = (Some(ended - before), !matches!(found, Ok(None)));
+        self.learn(&Waited { ended, has_looked, was_late, slept, has_found });
         found
     }
 
@@ -117,10 +129,10 @@ impl Spin {
         if waited.has_looked && waited.slept.is_some() {
             self.trust = self.trust.saturating_sub(VAIN);
         }
-        if waited.slept.is_none_or(|slept| slept <= SHORT) {
-            self.trust = (self.trust + 1).min(TRUST_MAX);
-        } else {
+        if waited.slept.is_some_and(|slept| slept > SHORT) {
             self.trust /= 2;
+        } else if waited.has_found {
+            self.trust = (self.trust + 1).min(TRUST_MAX);
         }
     }
 }

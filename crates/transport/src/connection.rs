@@ -14,7 +14,8 @@
 //! 1. on an event, call `observe(event)`;
 //! 2. `read` until it says `Drained` (or stop at `More` and come back without waiting), taking
 //!    frames from `input()` after each;
-//! 3. then `flush`, always: a read may have ended the handshake and so let queued output go.
+//! 3. then `flush`: a read may have ended the handshake and so let queued output go. Behind the
+//!    handshake it can be left out, since what TLS itself has to say is sent by the read.
 //!    At `Blocked`, the next event of either kind is the time to flush again.
 //!
 //! A read shorter than the buffer means that the socket is drained, and a short write that it is

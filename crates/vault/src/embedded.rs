@@ -45,8 +45,12 @@ use crate::water::Water;
 
 /// How long a commit of an `async` region may wait for the disk.
 const FLUSH: Duration = Duration::from_millis(10);
-/// Bytes of pages in one group: beyond, its first commits would wait for its last ones.
-const GROUP_BYTES_MAX: usize = 160 << 10;
+/// Bytes of pages in one group: beyond, its first commits would wait for its last ones. Short groups let
+/// clients of one go on while the next is written; where a flush takes long, fewer flushes matter more.
+const GROUP_BYTES_MIN: usize = 160 << 10;
+const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Bytes that are surely written in a microsecond: a group may be as long as the flush before it took.
+const WRITTEN: usize = 256;
 const FAILED: &str = "the thread that keeps regions has failed, which is a bug of Farcall: please report \
                       it, and start the node again";
 
@@ -183,6 +187,8 @@ struct Keeper {
     is_ending: Arc<AtomicBool>,
     /// Since when something is written that is not flushed.
     unflushed: Option<Instant>,
+    /// Bytes of pages in the next group.
+    group_max: usize,
 }
 
 struct Region {
@@ -209,6 +215,7 @@ impl Keeper {
             making: None,
             is_ending,
             unflushed: None,
+            group_max: GROUP_BYTES_MIN,
         }
     }
 
@@ -257,7 +264,7 @@ impl Keeper {
                     self.carry_out(other);
                 }
             }
-            if gathered < GROUP_BYTES_MAX {
+            if gathered < self.group_max {
                 next = inbox.try_recv().ok();
             }
         }
@@ -625,10 +632,13 @@ impl Keeper {
         if regions.is_empty() {
             return;
         }
+        let begun = Instant::now();
         let waits = |id| self.regions[id].ledger.region.create.durability == Durability::Sync;
         let mode =
             if regions.iter().any(waits) { PersistMode::SyncData } else { PersistMode::Buffer };
         self.commit(mode, &regions);
+        let took = usize::try_from(begun.elapsed().as_micros()).unwrap_or(usize::MAX);
+        self.group_max = took.saturating_mul(WRITTEN).clamp(GROUP_BYTES_MIN, GROUP_BYTES_MAX);
         let kept = |id: RegionId| {
             let sequence = self.regions.get(&id)?.ledger.head.sequence;
             Some(Event::Kept { id, sequence })

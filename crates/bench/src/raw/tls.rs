@@ -1,4 +1,4 @@
-//! TLS 1.3 with AES-128-GCM over a blocking socket, for the raw references.
+//! TLS 1.3 with AES-128-GCM over a blocking socket, for the raw references and for Redis.
 //!
 //! The certificate is made for the one connection and crosses it in the clear, before the
 //! handshake: this measures encryption, it protects nothing.

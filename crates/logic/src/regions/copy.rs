@@ -515,7 +515,10 @@ impl Session {
 
     /// Gives a lock back, the page as it is, and waits for nothing.
     pub fn unlock(&mut self, now: Time, page: PageNo, token: Token) {
-        let request = Request::Unlock { page, token, commit: Commit::Unawaited };
+        // Answers that nobody hurries must not fill what callers have for their own requests.
+        let is_crowded = self.under_way >= RESERVE;
+        let commit = if is_crowded { Commit::Nothing } else { Commit::Unawaited };
+        let request = Request::Unlock { page, token, commit };
         self.ask_for(now, request, Bytes::new(), Whose::Nobody);
     }
 

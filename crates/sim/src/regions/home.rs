@@ -46,6 +46,8 @@ struct Peer {
     session: Option<SessionId>,
     input: BytesMut,
     output: BytesMut,
+    /// Something in it is not to be sent along with something else.
+    is_due: bool,
 }
 
 #[derive(Debug)]
@@ -226,6 +228,7 @@ impl Home {
             session: None,
             input: BytesMut::new(),
             output: BytesMut::new(),
+            is_due: false,
         };
         let free = self.peers.iter().position(Option::is_none);
         let at = free.unwrap_or_else(|| {
@@ -251,7 +254,10 @@ impl Home {
         let now = scene.net.now;
         while let Some(peer) = self.peer(link) {
             match peer.manners.poll_effect() {
-                Some(link::Effect::Send(message)) => message.encode(0, &mut peer.output),
+                Some(link::Effect::Send(message)) => {
+                    peer.is_due = true;
+                    message.encode(0, &mut peer.output);
+                }
                 Some(link::Effect::Greeted(hello)) => {
                     if hello.purpose != Purpose::Memory {
                         return scene.net.judge.fail("a greeting for something else".to_owned());
@@ -360,7 +366,8 @@ impl Home {
                     && scene.net.random.below(4) == 0
                 {
                     let answer = Answer::Unchanged { version: known };
-                    return self.send(link, channel, &Message::Answer(answer, Bytes::new()));
+                    self.send(link, channel, &Message::Answer(answer, Bytes::new()));
+                    return self.hurry(link);
                 }
             }
             Some(Bug::ApplyAgain) => {
@@ -384,6 +391,12 @@ impl Home {
     fn send(&mut self, link: LinkId, channel: u64, message: &Message) {
         if let Some(peer) = self.peer(link) {
             message.encode(channel, &mut peer.output);
+        }
+    }
+
+    fn hurry(&mut self, link: LinkId) {
+        if let Some(peer) = self.peer(link) {
+            peer.is_due = true;
         }
     }
 
@@ -422,8 +435,11 @@ impl Home {
         let now = scene.net.now;
         while let Some(effect) = self.machine.poll_effect() {
             match effect {
-                Effect::Send { link, channel, message }
-                | Effect::SendLater { link, channel, message } => {
+                Effect::Send { link, channel, message } => {
+                    self.say(scene, link, channel, &message);
+                    self.hurry(link);
+                }
+                Effect::SendLater { link, channel, message } => {
                     self.say(scene, link, channel, &message);
                 }
                 Effect::Close { link } => self.drop_peer(scene, link),
@@ -466,7 +482,8 @@ impl Home {
             let takes = Span(scene.plan.disk.0 + scene.net.random.below(scene.plan.disk.0 + 1));
             scene.net.after(takes, What::Vault { life: self.life, group: self.groups });
         }
-        for peer in self.peers.iter_mut().flatten().filter(|peer| !peer.output.is_empty()) {
+        for peer in self.peers.iter_mut().flatten().filter(|peer| peer.is_due) {
+            peer.is_due = false;
             let bytes = peer.output.split().freeze();
             scene.net.send(peer.connection, Side::Listener, bytes);
         }

@@ -441,6 +441,19 @@ fn lock_that_nobody_wants_any_more_is_given_back() {
 }
 
 #[test]
+fn answers_that_nobody_hurries_leave_room() {
+    let mut script = Script::new(Durability::None);
+    for token in 0..REQUESTS_MAX as u64 {
+        script.session.unlock(script.now, PageNo(token), Token(token));
+    }
+    let sent = script.sent();
+    let is_hurried =
+        |request: &Request| matches!(request, Request::Unlock { commit: Commit::Nothing, .. });
+    let hurried = sent.iter().filter(|(.., request)| is_hurried(request)).count();
+    assert_eq!(hurried, REQUESTS_MAX - RESERVE);
+}
+
+#[test]
 fn lock_that_waits_for_ever_holds_up_no_memory() {
     let mut script = Script::new(Durability::None);
     let waiting = script.ask(lock());
