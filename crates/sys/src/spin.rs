@@ -30,10 +30,11 @@ const TRUST_MAX: u32 = 16;
 const VAIN: u32 = 4;
 /// Others have their turn between two looks; one that takes longer is one of somebody busy.
 const TURN_MAX: Duration = Duration::from_micros(200);
-/// The first pause after a late turn; it grows fourfold, and is forgotten after `FORGET` times as long.
+/// The first pause after a late turn. It grows fourfold if the next one comes within `SOON` after it: who
+/// computes takes the core for a few milliseconds, again and again; anything else is noise.
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-const FORGET: u32 = 16;
+const SOON: Duration = Duration::from_millis(15);
 
 /// What one who waits again and again has learnt from it.
 #[derive(Debug, Default)]
@@ -121,8 +122,7 @@ impl Spin {
 
     fn learn(&mut self, waited: &Waited) {
         if waited.was_late {
-            let again =
-                self.not_before.is_some_and(|time| waited.ended <= time + self.pause * FORGET);
+            let again = self.not_before.is_some_and(|end| waited.ended <= end + SOON);
             self.pause = if again { (self.pause * 4).min(PAUSE_MAX) } else { PAUSE };
             self.not_before = Some(waited.ended + self.pause);
         }

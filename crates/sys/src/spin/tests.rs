@@ -82,9 +82,22 @@ fn a_late_turn_ends_it_for_longer_and_longer() {
     assert!(pauses.windows(2).all(|two| two[1] >= two[0]), "{pauses:?}");
     assert_eq!(pauses[11], PAUSE_MAX);
     // One that comes by itself is noise.
-    now += PAUSE_MAX * (FORGET + 1);
+    now += SOON * 2;
     spin.learn(&late(now));
     assert!(spin.looks(now + PAUSE));
+}
+
+#[test]
+fn late_turns_that_are_rare_cost_little() {
+    let mut spin = trusting();
+    let mut now = Instant::now();
+    for _ in 0..100 {
+        let late =
+            Waited { ended: now, has_looked: true, was_late: true, slept: None, has_found: true };
+        spin.learn(&late);
+        assert!(spin.looks(now + PAUSE));
+        now += SOON * 2;
+    }
 }
 
 /// One that looks.
