@@ -15,6 +15,7 @@ pub mod hello;
 pub mod join;
 pub mod worker;
 pub mod job;
+pub mod image;
 pub mod record;
 pub mod worker_v1;
 pub mod netmem;

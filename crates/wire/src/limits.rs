@@ -300,3 +300,20 @@ pub const CACHE_WATCHES_MAX: usize = 256;
 
 /// What a client asked of a region fails when its node has been away for so long.
 pub const AWAY_PATIENCE: Span = Span::from_secs(20);
+
+/// Bytes of the page bytes, or of a file's, in one section of an image: large enough that its head
+/// costs nothing, small enough to stay in a processor's cache on its way through.
+pub const IMAGE_CHUNK_MAX: usize = 1 << 20;
+
+/// Bytes that a section of an image tells beside those: what a reader holds of a stranger at once.
+/// Fifteen thousand hashes of pages, or the mappings of a large process in a few sections.
+pub const IMAGE_FRONT_MAX: usize = 1 << 20;
+
+/// Sections of one image: of full chunks, 4 TiB. Its writer remembers 40 bytes of each.
+pub const IMAGE_SECTIONS_MAX: u32 = 1 << 22;
+
+/// Threads, mappings and descriptors of one image: what Linux allows a process unless told otherwise,
+/// four times over. Whoever reads an image keeps them all.
+pub const IMAGE_THREADS_MAX: usize = 128 * 1024;
+pub const IMAGE_MAPPINGS_MAX: usize = 256 * 1024;
+pub const IMAGE_DESCRIPTORS_MAX: usize = 4 << 20;
