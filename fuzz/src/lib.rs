@@ -12,6 +12,7 @@ pub mod link;
 pub mod message;
 pub mod payload_head;
 pub mod kept;
+pub mod image;
 pub mod worker_v1;
 pub mod netmem;
 pub mod frame;

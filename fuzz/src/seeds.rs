@@ -1,4 +1,4 @@
-//! What fuzzing begins with: the test vectors of `docs/protocol.md`, dressed for each target.
+//! What fuzzing begins with: the test vectors of `docs/protocol.md` and `docs/image.md`, dressed for each target.
 //!
 //! ````text
 //! ```vector
@@ -34,11 +34,18 @@ pub fn vectors_netmem(text: &str) -> Result<Vec<Vector>, String> {
     vectors_of("vector-netmem", text)
 }
 
+/// The same of images: parts that make one image together.
+pub fn vectors_image(text: &str) -> Result<Vec<Vector>, String> {
+    vectors_of("vector-image", text)
+}
+
 /// The vectors that a target begins with.
 pub fn vectors_for(target: &str, text: &str) -> Result<Vec<Vector>, String> {
     match target {
         "worker_v1" => vectors_v1(text),
         "netmem" => vectors_netmem(text),
+        // Images have a paper of their own.
+        "image" => vectors_image(include_str!("../../docs/image.md")),
         _ => vectors(text),
     }
 }
@@ -110,6 +117,18 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
         }
         // Given the vectors of their own.
         "worker_v1" | "netmem" => each(&|message| message.to_vec()),
+        "image" => {
+            // The whole image, and its sections' fronts behind their kinds.
+            let whole = vectors.iter().flat_map(|vector| vector.bytes.clone()).collect();
+            let mut all = vec![whole];
+            let sections = vectors.iter().filter(|vector| vector.name.starts_with("section-"));
+            all.extend(sections.filter_map(|section| {
+                let front = u32::from_le_bytes(section.bytes.get(8..12)?.try_into().ok()?) as usize;
+                let kind = section.bytes[0] - 1;
+                Some([&[kind], section.bytes.get(32..32 + front)?].concat())
+            }));
+            all
+        }
         "payload_head" => vec![(0..16).collect()],
         "kept" => (0..5).map(|kind| [kind; 40].to_vec()).collect(),
         "token" => vec![TOKEN.into()],

@@ -1,5 +1,5 @@
-//! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `kept`, `worker_v1` and `netmem`,
-//! where there is no fuzzer.
+//! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `kept`, `image`, `worker_v1` and
+//! `netmem`, where there is no fuzzer.
 
 #[path = "../../../fuzz/src/frame.rs"]
 pub mod frame;
@@ -9,6 +9,8 @@ pub mod message;
 pub mod netmem;
 #[path = "../../../fuzz/src/noise.rs"]
 pub mod noise;
+#[path = "../../../fuzz/src/image.rs"]
+pub mod image;
 #[path = "../../../fuzz/src/kept.rs"]
 pub mod kept;
 #[path = "../../../fuzz/src/payload_head.rs"]
@@ -23,6 +25,11 @@ extern crate farcall_wire as wire;
 #[test]
 fn what_a_disk_gives_back_is_read_without_a_panic() {
     check("kept", 20_000, kept::decode);
+}
+
+#[test]
+fn images_are_read_alike_in_every_way_or_not_at_all() {
+    check("image", 20_000, image::decode);
 }
 
 #[test]

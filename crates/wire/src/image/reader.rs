@@ -175,7 +175,7 @@ impl<R: Read> Reader<R> {
         if head.number >= IMAGE_SECTIONS_MAX {
             return refused("the image has more sections than one may");
         }
-        let place = Place { part: Part::Front(kind, head.number), offset: at };
+        let place = Place { part: Part::Front(kind, head.number), offset: self.offset };
         let (front, front_sum) = self.front(head.front as usize, place)?;
         let Some(section) = Section::from_front(kind, &front) else {
             return Err(Error::Refused { place, why: "it is not what any version writes" });
@@ -220,7 +220,7 @@ impl<R: Read> Reader<R> {
 
     /// The index must be of the sections that were read, and the end mark of this image.
     fn end(&mut self, at: u64, head: Head) -> Result<(), Error> {
-        let place = Place { part: Part::Index, offset: at };
+        let place = Place { part: Part::Index, offset: self.offset };
         let refused = |why| Err(Error::Refused { place, why });
         if self.state == State::Jumped {
             return refused("its sections were not read in their turn");
@@ -361,7 +361,7 @@ impl Index {
 
         // As many entries as the file has bytes for: `payload` is less than its size.
         let number = count as u32;
-        let at = place(Part::Index, end.index);
+        let at = place(Part::Index, end.index.saturating_add(HEAD as u64));
         file.seek(SeekFrom::Start(start + end.index)).map_err(stream(at))?;
         let mut head = [0; HEAD];
         take(&mut file, &mut head, at)?;

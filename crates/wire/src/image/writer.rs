@@ -35,7 +35,8 @@ impl<W: Write> Writer<W> {
     /// Puts the next section, with the slices of its payload one after another.
     pub fn put(&mut self, section: &Section, payload: &[&[u8]]) -> Result<(), Error> {
         let kind = section.kind();
-        let place = Place { part: Part::Front(kind, self.number), offset: self.offset };
+        let offset = self.offset;
+        let place = Place { part: Part::Front(kind, self.number), offset: offset + HEAD as u64 };
         let length = payload.iter().map(|slice| slice.len() as u64).sum();
         let refused = |why| Error::Refused { place, why };
         self.sequence.admit(section, length).map_err(refused)?;
@@ -48,8 +49,7 @@ impl<W: Write> Writer<W> {
         }
         let (front_sum, payload_sum) = self.section(number_of(kind), &front, payload, place)?;
         let front = front.len() as u32;
-        let entry =
-            Entry { offset: place.offset, kind, front, payload: length, front_sum, payload_sum };
+        let entry = Entry { offset, kind, front, payload: length, front_sum, payload_sum };
         self.entries.extend_from_slice(&entry.encode());
         self.number += 1;
         Ok(())
@@ -64,7 +64,7 @@ impl<W: Write> Writer<W> {
 
     /// Ends the image: only now its reader knows that it is whole.
     pub fn finish(mut self) -> Result<W, Error> {
-        let place = Place { part: Part::Index, offset: self.offset };
+        let place = Place { part: Part::Index, offset: self.offset + HEAD as u64 };
         self.sequence.end().map_err(|why| Error::Refused { place, why })?;
         let index = self.offset;
         let entries = std::mem::take(&mut self.entries);

@@ -1,0 +1,87 @@
+//! `docs/image.md` says what the code does: its vectors, one behind another, are one image.
+
+use std::fmt::Write;
+
+use farcall_wire::image::{Index, Reader};
+
+use crate::sample::{brief, write};
+use crate::{borders, read, seeds};
+use farcall_wire::image::Part as Of;
+
+const PAPER: &str = include_str!("../../../../docs/image.md");
+const ID: u64 = 0x0123_4567_89ab_cdef;
+
+#[test]
+fn vectors_of_images_are_what_the_code_reads_and_writes() {
+    let vectors = seeds::vectors_image(PAPER).expect("every vector is one");
+    let written: Vec<_> =
+        vectors.iter().map(|one| (one.name.clone(), one.bytes.clone(), one.says.clone())).collect();
+    let built = pieces();
+    let blocks = built.iter().fold(String::new(), |text, piece| text + &block(piece));
+    assert!(written == built, "docs/image.md should say:\n{blocks}");
+
+    let whole: Vec<u8> = vectors.iter().flat_map(|vector| vector.bytes.clone()).collect();
+    assert_eq!(read(&whole[..]).expect("whole"), brief());
+    assert_eq!(whole, write(ID, &brief()));
+}
+
+#[test]
+fn limits_of_images_are_in_their_paper() {
+    use farcall_wire::limits;
+    for (name, value) in [
+        ("IMAGE_CHUNK_MAX", limits::IMAGE_CHUNK_MAX as u64),
+        ("IMAGE_FRONT_MAX", limits::IMAGE_FRONT_MAX as u64),
+        ("IMAGE_SECTIONS_MAX", u64::from(limits::IMAGE_SECTIONS_MAX)),
+        ("IMAGE_THREADS_MAX", limits::IMAGE_THREADS_MAX as u64),
+        ("IMAGE_MAPPINGS_MAX", limits::IMAGE_MAPPINGS_MAX as u64),
+        ("IMAGE_DESCRIPTORS_MAX", limits::IMAGE_DESCRIPTORS_MAX as u64),
+    ] {
+        let row = format!("| `{name}` | {value} |");
+        assert!(PAPER.contains(&row), "docs/image.md should have the row {row}");
+    }
+}
+
+/// The parts of the image of the paper: their names, bytes, and what they say.
+fn pieces() -> Vec<(String, Vec<u8>, String)> {
+    let bytes = write(ID, &brief());
+    let index = Index::read(std::io::Cursor::new(&bytes)).expect("whole");
+    let reader = Reader::new(&bytes[..]).expect("no error").expect("an image");
+    let said = format!("{:?}", reader.id());
+    let mut pieces = vec![("preamble".to_owned(), bytes[..32].to_vec(), said)];
+    let ends = index.entries.iter().skip(1).map(|entry| entry.offset);
+    let borders = borders(&bytes);
+    let end = borders.iter().find(|(_, part)| *part == Of::End).expect("an end").0;
+    let first_of_index = borders.iter().find(|(_, part)| *part == Of::Index).expect("one").0 - 32;
+    for ((entry, end), (section, payload)) in
+        index.entries.iter().zip(ends.chain([first_of_index])).zip(brief())
+    {
+        let range = entry.offset as usize..end as usize;
+        let mut says = format!("{section:?}");
+        if !payload.is_empty() {
+            let _ = write!(says, ", \"{}\"", payload.escape_ascii());
+        }
+        let name = format!("section-{}", pieces.len() - 1);
+        pieces.push((name, bytes[range].to_vec(), says));
+    }
+    let range = first_of_index as usize..end as usize;
+    let entries: Vec<_> = index.entries.iter().map(|entry| (entry.offset, entry.kind)).collect();
+    pieces.push(("index".to_owned(), bytes[range].to_vec(), format!("{entries:?}")));
+    let says = format!("index at {first_of_index}, {} bytes in all", index.length);
+    pieces.push(("end".to_owned(), bytes[end as usize..].to_vec(), says));
+    pieces
+}
+
+/// A vector as it is to be written.
+fn block((name, bytes, says): &(String, Vec<u8>, String)) -> String {
+    let mut text = format!("```vector-image\nname: {name}\nhex: ");
+    for (number, line) in bytes.chunks(24).enumerate() {
+        text += if number == 0 { "" } else { "\n     " };
+        for word in line.chunks(4) {
+            text += " ";
+            word.iter().for_each(|byte| {
+                let _ = write!(text, "{byte:02x}");
+            });
+        }
+    }
+    format!("{text}\nsays: {says}\n```\n")
+}
