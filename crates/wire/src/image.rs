@@ -30,14 +30,14 @@ pub mod text;
 
 use std::io::{Read, Seek};
 
-pub use error::{Error, Kind, Part, Place};
+pub use error::{Error, Kind, Location, Part};
 pub use layout::{Entry, ImageId, VERSION};
 pub use reader::{Index, Reader};
 pub use section::Section;
 pub use writer::Writer;
 
 use host::Host;
-use memory::{Place as PagePlace, Run};
+use memory::{Place, Run};
 use process::Process;
 
 /// What is in an image, without its bytes: for people who ask.
@@ -102,9 +102,9 @@ impl Summary {
                 Section::Pages(told) => pages.carried += count(&told.runs),
                 Section::Placed(told) => {
                     let place = match told.place {
-                        PagePlace::Zero => &mut pages.zero,
-                        PagePlace::Known(_) => &mut pages.known,
-                        PagePlace::Sender => &mut pages.with_sender,
+                        Place::Zero => &mut pages.zero,
+                        Place::Known(_) => &mut pages.known,
+                        Place::Sender => &mut pages.with_sender,
                     };
                     *place = place.saturating_add(count(&told.runs));
                 }

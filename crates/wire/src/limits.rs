@@ -306,8 +306,12 @@ pub const AWAY_PATIENCE: Span = Span::from_secs(20);
 pub const IMAGE_CHUNK_MAX: usize = 1 << 20;
 
 /// Bytes that a section of an image tells beside those: what a reader holds of a stranger at once.
-/// Fifteen thousand hashes of pages, or the mappings of a large process in a few sections.
+/// Thirty thousand hashes of pages.
 pub const IMAGE_FRONT_MAX: usize = 1 << 20;
+
+/// Mappings or descriptors that a writer puts into one section: with the longest paths that Linux
+/// knows they fit.
+pub const IMAGE_LIST_MAX: usize = 128;
 
 /// Sections of one image: of full chunks, 4 TiB. Its writer remembers 40 bytes of each.
 pub const IMAGE_SECTIONS_MAX: u32 = 1 << 22;

@@ -61,13 +61,13 @@ fn a_section_can_be_had_before_the_next_one_is_written() {
     writer.flush().expect("written");
     let mut reader = Reader::new(receiver).expect("no error").expect("an image");
     assert_eq!(reader.next_section().expect("whole"), Some(parts[0].0.clone()));
-    for (section, payload) in &parts[1..] {
-        writer.put(section, &[payload]).expect("written");
+    for (section, body) in &parts[1..] {
+        writer.put(section, &[body]).expect("written");
         writer.flush().expect("written");
         assert_eq!(reader.next_section().expect("whole").as_ref(), Some(section));
         let mut bytes = vec![0; reader.left() as usize];
         reader.read(&mut bytes).expect("whole");
-        assert_eq!(bytes, *payload);
+        assert_eq!(bytes, *body);
     }
     writer.finish().expect("written");
     assert_eq!(reader.next_section().expect("whole"), None);
@@ -97,7 +97,7 @@ fn any_byte_that_is_changed_is_found_and_named() {
                 other => panic!("byte {at}: {other}"),
             }
             let error = Summary::decode(Cursor::new(&wrong));
-            let unread = matches!(named, Of::Payload(..)) && error.is_ok();
+            let unread = matches!(named, Of::Body(..)) && error.is_ok();
             assert!(unread || error.is_err(), "byte {at}: a summary of a damaged image");
         }
     }
@@ -171,9 +171,9 @@ fn an_index_finds_every_section_where_it_is() {
         assert!(reader.next_section().expect("whole").is_some(), "the host");
         for number in (0..parts.len()).rev() {
             let section = reader.jump(&index, number as u32).expect("whole");
-            let mut payload = vec![0; reader.left() as usize];
-            reader.read(&mut payload).expect("whole");
-            assert_eq!((section, payload), parts[number], "seed {seed}, section {number}");
+            let mut body = vec![0; reader.left() as usize];
+            reader.read(&mut body).expect("whole");
+            assert_eq!((section, body), parts[number], "seed {seed}, section {number}");
         }
         // Who has jumped cannot say that all of it is whole.
         reader.jump(&index, parts.len() as u32 - 1).expect("whole");
@@ -226,13 +226,13 @@ fn a_summary_counts_what_is_there_and_reads_no_page() {
         let summary = Summary::decode(&mut file).expect("whole").expect("an image");
         assert_eq!(summary.length, bytes.len() as u64);
         assert_eq!(summary.id, ImageId(seed));
-        let carried: usize = parts.iter().map(|(_, payload)| payload.len()).sum();
+        let carried: usize = parts.iter().map(|(_, body)| body.len()).sum();
         assert_eq!(file.read, bytes.len() - carried, "seed {seed}: bytes that were read");
         let of = |kind| parts.iter().filter(move |(section, _)| section.kind() == kind);
         assert_eq!(summary.threads, of(Kind::Thread).count() as u64);
-        let pages: usize = of(Kind::Pages).map(|(_, payload)| payload.len() / PAGE).sum();
+        let pages: usize = of(Kind::Pages).map(|(_, body)| body.len() / PAGE).sum();
         assert_eq!(summary.pages.carried, pages as u64);
-        let files: usize = of(Kind::File).map(|(_, payload)| payload.len()).sum();
+        let files: usize = of(Kind::File).map(|(_, body)| body.len()).sum();
         assert_eq!(summary.file_bytes, files as u64);
         for part in &summary.parts {
             assert_eq!(part.sections, of(part.kind).count() as u64);
@@ -266,23 +266,63 @@ fn pages_that_repeat_cost_their_hash_and_zero_ones_nothing() {
 }
 
 #[test]
+fn many_mappings_with_long_paths_fit() {
+    use farcall_wire::image::descriptor::{Descriptor, Opened};
+    use farcall_wire::image::memory::{Mapping, MappingKind};
+    use farcall_wire::image::text::Text;
+    let long = Text(vec![b'x'; 4095]);
+    let mapping = &sample::mappings()[0];
+    let MappingKind::File(file) = &mapping.kind else { panic!("the first one is of a file") };
+    let mappings: Vec<Mapping> = (0..1000)
+        .map(|number| {
+            let mut file = file.clone();
+            file.path = long.clone();
+            let (start, end) = (number * PAGE as u64, (number + 1) * PAGE as u64);
+            Mapping { start, end, kind: MappingKind::File(file), ..mapping.clone() }
+        })
+        .collect();
+    let descriptors: Vec<Descriptor> = (0..1000)
+        .map(|number| {
+            let what = Opened::Folder { path: long.clone() };
+            Descriptor { number, what, ..sample::descriptors()[0].clone() }
+        })
+        .collect();
+    let mut writer = Writer::new(Vec::new(), ImageId(1));
+    for (section, _) in &sample::brief()[..3] {
+        writer.put(section, &[]).expect("written");
+    }
+    writer.put_mappings(&mappings).expect("written");
+    writer.put_descriptors(&descriptors).expect("written");
+    let bytes = writer.finish().expect("written");
+    let (mut found_mappings, mut found_descriptors) = (Vec::new(), Vec::new());
+    for (section, _) in read(&bytes[..]).expect("whole") {
+        match section {
+            Section::Mappings(list) => found_mappings.extend(list),
+            Section::Descriptors(list) => found_descriptors.extend(list),
+            _ => {}
+        }
+    }
+    assert_eq!((found_mappings, found_descriptors), (mappings, descriptors));
+}
+
+#[test]
 fn names_are_shown_without_what_a_terminal_obeys() {
     let text = &sample::process().arguments[1];
     assert_eq!(text.to_string(), r"to\xff\u{1b}");
 }
 
-/// All sections of an image with their payloads, if it is whole.
+/// All sections of an image with their bodys, if it is whole.
 fn read(from: impl Read) -> Result<Vec<Part>, Error> {
     let mut reader = Reader::new(from)?.expect("an image");
     let mut parts = Vec::new();
     while let Some(section) = reader.next_section()? {
-        let mut payload = vec![0; reader.left() as usize];
+        let mut body = vec![0; reader.left() as usize];
         // In two pieces, to two places.
-        let half = payload.len() / 2;
-        let (one, other) = payload.split_at_mut(half);
+        let half = body.len() / 2;
+        let (one, other) = body.split_at_mut(half);
         reader.read(one)?;
         reader.read(other)?;
-        parts.push((section, payload));
+        parts.push((section, body));
     }
     Ok(parts)
 }
@@ -297,9 +337,9 @@ fn borders(bytes: &[u8]) -> Vec<(u64, Of)> {
         borders.push((at, Of::Head(number)));
         borders.push((at + 32, Of::Front(entry.kind, number)));
         at += 32 + u64::from(entry.front) + 8;
-        if entry.payload > 0 {
-            borders.push((at, Of::Payload(entry.kind, number)));
-            at += entry.payload + 8;
+        if entry.body > 0 {
+            borders.push((at, Of::Body(entry.kind, number)));
+            at += entry.body + 8;
         }
     }
     borders.push((at, Of::Head(index.entries.len() as u32)));

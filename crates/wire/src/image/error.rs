@@ -5,7 +5,7 @@ use std::io;
 
 /// Where in an image something was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     pub part: Part,
     /// The byte at which that part begins, counted from the beginning of the image.
     pub offset: u64,
@@ -20,7 +20,7 @@ pub enum Part {
     /// What a section of this kind tells.
     Front(Kind, u32),
     /// The bytes that belong to it.
-    Payload(Kind, u32),
+    Body(Kind, u32),
     Index,
     End,
 }
@@ -50,17 +50,17 @@ pub enum Error {
     )]
     Version { found: u16, known: u16 },
     #[error("the image ends too early, in {0}; copy the file again, or take the checkpoint again")]
-    Truncated(Place),
+    Truncated(Location),
     #[error(
         "the image is damaged in {0}: its checksum is not that of its bytes; copy the file again, or take the checkpoint again"
     )]
-    Damaged(Place),
+    Damaged(Location),
     #[error(
         "the image is refused for {place}: {why}; take the checkpoint again with this version of Farcall"
     )]
-    Refused { place: Place, why: &'static str },
+    Refused { place: Location, why: &'static str },
     #[error("cannot move the image, at {place}")]
-    Stream { place: Place, source: io::Error },
+    Stream { place: Location, source: io::Error },
 }
 
 impl Error {
@@ -70,7 +70,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (from byte {})", self.part, self.offset)
     }
@@ -82,7 +82,7 @@ impl fmt::Display for Part {
             Self::Preamble => write!(f, "its first bytes"),
             Self::Head(number) => write!(f, "the head of section {number}"),
             Self::Front(kind, number) => write!(f, "section {number}, {kind}"),
-            Self::Payload(kind, number) => write!(f, "the bytes of section {number}, {kind}"),
+            Self::Body(kind, number) => write!(f, "the bytes of section {number}, {kind}"),
             Self::Index => write!(f, "the index"),
             Self::End => write!(f, "the end mark"),
         }

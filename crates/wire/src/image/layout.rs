@@ -3,10 +3,10 @@
 //! ```text
 //! image      preamble | section ... | index | end
 //! preamble   magic 8 | version u16 | 0 6 | id u64 | sum u64
-//! section    head 32 | front | sum u64 | payload | sum u64          the last two only with a payload
-//! head       kind u8 | codec u8 | 0 2 | number u32 | front u32 | 0 4 | payload u64 | sum u64
-//! index      a section of kind 0xff without a front; its payload is one entry for each section
-//! entry      offset u64 | kind u8 | codec u8 | 0 2 | front u32 | payload u64 | sum u64 | sum u64
+//! section    head 32 | front | sum u64 | body | sum u64          the last two only with a body
+//! head       kind u8 | codec u8 | 0 2 | number u32 | front u32 | 0 4 | body u64 | sum u64
+//! index      a section of kind 0xff without a front; its body is one entry for each section
+//! entry      offset u64 | kind u8 | codec u8 | 0 2 | front u32 | body u64 | sum u64 | sum u64
 //! end        magic 8 | id u64 | index u64 | length u64 | sum u64
 //! ```
 //!
@@ -17,7 +17,7 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
-use super::error::{Error, Kind, Part, Place};
+use super::error::{Error, Kind, Location, Part};
 
 /// A first byte that is no text, a name, and both ends of a line: what copies as text would change.
 pub(super) const MAGIC: [u8; 8] = *b"\x89FCIM\r\n\x1a";
@@ -44,7 +44,7 @@ pub(super) struct Head {
     pub(super) codec: u8,
     pub(super) number: u32,
     pub(super) front: u32,
-    pub(super) payload: u64,
+    pub(super) body: u64,
 }
 
 /// Where a section is, and what its bytes sum up to.
@@ -54,10 +54,10 @@ pub struct Entry {
     pub offset: u64,
     pub kind: Kind,
     pub front: u32,
-    pub payload: u64,
+    pub body: u64,
     pub(super) front_sum: u64,
-    /// 0 without a payload.
-    pub(super) payload_sum: u64,
+    /// 0 without a body.
+    pub(super) body_sum: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub(super) fn preamble(id: ImageId) -> [u8; PREAMBLE] {
 }
 
 pub(super) fn read_preamble(bytes: &[u8; PREAMBLE]) -> Result<ImageId, Error> {
-    let place = Place { part: Part::Preamble, offset: 0 };
+    let place = Location { part: Part::Preamble, offset: 0 };
     if bytes[..8] != MAGIC {
         return Err(Error::Foreign);
     }
@@ -116,7 +116,7 @@ impl Head {
         bytes[1] = self.codec;
         bytes[4..8].copy_from_slice(&self.number.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.front.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.payload.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.body.to_le_bytes());
         let sum = id.sum(self.number, &bytes[..24]);
         bytes[24..].copy_from_slice(&sum.to_le_bytes());
         bytes
@@ -129,7 +129,7 @@ impl Head {
         number: u32,
         at: u64,
     ) -> Result<Self, Error> {
-        let place = Place { part: Part::Head(number), offset: at };
+        let place = Location { part: Part::Head(number), offset: at };
         if word(bytes, 24) != id.sum(number, &bytes[..24]) {
             return Err(Error::Damaged(place));
         }
@@ -148,12 +148,12 @@ impl Head {
             codec: bytes[1],
             number,
             front: half(bytes, 8),
-            payload: word(bytes, 16),
+            body: word(bytes, 16),
         })
     }
 }
 
-/// The codecs of payloads. Only the first is written and read; the numbers of the others are taken.
+/// The codecs of bodys. Only the first is written and read; the numbers of the others are taken.
 pub(super) const RAW: u8 = 0;
 const LZ4: u8 = 1;
 const ZSTD: u8 = 2;
@@ -165,9 +165,9 @@ impl Entry {
         bytes[8] = number_of(self.kind);
         bytes[9] = RAW;
         bytes[12..16].copy_from_slice(&self.front.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.payload.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.body.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.front_sum.to_le_bytes());
-        bytes[32..].copy_from_slice(&self.payload_sum.to_le_bytes());
+        bytes[32..].copy_from_slice(&self.body_sum.to_le_bytes());
         bytes
     }
 
@@ -176,9 +176,9 @@ impl Entry {
             offset: word(bytes, 0),
             kind: kind_of(bytes[8])?,
             front: half(bytes, 12),
-            payload: word(bytes, 16),
+            body: word(bytes, 16),
             front_sum: word(bytes, 24),
-            payload_sum: word(bytes, 32),
+            body_sum: word(bytes, 32),
         };
         (entry.encode() == *bytes).then_some(entry)
     }

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::error::{Error, Kind, Part, Place};
+use super::error::{Error, Kind, Location, Part};
 use super::layout::{
     END, ENTRY, End, Entry, HEAD, Head, INDEX, ImageId, MAGIC, PREAMBLE, RAW, SUM, kind_of,
     read_preamble,
@@ -18,7 +18,7 @@ const STEP: usize = 64 * 1024;
 /// Reads one image from a stream, and not a byte beyond its end.
 ///
 /// ```text
-/// new -> next_section -> Some(section) -> read, read ... its payload, straight to where it belongs
+/// new -> next_section -> Some(section) -> read, read ... its body, straight to where it belongs
 ///                     -> Some(section)
 ///                     -> None                                  the end mark: all of it was whole
 /// ```
@@ -37,10 +37,10 @@ pub struct Reader<R> {
     state: State,
 }
 
-/// A section whose payload has not been read to its end.
+/// A section whose body has not been read to its end.
 struct Open {
     entry: Entry,
-    place: Place,
+    place: Location,
     left: u64,
     sum: Xxh3,
     /// What the index says it comes to, of a section that was jumped to.
@@ -59,7 +59,7 @@ enum State {
 impl<R: Read> Reader<R> {
     /// Reads the first bytes of an image; `None` if the stream ends instead.
     pub fn new(mut from: R) -> Result<Option<Self>, Error> {
-        let place = Place { part: Part::Preamble, offset: 0 };
+        let place = Location { part: Part::Preamble, offset: 0 };
         let mut bytes = [0; PREAMBLE];
         let mut length = 0;
         while length < PREAMBLE {
@@ -89,13 +89,13 @@ impl<R: Read> Reader<R> {
         self.offset
     }
 
-    /// Bytes of the latest section's payload that are not read yet.
+    /// Bytes of the latest section's body that are not read yet.
     pub fn left(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.left)
     }
 
     /// The next section; `None` at the end of an image that was whole. What was left of the latest
-    /// payload is read and verified, too.
+    /// body is read and verified, too.
     pub fn next_section(&mut self) -> Result<Option<Section>, Error> {
         self.drain()?;
         if self.state == State::Ended {
@@ -111,7 +111,7 @@ impl<R: Read> Reader<R> {
         Ok(Some(section))
     }
 
-    /// Reads the next bytes of the payload. With the last of them its sum is compared, so bytes that
+    /// Reads the next bytes of the body. With the last of them its sum is compared, so bytes that
     /// came before an error are not to be used.
     ///
     /// # Panics
@@ -156,7 +156,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn head(&mut self) -> Result<Head, Error> {
-        let place = Place { part: Part::Head(self.number), offset: self.offset };
+        let place = Location { part: Part::Head(self.number), offset: self.offset };
         let mut bytes = [0; HEAD];
         self.take(&mut bytes, place)?;
         Head::read(&bytes, self.id, self.number, place.offset)
@@ -164,7 +164,10 @@ impl<R: Read> Reader<R> {
 
     fn section(&mut self, at: u64, head: Head) -> Result<(Section, Entry), Error> {
         let refused = |why| {
-            Err(Error::Refused { place: Place { part: Part::Head(head.number), offset: at }, why })
+            Err(Error::Refused {
+                place: Location { part: Part::Head(head.number), offset: at },
+                why,
+            })
         };
         let Some(kind) = kind_of(head.kind) else {
             return refused("it is of a kind that this build does not know");
@@ -175,28 +178,28 @@ impl<R: Read> Reader<R> {
         if head.number >= IMAGE_SECTIONS_MAX {
             return refused("the image has more sections than one may");
         }
-        let place = Place { part: Part::Front(kind, head.number), offset: self.offset };
+        let place = Location { part: Part::Front(kind, head.number), offset: self.offset };
         let (front, front_sum) = self.front(head.front as usize, place)?;
         let Some(section) = Section::from_front(kind, &front) else {
             return Err(Error::Refused { place, why: "it is not what any version writes" });
         };
-        let admitted = self.sequence.admit(&section, head.payload);
+        let admitted = self.sequence.admit(&section, head.body);
         admitted.map_err(|why| Error::Refused { place, why })?;
 
-        let (front, payload) = (head.front, head.payload);
-        let entry = Entry { offset: at, kind, front, payload, front_sum, payload_sum: 0 };
-        if payload == 0 {
+        let (front, body) = (head.front, head.body);
+        let entry = Entry { offset: at, kind, front, body, front_sum, body_sum: 0 };
+        if body == 0 {
             self.enter(entry, 0);
         } else {
-            let place = Place { part: Part::Payload(kind, head.number), offset: self.offset };
+            let place = Location { part: Part::Body(kind, head.number), offset: self.offset };
             let sum = self.id.running_sum(head.number);
-            self.open = Some(Open { entry, place, left: payload, sum, wanted: None });
+            self.open = Some(Open { entry, place, left: body, sum, wanted: None });
         }
         Ok((section, entry))
     }
 
     /// Memory is taken as bytes come, not as they are announced.
-    fn front(&mut self, length: usize, place: Place) -> Result<(Vec<u8>, u64), Error> {
+    fn front(&mut self, length: usize, place: Location) -> Result<(Vec<u8>, u64), Error> {
         let mut front = Vec::new();
         while front.len() < length {
             let had = front.len();
@@ -212,20 +215,20 @@ impl<R: Read> Reader<R> {
     }
 
     /// One more section was whole.
-    fn enter(&mut self, mut entry: Entry, payload_sum: u64) {
-        entry.payload_sum = payload_sum;
+    fn enter(&mut self, mut entry: Entry, body_sum: u64) {
+        entry.body_sum = body_sum;
         self.entries.update(&entry.encode());
         self.number += 1;
     }
 
     /// The index must be of the sections that were read, and the end mark of this image.
     fn end(&mut self, at: u64, head: Head) -> Result<(), Error> {
-        let place = Place { part: Part::Index, offset: self.offset };
+        let place = Location { part: Part::Index, offset: self.offset };
         let refused = |why| Err(Error::Refused { place, why });
         if self.state == State::Jumped {
             return refused("its sections were not read in their turn");
         }
-        if head.front != 0 || head.payload != u64::from(self.number) * ENTRY as u64 {
+        if head.front != 0 || head.body != u64::from(self.number) * ENTRY as u64 {
             return refused("it is not of the sections before it");
         }
         if let Err(why) = self.sequence.end() {
@@ -246,7 +249,7 @@ impl<R: Read> Reader<R> {
             return refused("it is not of the sections before it");
         }
 
-        let place = Place { part: Part::End, offset: self.offset };
+        let place = Location { part: Part::End, offset: self.offset };
         let mut bytes = [0; END];
         self.take(&mut bytes, place)?;
         let end = End::read(&bytes).ok_or(Error::Damaged(place))?;
@@ -257,13 +260,13 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    fn word(&mut self, place: Place) -> Result<u64, Error> {
+    fn word(&mut self, place: Location) -> Result<u64, Error> {
         let mut bytes = [0; SUM];
         self.take(&mut bytes, place)?;
         Ok(u64::from_le_bytes(bytes))
     }
 
-    fn take(&mut self, into: &mut [u8], place: Place) -> Result<(), Error> {
+    fn take(&mut self, into: &mut [u8], place: Location) -> Result<(), Error> {
         take(&mut self.from, into, place)?;
         self.offset += into.len() as u64;
         Ok(())
@@ -271,7 +274,7 @@ impl<R: Read> Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// Leaves out what is left of the latest payload, unread and unverified.
+    /// Leaves out what is left of the latest body, unread and unverified.
     pub fn skip(&mut self) -> Result<(), Error> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let left = i64::try_from(open.left).map_err(|_| Error::Truncated(open.place))?;
@@ -294,7 +297,7 @@ impl<R: Read + Seek> Reader<R> {
         let Some(wanted) = index.entries.get(number as usize) else {
             panic!("the index has no section {number}")
         };
-        let place = Place { part: Part::Head(number), offset: wanted.offset };
+        let place = Location { part: Part::Head(number), offset: wanted.offset };
         if wanted.kind != Kind::Host && !self.sequence.knows_pages() {
             return Err(Error::Refused { place, why: "the host has to be read first" });
         }
@@ -309,11 +312,11 @@ impl<R: Read + Seek> Reader<R> {
         self.sequence.any_order(wanted.kind);
         let head = self.head()?;
         let (section, found) = self.section(wanted.offset, head)?;
-        if (Entry { payload_sum: wanted.payload_sum, ..found }) != *wanted {
+        if (Entry { body_sum: wanted.body_sum, ..found }) != *wanted {
             return Err(Error::Refused { place, why: "it is not what the index says" });
         }
         if let Some(open) = &mut self.open {
-            open.wanted = Some(wanted.payload_sum);
+            open.wanted = Some(wanted.body_sum);
         }
         Ok(section)
     }
@@ -333,7 +336,7 @@ pub struct Index {
 impl Index {
     /// Of the last image in a file.
     pub fn read(mut file: impl Read + Seek) -> Result<Self, Error> {
-        let place = |part, offset| Place { part, offset };
+        let place = |part, offset| Location { part, offset };
         let stream = |place| move |source| Error::Stream { place, source };
         let at_end = place(Part::End, 0);
         let size = file.seek(SeekFrom::End(0)).map_err(stream(at_end))?;
@@ -350,16 +353,16 @@ impl Index {
         };
         let wrong = Error::Refused { place: at_end, why: "it is not of this file" };
         let fixed = (HEAD + 2 * SUM + END) as u64;
-        let payload = end.length.checked_sub(end.index).and_then(|rest| rest.checked_sub(fixed));
-        let (Some(start), Some(payload)) = (size.checked_sub(end.length), payload) else {
+        let body = end.length.checked_sub(end.index).and_then(|rest| rest.checked_sub(fixed));
+        let (Some(start), Some(body)) = (size.checked_sub(end.length), body) else {
             return Err(wrong);
         };
-        let count = payload / ENTRY as u64;
-        if payload % ENTRY as u64 != 0 || count > u64::from(IMAGE_SECTIONS_MAX) {
+        let count = body / ENTRY as u64;
+        if body % ENTRY as u64 != 0 || count > u64::from(IMAGE_SECTIONS_MAX) {
             return Err(wrong);
         }
 
-        // As many entries as the file has bytes for: `payload` is less than its size.
+        // As many entries as the file has bytes for: `body` is less than its size.
         let number = count as u32;
         let at = place(Part::Index, end.index.saturating_add(HEAD as u64));
         file.seek(SeekFrom::Start(start + end.index)).map_err(stream(at))?;
@@ -367,7 +370,7 @@ impl Index {
         take(&mut file, &mut head, at)?;
         let head = Head::read(&head, end.id, number, end.index)?;
         let (kind, codec) = (INDEX, RAW);
-        if head != (Head { kind, codec, number, front: 0, payload }) {
+        if head != (Head { kind, codec, number, front: 0, body }) {
             return Err(Error::Refused { place: at, why: "it is not what any version writes" });
         }
         let mut sum = [0; SUM];
@@ -399,7 +402,7 @@ impl Index {
     }
 }
 
-fn take(from: &mut impl Read, into: &mut [u8], place: Place) -> Result<(), Error> {
+fn take(from: &mut impl Read, into: &mut [u8], place: Location) -> Result<(), Error> {
     from.read_exact(into).map_err(|source| match source.kind() {
         io::ErrorKind::UnexpectedEof => Error::Truncated(place),
         _ => Error::Stream { place, source },

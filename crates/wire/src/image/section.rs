@@ -13,7 +13,7 @@ use crate::limits::{
     IMAGE_CHUNK_MAX, IMAGE_DESCRIPTORS_MAX, IMAGE_MAPPINGS_MAX, IMAGE_THREADS_MAX,
 };
 
-/// What one section tells: its front. `File` and `Pages` have a payload as well.
+/// What one section tells: its front. `File` and `Pages` have a body as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Section {
     Host(Box<Host>),
@@ -101,12 +101,12 @@ pub(super) struct Sequence {
 type Why = &'static str;
 
 impl Sequence {
-    /// Takes the next section with so many bytes of payload, or says what is wrong with it.
-    pub(super) fn admit(&mut self, section: &Section, payload: u64) -> Result<(), Why> {
+    /// Takes the next section with so many bytes of body, or says what is wrong with it.
+    pub(super) fn admit(&mut self, section: &Section, body: u64) -> Result<(), Why> {
         let kind = section.kind();
         self.follows(kind)?;
-        if !matches!(kind, Kind::File | Kind::Pages) && payload != 0 {
-            return Err("sections of this kind have no payload");
+        if !matches!(kind, Kind::File | Kind::Pages) && body != 0 {
+            return Err("sections of this kind have no body");
         }
         match section {
             Section::Host(host) => self.host(host)?,
@@ -114,8 +114,8 @@ impl Sequence {
             Section::Thread(thread) => self.thread(thread)?,
             Section::Mappings(mappings) => self.mappings(mappings)?,
             Section::Descriptors(descriptors) => self.descriptors(descriptors)?,
-            Section::File(part) => check_file(part, payload)?,
-            Section::Pages(pages) => self.pages(pages, payload)?,
+            Section::File(part) => check_file(part, body)?,
+            Section::Pages(pages) => self.pages(pages, body)?,
             Section::Placed(placed) => self.placed(placed)?,
         }
         self.latest = Some(kind);
@@ -221,12 +221,12 @@ impl Sequence {
         Ok(())
     }
 
-    fn pages(&self, pages: &Pages, payload: u64) -> Result<(), Why> {
+    fn pages(&self, pages: &Pages, body: u64) -> Result<(), Why> {
         let count = self.count(&pages.runs)?;
-        if payload > IMAGE_CHUNK_MAX as u64 {
+        if body > IMAGE_CHUNK_MAX as u64 {
             return Err("it has more bytes than one section may");
         }
-        if count.checked_mul(self.page_size) != Some(payload) {
+        if count.checked_mul(self.page_size) != Some(body) {
             return Err("its bytes are more or fewer than its pages");
         }
         if !pages.names.is_empty() && pages.names.len() as u64 != count {
@@ -273,11 +273,11 @@ fn check_process(process: &Process) -> Result<(), Why> {
     Ok(())
 }
 
-fn check_file(part: &FilePart, payload: u64) -> Result<(), Why> {
-    if payload > IMAGE_CHUNK_MAX as u64 {
+fn check_file(part: &FilePart, body: u64) -> Result<(), Why> {
+    if body > IMAGE_CHUNK_MAX as u64 {
         return Err("it has more bytes than one section may");
     }
-    match part.offset.checked_add(payload) {
+    match part.offset.checked_add(body) {
         Some(end) if end <= part.length && part.length <= i64::MAX as u64 => Ok(()),
         _ => Err("it goes beyond the end of its file"),
     }

@@ -33,12 +33,12 @@ impl Forger {
     }
 
     /// A head that announces what it likes.
-    fn head(&mut self, kind: u8, codec: u8, front: u32, payload: u64) {
+    fn head(&mut self, kind: u8, codec: u8, front: u32, body: u64) {
         let mut head = vec![kind, codec, 0, 0];
         head.extend_from_slice(&self.number.to_le_bytes());
         head.extend_from_slice(&front.to_le_bytes());
         head.extend_from_slice(&[0; 4]);
-        head.extend_from_slice(&payload.to_le_bytes());
+        head.extend_from_slice(&body.to_le_bytes());
         self.sealed(&head);
     }
 
@@ -48,21 +48,21 @@ impl Forger {
         self.bytes.extend_from_slice(&sum.to_le_bytes());
     }
 
-    fn section(mut self, section: &Section, payload: &[u8]) -> Self {
+    fn section(mut self, section: &Section, body: &[u8]) -> Self {
         let numbers: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
         let front = section.front();
         let kind = numbers[section.kind() as usize];
-        self.head(kind, 0, front.len() as u32, payload.len() as u64);
+        self.head(kind, 0, front.len() as u32, body.len() as u64);
         self.sealed(&front);
-        if !payload.is_empty() {
-            self.sealed(payload);
+        if !body.is_empty() {
+            self.sealed(body);
         }
         self.number += 1;
         self
     }
 
     fn sections(self, parts: &[Part]) -> Self {
-        parts.iter().fold(self, |forger, (section, payload)| forger.section(section, payload))
+        parts.iter().fold(self, |forger, (section, body)| forger.section(section, body))
     }
 }
 
@@ -76,11 +76,11 @@ fn the_forger_knows_the_layout() {
 
 #[test]
 fn lengths_that_nothing_stands_behind_take_no_memory() {
-    for (front, payload) in [(u32::MAX, 0), (IMAGE_FRONT_MAX as u32 + 1, 0), (0, u64::MAX)] {
+    for (front, body) in [(u32::MAX, 0), (IMAGE_FRONT_MAX as u32 + 1, 0), (0, u64::MAX)] {
         let mut forger = Forger::new();
-        forger.head(1, 0, front, payload);
+        forger.head(1, 0, front, body);
         let mut reader = Reader::new(&forger.bytes[..]).expect("no error").expect("an image");
-        assert!(reader.next_section().is_err(), "{front} and {payload} bytes");
+        assert!(reader.next_section().is_err(), "{front} and {body} bytes");
     }
     // What is allowed is taken as it comes: of a megabyte that is announced there is nothing here.
     let mut forger = Forger::new();
@@ -172,9 +172,9 @@ fn sections_that_are_missing_or_out_of_order_are_refused() {
 #[test]
 fn what_no_process_can_have_is_refused() {
     let start = brief()[..3].to_vec();
-    let with = |section: Section, payload: usize| {
+    let with = |section: Section, body: usize| {
         let mut parts = start.clone();
-        parts.push((section, vec![7; payload]));
+        parts.push((section, vec![7; body]));
         parts
     };
     let pages = |runs, names| Section::Pages(Pages { runs, names });
@@ -190,7 +190,7 @@ fn what_no_process_can_have_is_refused() {
     refused(&with(zero(vec![run(5, 2), run(3, 1)]), 0), "order");
     refused(&with(zero(vec![run(u64::MAX, 9)]), 0), "beyond all addresses");
     refused(&with(zero(vec![run(1 << 52, 1)]), 0), "beyond all addresses");
-    refused(&with(zero(vec![run(1, 1)]), 9), "no payload");
+    refused(&with(zero(vec![run(1, 1)]), 9), "no body");
     let known = Placed { runs: vec![run(1, 2)], place: Place::Known(vec![Hash([0; 32])]) };
     refused(&with(Section::Placed(known), 0), "one hash for each");
 
@@ -240,7 +240,7 @@ fn refused(parts: &[Part], why: &str) {
     assert!(!error.is_damage());
 
     let mut writer = Writer::new(Vec::new(), ImageId(1));
-    let put = parts.iter().try_for_each(|(section, payload)| writer.put(section, &[payload]));
+    let put = parts.iter().try_for_each(|(section, body)| writer.put(section, &[body]));
     let error = put.expect_err("a wrong image");
     assert!(error.to_string().contains(why), "{error}");
 }

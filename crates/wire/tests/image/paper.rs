@@ -28,17 +28,19 @@ fn vectors_of_images_are_what_the_code_reads_and_writes() {
 #[test]
 fn limits_of_images_are_in_their_paper() {
     use farcall_wire::limits;
-    for (name, value) in [
-        ("IMAGE_CHUNK_MAX", limits::IMAGE_CHUNK_MAX as u64),
-        ("IMAGE_FRONT_MAX", limits::IMAGE_FRONT_MAX as u64),
-        ("IMAGE_SECTIONS_MAX", u64::from(limits::IMAGE_SECTIONS_MAX)),
-        ("IMAGE_THREADS_MAX", limits::IMAGE_THREADS_MAX as u64),
-        ("IMAGE_MAPPINGS_MAX", limits::IMAGE_MAPPINGS_MAX as u64),
-        ("IMAGE_DESCRIPTORS_MAX", limits::IMAGE_DESCRIPTORS_MAX as u64),
-    ] {
+    macro_rules! limits {
+        ($($name:ident)*) => { [$((stringify!($name), limits::$name as u64)),*] };
+    }
+    let values = limits![
+        IMAGE_CHUNK_MAX IMAGE_FRONT_MAX IMAGE_LIST_MAX IMAGE_SECTIONS_MAX IMAGE_THREADS_MAX
+        IMAGE_MAPPINGS_MAX IMAGE_DESCRIPTORS_MAX
+    ];
+    for (name, value) in values {
         let row = format!("| `{name}` | {value} |");
         assert!(PAPER.contains(&row), "docs/image.md should have the row {row}");
     }
+    let source = include_str!("../../src/limits.rs");
+    assert_eq!(source.matches("pub const IMAGE_").count(), values.len(), "limits of images");
 }
 
 /// The parts of the image of the paper: their names, bytes, and what they say.
@@ -52,13 +54,13 @@ fn pieces() -> Vec<(String, Vec<u8>, String)> {
     let borders = borders(&bytes);
     let end = borders.iter().find(|(_, part)| *part == Of::End).expect("an end").0;
     let first_of_index = borders.iter().find(|(_, part)| *part == Of::Index).expect("one").0 - 32;
-    for ((entry, end), (section, payload)) in
+    for ((entry, end), (section, body)) in
         index.entries.iter().zip(ends.chain([first_of_index])).zip(brief())
     {
         let range = entry.offset as usize..end as usize;
         let mut says = format!("{section:?}");
-        if !payload.is_empty() {
-            let _ = write!(says, ", \"{}\"", payload.escape_ascii());
+        if !body.is_empty() {
+            let _ = write!(says, ", \"{}\"", body.escape_ascii());
         }
         let name = format!("section-{}", pieces.len() - 1);
         pieces.push((name, bytes[range].to_vec(), says));

@@ -21,7 +21,7 @@ use crate::noise::Noise;
 
 pub(crate) const PAGE: usize = 4096;
 
-/// A section with its payload.
+/// A section with its body.
 pub(crate) type Part = (Section, Vec<u8>);
 
 /// One of everything that can be said in few bytes, without pages that are carried.
@@ -59,9 +59,9 @@ pub(crate) fn run(page: u64, count: u32) -> Run {
 
 pub(crate) fn write(id: u64, parts: &[Part]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), ImageId(id));
-    for (section, payload) in parts {
+    for (section, body) in parts {
         // In two slices, as from two places of memory.
-        let (one, other) = payload.split_at(payload.len() / 2);
+        let (one, other) = body.split_at(body.len() / 2);
         writer.put(section, &[one, other]).expect("a vector takes everything");
     }
     writer.finish().expect("a vector takes everything")
@@ -186,7 +186,7 @@ pub(crate) fn process() -> Process {
             hash: None,
         },
         arguments: vec!["count".into(), Text(b"to\xff\x1b".to_vec())],
-        directory: "/home/ada".into(),
+        directory: "/srv/ada".into(),
         root: "/".into(),
         umask: 0o22,
         limits: vec![ResourceLimit { resource: 7, soft: 1024, hard: u64::MAX }],
