@@ -365,7 +365,11 @@ impl Client {
                 if self.watch != Some(channel) {
                     return;
                 }
-                self.sequence = Some(changed.sequence);
+                // A watch whose answer was lost may tell before the next answer comes, after which all
+                // that it missed is read.
+                if self.sequence.is_some() {
+                    self.sequence = Some(changed.sequence);
+                }
                 match changed.what {
                     Changes::Pages(pages) => {
                         for (PageNo(page), Version(version)) in pages {
