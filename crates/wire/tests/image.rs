@@ -206,6 +206,28 @@ fn a_page_that_was_damaged_behind_a_whole_index_is_found_when_it_is_read() {
 }
 
 #[test]
+fn bytes_that_took_another_way_are_verified_when_they_are_shown() {
+    let bytes = write(9, &small());
+    for wound in [0, 4] {
+        let mut rest = &bytes[..];
+        let mut reader = Reader::new(&mut rest).expect("no error").expect("an image");
+        while reader.left() != PAGE as u64 {
+            reader.next_section().expect("whole").expect("pages are the last of it");
+        }
+        let mut page = [0; PAGE];
+        reader.stream().read_exact(&mut page).expect("a page");
+        page[PAGE - 1] ^= wound;
+        reader.took(&page[..1000]).expect("not all of it yet");
+        let taken = reader.took(&page[1000..]);
+        assert_eq!(taken.is_ok(), wound == 0);
+        if wound == 0 {
+            assert_eq!(reader.next_section().expect("whole"), None);
+            assert_eq!(reader.offset(), bytes.len() as u64);
+        }
+    }
+}
+
+#[test]
 fn an_index_of_another_image_leads_nowhere() {
     let bytes = write(9, &small());
     let index = Index::read(Cursor::new(write(10, &small()))).expect("whole");

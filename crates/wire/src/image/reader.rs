@@ -118,17 +118,37 @@ impl<R: Read> Reader<R> {
     ///
     /// If more is asked for than is `left`.
     pub fn read(&mut self, into: &mut [u8]) -> Result<(), Error> {
-        if into.is_empty() {
+        assert!(into.len() as u64 <= self.left(), "this section has fewer bytes");
+        // In steps, so that the sum is made of bytes that are still in the processor's cache.
+        for part in into.chunks_mut(4 * STEP) {
+            let place = self.open.as_ref().map(|open| open.place);
+            take(&mut self.from, part, place.expect("there is more than nothing left"))?;
+            self.took(part)?;
+        }
+        Ok(())
+    }
+
+    /// The stream, for who moves bytes of the body otherwise, as a kernel does straight into another
+    /// process. No byte beyond what is `left` may be taken.
+    pub fn stream(&mut self) -> &mut R {
+        &mut self.from
+    }
+
+    /// Takes note of the next bytes of the body, which were taken from `stream`. As with `read`, they
+    /// are verified with the last of them.
+    ///
+    /// # Panics
+    ///
+    /// If they are more than are `left`.
+    pub fn took(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.is_empty() {
             return Ok(());
         }
         let Some(mut open) = self.open.take() else { panic!("this section has no more bytes") };
-        assert!(into.len() as u64 <= open.left, "this section has fewer bytes");
-        // In steps, so that the sum is made of bytes that are still in the processor's cache.
-        for part in into.chunks_mut(4 * STEP) {
-            self.take(part, open.place)?;
-            open.sum.update(part);
-        }
-        open.left -= into.len() as u64;
+        assert!(bytes.len() as u64 <= open.left, "this section has fewer bytes");
+        open.sum.update(bytes);
+        self.offset += bytes.len() as u64;
+        open.left -= bytes.len() as u64;
         if open.left > 0 {
             self.open = Some(open);
             return Ok(());
