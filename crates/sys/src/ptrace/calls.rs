@@ -210,14 +210,14 @@ pub(super) enum Wanted {
     End,
 }
 
-/// The status of a stop, or 0 of an end; `None` while there is none.
+/// The status of a stop or of an end; `None` while there is none.
 pub(super) fn wait(tid: Pid, wanted: Wanted) -> io::Result<Option<i32>> {
-    let wanted = match wanted {
+    let which = match wanted {
         Wanted::Stop => libc::WSTOPPED,
         Wanted::End => libc::WEXITED | libc::WNOWAIT,
     };
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let flags = wanted | libc::WNOHANG | libc::__WALL;
+    let flags = which | libc::WNOHANG | libc::__WALL;
     // SAFETY: the kernel writes one `siginfo_t` to `info`, or nothing.
     let result =
         unsafe { libc::waitid(libc::P_PID, tid.0 as libc::id_t, info.as_mut_ptr(), flags) };
@@ -226,7 +226,9 @@ pub(super) fn wait(tid: Pid, wanted: Wanted) -> io::Result<Option<i32>> {
     let info = unsafe { info.assume_init() };
     // SAFETY: of a child that changed this field is set, and else it is zero.
     let who = unsafe { info.si_pid() };
-    if who == 0 {
+    // Stops of traced threads are told whether they are asked for or not.
+    let is_end = [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED].contains(&info.si_code);
+    if who == 0 || is_end != matches!(wanted, Wanted::End) {
         return Ok(None);
     }
     // SAFETY: as above.

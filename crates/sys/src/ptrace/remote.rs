@@ -62,7 +62,8 @@ const PRIVATE: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
 #[derive(Debug)]
 pub struct Remote<'a> {
     thread: &'a mut Stopped,
-    patience: Duration,
+    /// How long one run of the stub, or one call made without it, may take.
+    pub patience: Duration,
     before: Before,
     /// Where in its vDSO a `syscall` instruction stands.
     instruction: u64,
@@ -87,7 +88,7 @@ struct Before {
 }
 
 impl<'a> Remote<'a> {
-    /// Prepares a thread. One call, and one wait for it, may take as long as `patience`.
+    /// Prepares a thread, whose calls may take as long as `patience`.
     pub fn enter(thread: &'a mut Stopped, patience: Duration) -> Result<Self, Error> {
         let Task { pid, tid } = thread.task;
         let refuse = |why| Error::Uncallable { pid, tid, why };

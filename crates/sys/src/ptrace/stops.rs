@@ -101,7 +101,8 @@ pub(super) fn poll(task: Task) -> io::Result<Option<Stop>> {
     match calls::wait(tid, Wanted::Stop) {
         Ok(Some(status)) => return Ok(Some(decode(status))),
         Ok(None) => {}
-        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(Some(Stop::Gone)),
+        // One that has ended cannot stop any more, which is told as if it had never been.
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {}
         Err(error) => return Err(error),
     }
     match calls::wait(tid, Wanted::End) {

@@ -80,7 +80,8 @@ impl Registers {
     }
 
     /// The number of the system call that was interrupted, and that the kernel makes again (or goes on
-    /// with) once the thread runs with these registers.
+    /// with) once the thread runs with these registers. A wait with a timeout that was interrupted before
+    /// is `restart_syscall` here: only the kernel that it waits in still knows which it was.
     pub fn interrupted_call(&self) -> Option<u64> {
         let is_restart = RESTARTS.contains(&(self.rax as i64));
         (self.orig_rax as i64 >= 0 && is_restart).then_some(self.orig_rax)
