@@ -168,7 +168,7 @@ pub enum Presence {
 pub fn mappings(of: Pid) -> Result<Vec<Mapping>, Error> {
     let path = format!("/proc/{of}/maps");
     let text = fs::read(&path).map_err(Error::file("read", &path))?;
-    parse(&text).ok_or_else(|| Error::KernelText { file: path, field: "a mapping" })
+    parse(&text).ok_or(Error::KernelText { file: path, field: "a mapping" })
 }
 
 /// The same with flags. Takes the kernel long: it looks at every page.

@@ -147,10 +147,9 @@ impl Seized {
     /// A main thread that has ended before the others neither stops nor is reported until they end.
     fn forget_ended_main(&mut self, patience: &Patience) {
         let main = self.threads.iter_mut().find(|thread| thread.task.tid == self.pid);
-        if let Some(main) = main.filter(|main| main.state == State::Running && patience.is_long()) {
-            if refusal::is_over(main.task) {
-                main.state = State::Gone;
-            }
+        let main = main.filter(|main| main.state == State::Running && patience.is_long());
+        if let Some(main) = main.filter(|main| refusal::is_over(main.task)) {
+            main.state = State::Gone;
         }
     }
 
