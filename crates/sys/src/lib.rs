@@ -8,6 +8,8 @@
 //! - [`process`]: start a program with nothing inherited, learn how it ended, end all it started
 //! - [`cgroup`], [`namespace`]: what bounds a group of processes, and what it sees of the host
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
+//! - `ptrace`: stop another process, read and set its threads, run system calls in it
+//! - [`process_memory`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`uffd`]: memory whose faults this process answers itself
@@ -20,6 +22,10 @@ pub mod process;
 pub mod namespace;
 pub mod cpu;
 pub mod network;
+#[cfg(target_arch = "x86_64")]
+pub mod ptrace;
+pub mod process_memory;
+pub mod maps;
 pub mod proc;
 pub mod limits;
 pub mod shared;
@@ -32,5 +38,5 @@ pub mod clock;
 mod error;
 mod pid;
 
-pub use error::{Error, is_shortage};
+pub use error::{Error, Uncallable, Untraceable, is_shortage};
 pub use pid::Pid;

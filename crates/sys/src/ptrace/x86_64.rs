@@ -1,0 +1,115 @@
+//! What is different on every architecture: registers, the stub that runs system calls, numbers.
+
+use std::mem::size_of;
+
+/// The general registers of a stopped thread, in the kernel's order (`user_regs_struct`).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Registers {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    /// The number of the system call that the thread is in, or `NO_CALL`.
+    pub orig_rax: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub eflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+    pub fs_base: u64,
+    pub gs_base: u64,
+    pub ds: u64,
+    pub es: u64,
+    pub fs: u64,
+    pub gs: u64,
+}
+
+const _: () = assert!(size_of::<Registers>() == size_of::<libc::user_regs_struct>());
+
+/// `orig_rax` of a thread that is in no system call.
+pub const NO_CALL: u64 = u64::MAX;
+
+/// Of the note that holds the extended state (x87, SSE, AVX and what comes after), `NT_X86_XSTATE`.
+pub(super) const EXTENDED_STATE_NOTE: usize = 0x202;
+
+/// The code segment of 64-bit programs.
+const WIDE_CODE: u64 = 0x33;
+
+/// The instruction `syscall`.
+pub(super) const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
+/// Makes the calls of a list (`rbx`: its address, `r12`: their number), and then traps. It uses no stack
+/// and stands wherever it is put.
+///
+/// ```text
+///   next: test r12,r12;  jz done
+///         mov rax,[rbx]; mov rdi,[rbx+8];   mov rsi,[rbx+16]; mov rdx,[rbx+24]
+///                        mov r10,[rbx+32];  mov r8,[rbx+40];  mov r9,[rbx+48]
+///         syscall
+///         mov [rbx+56],rax;  add rbx,64;  dec r12;  jmp next
+///   done: int3
+/// ```
+pub(super) const STUB: [u8; 48] = [
+    0x4d, 0x85, 0xe4, 0x74, 0x2a, 0x48, 0x8b, 0x03, 0x48, 0x8b, 0x7b, 0x08, 0x48, 0x8b, 0x73, 0x10,
+    0x48, 0x8b, 0x53, 0x18, 0x4c, 0x8b, 0x53, 0x20, 0x4c, 0x8b, 0x43, 0x28, 0x4c, 0x8b, 0x4b, 0x30,
+    0x0f, 0x05, 0x48, 0x89, 0x43, 0x38, 0x48, 0x83, 0xc3, 0x40, 0x49, 0xff, 0xcc, 0xeb, 0xd1, 0xcc,
+];
+
+/// What the rest of the stub's page is filled with: whoever runs on after the end traps again.
+pub(super) const TRAP: u8 = 0xcc;
+
+/// Results that the kernel means for itself: the call was interrupted and is to be made again.
+const RESTARTS: [i64; 4] = [-512, -513, -514, -516];
+
+impl Registers {
+    /// Whether the thread runs 64-bit code.
+    pub fn is_wide(&self) -> bool {
+        self.cs == WIDE_CODE
+    }
+
+    /// The number of the system call that was interrupted, and that the kernel makes again (or goes on
+    /// with) once the thread runs with these registers. A wait with a timeout that was interrupted before
+    /// is `restart_syscall` here: only the kernel that it waits in still knows which it was.
+    pub fn interrupted_call(&self) -> Option<u64> {
+        let is_restart = RESTARTS.contains(&(self.rax as i64));
+        (self.orig_rax as i64 >= 0 && is_restart).then_some(self.orig_rax)
+    }
+
+    /// Makes one call with the `syscall` instruction at this address.
+    pub(super) fn set_call(&mut self, instruction: u64, number: u64, args: [u64; 6]) {
+        self.leave_call(instruction);
+        self.rax = number;
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9] = args;
+    }
+
+    /// Makes the calls of a list with the stub.
+    pub(super) fn set_list(&mut self, stub: u64, list: u64, count: u64) {
+        self.leave_call(stub);
+        self.rbx = list;
+        self.r12 = count;
+    }
+
+    /// Goes on at an address. Were the thread still in its call, the kernel would make that again with
+    /// these registers.
+    fn leave_call(&mut self, at: u64) {
+        self.rip = at;
+        self.rax = 0;
+        self.orig_rax = NO_CALL;
+    }
+
+    pub(super) fn result(&self) -> u64 {
+        self.rax
+    }
+}
