@@ -21,7 +21,7 @@ fn stride(size: usize) -> usize {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Stage { numbers, child } = stage(&[2, 510, 50]);
+    let Stage { numbers, child } = stage(&[2, 2046, 60]);
     let &[parties, size, sweeps] = &numbers[..] else { return Err("three numbers".into()) };
     if let Some(child) = child {
         let shared = child.region.map_coherent()?;

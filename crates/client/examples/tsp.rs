@@ -21,7 +21,7 @@ const BEST: usize = 0;
 const NEXT: usize = 4096;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Stage { numbers, child } = stage(&[2, 12]);
+    let Stage { numbers, child } = stage(&[2, 15]);
     let &[parties, cities] = &numbers[..] else { return Err("two numbers".into()) };
     let map = distances(cities);
     if let Some(child) = child {
