@@ -12,7 +12,9 @@ use wire::region::{Bound, Refusal, Style};
 pub enum Error {
     // The caller.
     /// No node has a region of this name.
-    #[error("no node has a region `{region}`; make it with `farcall mem create {region} --pages N`")]
+    #[error(
+        "no node has a region `{region}`; make it with `farcall mem create {region} --pages N`"
+    )]
     NoSuchRegion {
         /// The region.
         region: String,
