@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod lazy;
 mod description;
 mod error;
 
