@@ -12,8 +12,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod files;
 mod description;
 mod error;
 
 pub use description::Description;
-pub use error::Error;
+pub use error::{Error, Unopened};
