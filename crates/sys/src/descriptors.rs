@@ -143,19 +143,23 @@ impl Told {
 
 /// The order that the kernel gives two descriptors of a process: equal if they share offset and flags,
 /// as `dup` makes them. It means nothing else, and is the same until the process ends.
-pub fn compare(of: Pid, one: u32, other: u32) -> Result<Ordering, Error> {
+/// `None` if it has closed one of them.
+pub fn compare(of: Pid, one: u32, other: u32) -> Result<Option<Ordering>, Error> {
     let (pid, one, other) = (of.0, libc::c_ulong::from(one), libc::c_ulong::from(other));
     // SAFETY: `kcmp` takes five numbers and touches no memory of ours.
     let said = unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, one, other) };
-    Ok(match said {
+    Ok(Some(match said {
         0 => Ordering::Equal,
         1 => Ordering::Less,
         2 => Ordering::Greater,
         _ => {
             let source = io::Error::last_os_error();
+            if source.raw_os_error() == Some(libc::EBADF) {
+                return Ok(None);
+            }
             return Err(Error::Process { action: "compare descriptors of", pid: of, source });
         }
-    })
+    }))
 }
 
 /// A copy of a descriptor: it shares offset and flags with the original.

@@ -122,9 +122,10 @@ fn descriptions(pid: Pid, listed: &[Listed]) -> Result<Vec<u32>, Error> {
             let middle = low.midpoint(high);
             let other = listed[known[middle]].number;
             match sys::descriptors::compare(pid, other, here.number)? {
-                Ordering::Less => low = middle + 1,
-                Ordering::Greater => high = middle,
-                Ordering::Equal => same = Some(known[middle]),
+                Some(Ordering::Less) => low = middle + 1,
+                // Closed meanwhile: it equals nothing.
+                Some(Ordering::Greater) | None => high = middle,
+                Some(Ordering::Equal) => same = Some(known[middle]),
             }
         }
         match same {
@@ -138,3 +139,6 @@ fn descriptions(pid: Pid, listed: &[Listed]) -> Result<Vec<u32>, Error> {
     }
     Ok(numbers)
 }
+
+#[cfg(test)]
+mod tests;

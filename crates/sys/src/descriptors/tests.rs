@@ -28,7 +28,7 @@ fn a_descriptor_is_told_with_offset_flags_and_file() {
 fn descriptors_that_share_an_offset_are_equal_and_others_are_not() {
     let one = File::open("/dev/null").unwrap();
     let (same, other) = (one.try_clone().unwrap(), File::open("/dev/null").unwrap());
-    let compare = |a: &File, b: &File| compare(Pid::own(), number(a), number(b)).unwrap();
+    let compare = |a: &File, b: &File| compare(Pid::own(), number(a), number(b)).unwrap().unwrap();
     assert_eq!(compare(&one, &same), Ordering::Equal);
     assert_ne!(compare(&one, &other), Ordering::Equal);
     assert_eq!(compare(&one, &other), compare(&other, &one).reverse());
