@@ -12,9 +12,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod files;
+pub mod host;
+mod elf;
 mod description;
 mod error;
 
 pub use description::Description;
-pub use error::{Error, Unopened};
+pub use error::{Error, Objection, Unopened};
