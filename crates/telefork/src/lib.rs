@@ -12,8 +12,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod call;
+pub mod restore;
 mod description;
+pub mod host;
+mod elf;
 mod error;
 
+pub use call::{Location, telefork_to, telepad, wait_for_exit};
 pub use description::Description;
 pub use error::Error;
