@@ -10,7 +10,7 @@
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
 //! - `ptrace`: stop another process, read and set its threads, run system calls in it, fill a new one
 //! - `park`: a copy of the calling process that waits to be captured
-//! - [`process_memory`], [`maps`]: what another process has in memory, and where
+//! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`uffd`]: memory whose faults this process answers itself
@@ -28,6 +28,7 @@ pub mod namespace;
 pub mod cpu;
 pub mod network;
 pub mod process_memory;
+pub mod pagemap;
 pub mod maps;
 pub mod proc;
 pub mod limits;

@@ -51,12 +51,32 @@ pub fn park() -> Result<Parked, Error> {
     let pid = Pid(made);
     let gone = || io::Error::from_raw_os_error(libc::ESRCH);
     let pidfd = pidfd::open(pid).and_then(|found| found.ok_or_else(gone));
-    Ok(Parked::Parent(Twin { pid, pidfd: pidfd.map_err(Error::process("open", pid))? }))
+    let twin = Twin { pid, pidfd: pidfd.map_err(Error::process("open", pid))? };
+    // It does not sleep in anything else.
+    while !twin.is_asleep()? {
+        std::thread::yield_now();
+    }
+    Ok(Parked::Parent(twin))
 }
 
 impl Twin {
     pub fn pid(&self) -> Pid {
         self.pid
+    }
+
+    fn is_asleep(&self) -> Result<bool, Error> {
+        let path = format!("/proc/{}/stat", self.pid);
+        let text = std::fs::read(&path).map_err(Error::file("read", &path))?;
+        // Behind the name, which can hold anything: the state.
+        let end = text.iter().rposition(|byte| *byte == b')');
+        let state = end.and_then(|end| text.get(end + 2)).copied();
+        match state {
+            Some(b'S') => Ok(true),
+            Some(b'Z' | b'X') | None => {
+                Err(Error::process("make a copy of", self.pid)(io::Error::from_raw_os_error(libc::ESRCH)))
+            }
+            Some(_) => Ok(false),
+        }
     }
 }
 

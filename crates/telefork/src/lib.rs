@@ -14,11 +14,12 @@
 
 pub mod call;
 pub mod restore;
-mod description;
+pub mod capture;
 pub mod host;
 mod elf;
+mod description;
 mod error;
 
 pub use call::{Location, telefork_to, telepad, wait_for_exit};
 pub use description::Description;
-pub use error::Error;
+pub use error::{Error, Objection};

@@ -32,7 +32,7 @@ mod x86_64;
 mod refusal;
 
 pub use compare::compare;
-pub use plan::{Destination, Plan, Special, VdsoChoice, plan};
+pub use plan::{Destination, Plan, Special, Strangers, VdsoChoice, plan};
 pub use refusal::Refusal;
 pub(crate) use x86_64::name_caller;
 
@@ -46,12 +46,13 @@ pub struct Restore {
     pub keeps_numbers: bool,
     pub session: Session,
     pub vdso: VdsoChoice,
+    pub strangers: Strangers,
 }
 
 impl Default for Restore {
     fn default() -> Self {
         let (session, vdso) = (Session::Callers, VdsoChoice::Compared);
-        Self { value: 0, keeps_numbers: true, session, vdso }
+        Self { value: 0, keeps_numbers: true, session, vdso, strangers: Strangers::Refused }
     }
 }
 
@@ -79,7 +80,7 @@ impl Restore {
         let (description, next) = Description::take(from)?;
         let files = backing::Files::open(&description.mappings);
         let given = BTreeSet::from(GIVEN);
-        let here = here::destination(files.of, self.vdso, self.value, given)?;
+        let here = here::destination(files.of, self.vdso, self.value, given, self.strangers)?;
         let plan = plan(&description, &here)?;
         let path = &description.process.directory;
         let folder = backing::folder(path)
@@ -87,6 +88,7 @@ impl Restore {
         let gifts = execute::Gifts {
             program: backing::program(&description.process),
             folder,
+            nothing: backing::nothing()?,
             files: files.opened,
             session: self.session,
             keeps_numbers: self.keeps_numbers,

@@ -226,9 +226,16 @@ fn begin(pid: Pid, order: &Order<'_>, patience: Duration) -> Result<Stopped, Err
     // SAFETY: it wakes who waits at an address of our own and touches nothing.
     unsafe { raw_call(libc::SYS_futex, [word, libc::FUTEX_WAKE as usize, 1, 0, 0, 0]) };
     let mut patience = Patience::of(patience);
+    let mut is_program = false;
     loop {
         match patience.wait(task).map_err(refused("wait for"))? {
-            Some(Stop::Exec) => return Ok(Stopped::new(task)),
+            // This is in the middle of a system call: it is to stop once more, behind that.
+            Some(Stop::Exec) => {
+                is_program = true;
+                calls::interrupt(pid).map_err(refused("stop"))?;
+                calls::resume(pid, Resume::Run, 0).map_err(refused("let go on"))?;
+            }
+            Some(Stop::Trap { .. }) if is_program => return Ok(Stopped::new(task)),
             Some(Stop::Gone) => {
                 let why = crate::Untraceable::Gone;
                 return Err(Error::Untraceable { pid, tid: pid, why });

@@ -13,7 +13,7 @@ use wire::image::process::Process;
 use wire::image::text::Text;
 use wire::name::Hash;
 
-use crate::elf;
+use crate::{Error, elf};
 
 /// Bytes of a file that are hashed to compare it; larger ones are told by their build id, or travel.
 const HASHED_MAX: u64 = 64 << 20;
@@ -97,6 +97,13 @@ pub(super) fn folder(path: &Text) -> Result<OwnedFd, &'static str> {
     }
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     opened.map(OwnedFd::from).map_err(|_| "it is not there, or may not be entered")
+}
+
+/// What can be closed and is good for nothing else.
+pub(super) fn nothing() -> Result<OwnedFd, Error> {
+    let path = "/dev/null";
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path);
+    opened.map(OwnedFd::from).map_err(Error::file("open", path))
 }
 
 /// A regular file of this size.

@@ -118,7 +118,7 @@ fn features(image: &Processor, here: &Processor) -> Result<(), Refusal> {
 }
 
 /// Whether vector registers that hold these states (bits of `XCR0`) can be loaded here as they are.
-pub fn states(used: u64, image: &Processor, here: &Processor) -> Result<(), Refusal> {
+pub(super) fn states(used: u64, image: &Processor, here: &Processor) -> Result<(), Refusal> {
     for bit in (0..u64::BITS).filter(|bit| used & (1 << bit) != 0) {
         let known = STATES.iter().find(|(known, _)| *known == bit);
         let state = known.map_or("a state of registers unknown to this build", |(_, state)| state);

@@ -36,6 +36,8 @@ const BUFFER: usize = 1 << 20;
 pub(super) struct Gifts {
     pub(super) program: Option<OwnedFd>,
     pub(super) folder: OwnedFd,
+    /// In the place of descriptors that are not restored.
+    pub(super) nothing: OwnedFd,
     /// The files behind mappings, as the plan counts them.
     pub(super) files: Vec<OwnedFd>,
     pub(super) session: Session,
@@ -101,7 +103,7 @@ pub(super) fn execute<R: Read>(
 fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
     let above = of.descriptors.iter().map(|descriptor| descriptor.number as i32).max().unwrap_or(2);
     let mut descriptors = gifts.files;
-    descriptors.push(gifts.folder);
+    descriptors.extend([gifts.nothing, gifts.folder]);
     let own = gifts.keeps_numbers.then_some(Pid(of.process.pid));
     // The first way that works; the last one's failure is told.
     let ways = [
@@ -196,7 +198,12 @@ fn build(
         }
     }
     settings::of_memory(&mut batch, of);
-    let folder = numbers.last().copied().unwrap_or(-1);
+    let [.., nothing, folder] = *numbers else { unreachable!("the husk was started with both") };
+    for (number, close_on_exec) in &plan.dead {
+        let flags = if *close_on_exec { libc::O_CLOEXEC } else { 0 };
+        let args = [nothing as u64, u64::from(*number), flags as u64];
+        batch.must("keep the number of a descriptor of", libc::SYS_dup3, &args.map(Argument::from));
+    }
     batch.must("go to the folder of", libc::SYS_fchdir, &[(folder as u64).into()]);
     for number in numbers {
         batch.must("close files of", libc::SYS_close, &[(*number as u64).into()]);

@@ -7,7 +7,7 @@ use sys::Pid;
 use sys::maps::{self, Content, Mapping};
 use wire::image::text::Text;
 
-use super::plan::{Destination, Special, VdsoChoice};
+use super::plan::{Destination, Special, Strangers, VdsoChoice};
 use crate::{Error, host};
 
 /// What the kernel allows unless told otherwise.
@@ -20,6 +20,7 @@ pub(super) fn destination(
     vdso: VdsoChoice,
     value: i32,
     given: BTreeSet<u32>,
+    strangers: Strangers,
 ) -> Result<Destination, Error> {
     let number = |path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let found = maps::mappings(Pid::own())?;
@@ -33,20 +34,25 @@ pub(super) fn destination(
         vdso,
         value,
         given,
+        strangers,
     })
 }
 
 /// The kernel's own among some mappings, beside each other.
 pub(super) fn specials_of(found: &[Mapping]) -> impl Iterator<Item = (Special, &Mapping)> {
-    let is_moved =
-        |mapping: &&Mapping| matches!(mapping.content, Content::Vdso | Content::Vvar(..));
-    let first = found.iter().find(is_moved).map_or(0, |mapping| mapping.range.start);
-    found.iter().filter(is_moved).map(move |mapping| {
-        let special = Special {
-            name: Text(name_of(mapping)),
-            offset: mapping.range.start - first,
-            length: mapping.range.end - mapping.range.start,
-        };
-        (special, mapping)
+    let named = |mapping| Some((name_of(mapping)?, mapping));
+    let first = found.iter().find_map(named).map_or(0, |(_, mapping)| mapping.range.start);
+    found.iter().filter_map(named).map(move |(name, mapping)| {
+        let offset = mapping.range.start - first;
+        let length = mapping.range.end - mapping.range.start;
+        (Special { name: Text(name.to_vec()), offset, length }, mapping)
     })
+}
+
+fn name_of(mapping: &Mapping) -> Option<&[u8]> {
+    match &mapping.content {
+        Content::Vdso => Some(b"[vdso]"),
+        Content::Vvar(name) => Some(name),
+        _ => None,
+    }
 }

@@ -36,6 +36,7 @@ pub struct Destination {
     pub value: i32,
     /// The numbers of descriptors that are given from here, and not restored.
     pub given: BTreeSet<u32>,
+    pub strangers: Strangers,
 }
 
 /// One of the kernel's own mappings, beside the others.
@@ -45,6 +46,15 @@ pub struct Special {
     /// From the first of them.
     pub offset: u64,
     pub length: u64,
+}
+
+/// What becomes of descriptors that are not restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// A process that has one is refused.
+    Refused,
+    /// Its number is taken by what can be closed, and fails with EBADF when it is used.
+    Dead,
 }
 
 /// Whose vDSO a process goes on with.
@@ -62,6 +72,8 @@ pub struct Plan {
     pub maps: Vec<Map>,
     pub vdso: Vdso,
     pub places: Places,
+    /// Descriptors whose numbers are only kept, and whether they are closed by `exec`.
+    pub dead: Vec<(u32, bool)>,
     /// In the order of the description's threads.
     pub registers: Vec<Checked>,
 }
@@ -117,7 +129,7 @@ const ADVICE: [(&[u8; 2], i32); 8] = [
 pub fn plan(of: &Description, here: &Destination) -> Result<Plan, Refusal> {
     compare::compare(&of.host, &here.host)?;
     check_process(&of.process)?;
-    check_descriptors(&of.descriptors, here)?;
+    let dead = descriptors(&of.descriptors, here)?;
     if of.threads.is_empty() || of.threads.len() > here.threads_max {
         return Err(Refusal::Threads { found: of.threads.len(), max: here.threads_max });
     }
@@ -157,7 +169,7 @@ pub fn plan(of: &Description, here: &Destination) -> Result<Plan, Refusal> {
         registers.push(checked);
     }
     check_timers(&of.process, &tids)?;
-    let plan = Plan { maps, vdso, places, registers };
+    let plan = Plan { maps, vdso, places, dead, registers };
     // A process of some size is there already: the executable's, with its stack.
     plan.room(&[])?;
     Ok(plan)
@@ -264,10 +276,19 @@ fn check_pending(pending: &[wire::image::process::SignalInfo], who: &str) -> Res
     Ok(())
 }
 
-fn check_descriptors(descriptors: &[Descriptor], here: &Destination) -> Result<(), Refusal> {
+/// Those whose numbers are only kept.
+fn descriptors(
+    descriptors: &[Descriptor],
+    here: &Destination,
+) -> Result<Vec<(u32, bool)>, Refusal> {
+    let mut dead = Vec::new();
     for descriptor in descriptors {
         let number = descriptor.number;
         if here.given.contains(&number) {
+            continue;
+        }
+        if here.strangers == Strangers::Dead && number < NUMBER_MAX {
+            dead.push((number, descriptor.close_on_exec));
             continue;
         }
         let (what, why) = match &descriptor.what {
@@ -280,8 +301,11 @@ fn check_descriptors(descriptors: &[Descriptor], here: &Destination) -> Result<(
         };
         return Err(Refusal::Descriptor { number, what, why });
     }
-    Ok(())
+    Ok(dead)
 }
+
+/// No kernel lets a process have a descriptor of this number (`fs.nr_open`).
+const NUMBER_MAX: u32 = 1 << 30;
 
 /// In order, of whole pages, without overlap, among the addresses of programs.
 fn check_addresses(mappings: &[Mapping], here: &Destination) -> Result<(), Refusal> {
