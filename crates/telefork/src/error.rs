@@ -15,7 +15,9 @@ pub enum Error {
     Image(#[from] wire::image::Error),
     #[error("the process cannot be restored here: {0}")]
     Refused(#[from] crate::restore::Refusal),
-    #[error("the stream ended before an image began; name a stream or file that `telefork_to` writes")]
+    #[error(
+        "the stream ended before an image began; name a stream or file that `telefork_to` writes"
+    )]
     NoImage,
     #[error("process {pid} was ended by signal {signal}; see its own output for why")]
     Killed { pid: Pid, signal: i32 },
@@ -46,6 +48,11 @@ pub enum Error {
     Changing { number: u32, path: Text },
     #[error("descriptor {number} ({path}) cannot be opened: {}", numbered(why, *number))]
     Unopened { number: u32, path: Text, why: Box<Unopened> },
+    #[error(
+        "memory cannot follow its process here, which needs CAP_SYS_PTRACE; run this as root, or have all of \
+         the memory sent before"
+    )]
+    NotLazy(#[source] sys::Error),
     #[error("the connection that carries pages broke; the copy cannot go on without them")]
     Pages(#[source] std::io::Error),
     #[error(
