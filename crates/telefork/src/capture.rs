@@ -3,7 +3,8 @@
 //! ```text
 //!   freeze ──▶ Frozen ──▶ describe ──▶ Description ──▶ send: the pages that must go
 //!                │
-//!                └─ release: it goes on as if nothing had happened · end: it is no more
+//!                ├─ twin: it goes on at once, and its copy is sent · end: it is no more
+//!                └─ release: it goes on as if nothing had happened
 //! ```
 //!
 //! What the kernel tells from outside is read from `/proc` and by `ptrace`; the rest the process is made to ask
@@ -15,40 +16,55 @@
 use std::io::Write;
 use std::time::Duration;
 
-use sys::Pid;
-use sys::maps;
 use sys::ptrace::{Remote, Tracee};
+use sys::{Pid, maps, proc};
 use wire::image::Writer;
 
 use crate::{Description, Error, host};
+use pages::Kept;
+use twin::Doomed;
 
 mod process;
 mod thread;
+mod twin;
 mod pages;
 pub mod mappings;
 mod interrupted;
 mod calls;
 mod told;
 
-pub use mappings::Carry;
+pub use mappings::{Carry, Look};
 pub use pages::Sent;
 
 /// How long one run of injected calls may take: all are such that the kernel answers at once.
 const CALLS_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes in memory of a process from which on it takes long (some ms) to be told the flags of its mappings:
+/// the kernel visits each page for that.
+const LARGE: u64 = 64 << 20;
+
 /// A process all of whose threads stand still. Dropped, it goes on.
 #[derive(Debug)]
 pub struct Frozen {
     tracee: Tracee,
+    /// What was known of its mappings before it was stopped.
+    look: Option<Look>,
     /// What is read of the files that are mapped.
     carry: Carry,
 }
 
 impl Frozen {
     /// Stops all threads of a process. Fails, and lets it go on, if one does not stop within `patience`.
+    /// A large one is looked at before, while it still runs.
     pub fn freeze(pid: Pid, patience: Duration) -> Result<Self, Error> {
+        let is_large = proc::memory(pid)?.is_some_and(|memory| memory.resident > LARGE);
+        Self::freeze_known(pid, is_large.then(|| Look::at(pid)).transpose()?, patience)
+    }
+
+    /// The same of one that was looked at, however large it is.
+    pub fn freeze_known(pid: Pid, look: Option<Look>, patience: Duration) -> Result<Self, Error> {
         let tracee = Tracee::seize(pid, patience)?;
-        let frozen = Self { tracee, carry: Carry::default() };
+        let frozen = Self { tracee, look, carry: Carry::default() };
         // Its number is the process's, and so is what only it can be asked for.
         if frozen.tracee.threads()[0].tid() != pid {
             return Err(Error::Headless { pid });
@@ -68,7 +84,10 @@ impl Frozen {
     /// All that is to be known of it but the bytes of its pages.
     pub fn describe(&mut self) -> Result<Description, Error> {
         let pid = self.pid();
-        let found = maps::detailed(pid)?;
+        let found = match &self.look {
+            None => maps::detailed(pid)?,
+            Some(look) => look.complete(maps::mappings(pid)?),
+        };
         if let Some((at, objection)) = mappings::objections(&found).next() {
             return Err(Error::Mapping { pid, at, objection });
         }
@@ -98,7 +117,17 @@ impl Frozen {
         description: &Description,
         to: &mut Writer<W>,
     ) -> Result<Sent, Error> {
-        pages::send(self.pid(), description, to)
+        pages::send(self.pid(), description, &Kept::default(), to)
+    }
+
+    /// Lets it go on, and keeps a copy of its memory as it was: a stopped process that nobody sees end. It
+    /// was described so.
+    pub fn twin(mut self, description: &Description) -> Result<Twin, Error> {
+        let kept = Kept::read(self.pid(), description)?;
+        let adopts = description.process.attributes.child_subreaper;
+        let copy = twin::make(&mut self.tracee, adopts)?;
+        self.release()?;
+        Ok(Twin { copy, kept })
     }
 
     /// Lets it go on.
@@ -109,6 +138,39 @@ impl Frozen {
     /// Ends it.
     pub fn end(self) -> Result<(), Error> {
         Ok(self.tracee.kill()?)
+    }
+}
+
+/// A copy of a process that has gone on. Dropped, it ends, and nothing of it stays.
+#[derive(Debug)]
+pub struct Twin {
+    copy: Doomed,
+    /// What it has not of the original.
+    kept: Kept,
+}
+
+impl Twin {
+    pub fn pid(&mut self) -> Pid {
+        self.copy.process().pid()
+    }
+
+    /// Lets go of its descriptors: until then whoever reads from a pipe of the original does not see its end.
+    pub fn close_descriptors(&mut self) -> Result<(), Error> {
+        twin::close_descriptors(&mut self.copy)
+    }
+
+    /// Puts the pages of the original as they were when it was described.
+    pub fn send<W: Write>(
+        &mut self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<Sent, Error> {
+        pages::send(self.pid(), description, &self.kept, to)
+    }
+
+    /// Only when this returns is its memory free.
+    pub fn end(self) -> Result<(), Error> {
+        self.copy.end()
     }
 }
 

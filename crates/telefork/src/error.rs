@@ -20,6 +20,13 @@ pub enum Error {
          let the main thread wait for the others"
     )]
     Headless { pid: Pid },
+    #[error(
+        "process {pid} cannot be copied while it goes on: it is the first of its pid namespace, and would \
+         have to wait for the copy; capture it stopped, without leaving it running meanwhile"
+    )]
+    FirstProcess { pid: Pid },
+    #[error("process {pid} said that it had made a copy, and there is none; try again")]
+    Unborn { pid: Pid },
 }
 
 impl Error {
