@@ -20,7 +20,8 @@ use sys::ptrace::{Remote, Tracee};
 use sys::{Pid, maps, proc};
 use wire::image::Writer;
 
-use crate::{Description, Error, host};
+use crate::files::{Held, Overrides};
+use crate::{Description, Error, files, host};
 use pages::Kept;
 use twin::Doomed;
 
@@ -51,6 +52,8 @@ pub struct Frozen {
     look: Option<Look>,
     /// What is read of the files that are mapped.
     carry: Carry,
+    /// What was wished of single descriptors.
+    overrides: Overrides,
 }
 
 impl Frozen {
@@ -64,7 +67,7 @@ impl Frozen {
     /// The same of one that was looked at, however large it is.
     pub fn freeze_known(pid: Pid, look: Option<Look>, patience: Duration) -> Result<Self, Error> {
         let tracee = Tracee::seize(pid, patience)?;
-        let frozen = Self { tracee, look, carry: Carry::default() };
+        let frozen = Self { tracee, look, carry: Carry::default(), overrides: Overrides::none() };
         // Its number is the process's, and so is what only it can be asked for.
         if frozen.tracee.threads()[0].tid() != pid {
             return Err(Error::Headless { pid });
@@ -75,6 +78,11 @@ impl Frozen {
     /// Which mapped files are carried along. Set before `describe`.
     pub fn set_carry(&mut self, carry: Carry) {
         self.carry = carry;
+    }
+
+    /// Which descriptors are dropped, or opened anew. Set before `describe`.
+    pub fn set_overrides(&mut self, overrides: Overrides) {
+        self.overrides = overrides;
     }
 
     pub fn pid(&self) -> Pid {
@@ -108,11 +116,22 @@ impl Frozen {
         }
         let Some(mut process) = process else { return Err(Error::Headless { pid }) };
         process.pending = thread::shared_pending(&self.tracee.threads()[0])?;
-        Ok(Description { host, process, threads, mappings, descriptors: Vec::new() })
+        let descriptors = files::describe(pid, &self.overrides)?;
+        Ok(Description { host, process, threads, mappings, descriptors })
     }
 
-    /// Puts the pages of a process that was described so.
+    /// Puts its files that are taken along, and then its pages. It was described so.
     pub fn send<W: Write>(
+        &self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<Sent, Error> {
+        files::hold(self.pid(), &description.descriptors)?.send(to)?;
+        self.send_pages(description, to)
+    }
+
+    /// Puts its pages alone, for who deals with its files otherwise.
+    pub fn send_pages<W: Write>(
         &self,
         description: &Description,
         to: &mut Writer<W>,
@@ -121,13 +140,17 @@ impl Frozen {
     }
 
     /// Lets it go on, and keeps a copy of its memory as it was: a stopped process that nobody sees end. It
-    /// was described so.
+    /// was described so. What a fork does not copy, shared memory and files that it may write, is copied first.
     pub fn twin(mut self, description: &Description) -> Result<Twin, Error> {
         let kept = Kept::read(self.pid(), description)?;
+        let mut files = files::hold(self.pid(), &description.descriptors)?;
+        files.copy_written()?;
         let adopts = description.process.attributes.child_subreaper;
-        let copy = twin::make(&mut self.tracee, adopts)?;
+        let mut copy = twin::make(&mut self.tracee, adopts)?;
         self.release()?;
-        Ok(Twin { copy, kept })
+        // Else whoever reads from a pipe of the original would not see its end.
+        twin::close_descriptors(&mut copy)?;
+        Ok(Twin { copy, kept, files })
     }
 
     /// Lets it go on.
@@ -147,6 +170,7 @@ pub struct Twin {
     copy: Doomed,
     /// What it has not of the original.
     kept: Kept,
+    files: Held,
 }
 
 impl Twin {
@@ -154,17 +178,13 @@ impl Twin {
         self.copy.process().pid()
     }
 
-    /// Lets go of its descriptors: until then whoever reads from a pipe of the original does not see its end.
-    pub fn close_descriptors(&mut self) -> Result<(), Error> {
-        twin::close_descriptors(&mut self.copy)
-    }
-
-    /// Puts the pages of the original as they were when it was described.
+    /// Puts files and pages of the original as they were when it was described.
     pub fn send<W: Write>(
         &mut self,
         description: &Description,
         to: &mut Writer<W>,
     ) -> Result<Sent, Error> {
+        self.files.send(to)?;
         pages::send(self.pid(), description, &self.kept, to)
     }
 

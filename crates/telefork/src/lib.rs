@@ -12,11 +12,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod lazy;
 pub mod capture;
+pub mod files;
 pub mod host;
 mod elf;
 mod description;
 mod error;
 
 pub use description::Description;
-pub use error::{Error, Objection};
+pub use error::{Error, Objection, Unopened};

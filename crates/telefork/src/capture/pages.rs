@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 
-use sys::pagemap::{Pagemap, Wanted};
+use sys::pagemap::Pagemap;
 use sys::process_memory::{self, Piece};
 use sys::{Pid, files};
 use wire::image::memory::{Mapping, MappingKind, Pages, Place, Placed, Run, Sharing, Trust};
@@ -47,6 +47,7 @@ pub(super) fn send<W: Write>(
     let mut sender = Sender::new(page, |pieces: &[Piece], bytes: &mut [u8]| {
         Ok(process_memory::read_pieces(pid, pieces, bytes)?)
     });
+    let mut guards = kept.guards.clone();
     for mapping in &description.mappings {
         match kept.of(mapping) {
             Some(runs) => {
@@ -56,26 +57,28 @@ pub(super) fn send<W: Write>(
                 }
             }
             None => {
-                for range in selected(pid, &pagemap, mapping, page)? {
+                let selected = Selected::of(pid, &pagemap, mapping, page)?;
+                for range in selected.bytes {
                     sender.put(range, zeros(mapping), to)?;
                 }
+                guards.extend(selected.guards);
             }
         }
     }
     sender.flush(to)?;
-    for mapping in &description.mappings {
-        let guards = pagemap.pages(mapping.start..mapping.end, Wanted::Guards)?;
-        for range in guards {
-            let runs = runs(range, page);
-            to.put(&Section::Placed(Placed { runs, place: Place::Guard }), &[])?;
-        }
+    for range in guards {
+        let runs = runs(range, page);
+        to.put(&Section::Placed(Placed { runs, place: Place::Guard }), &[])?;
     }
     Ok(sender.sent)
 }
 
 /// Bytes of mappings that a fork does not copy: by their beginnings, each with its runs of bytes.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Vec<(u64, Vec<KeptRun>)>);
+pub(super) struct Kept {
+    mappings: Vec<(u64, Vec<KeptRun>)>,
+    guards: Vec<Range<u64>>,
+}
 
 /// Bytes at an address.
 type KeptRun = (u64, Vec<u8>);
@@ -85,10 +88,12 @@ impl Kept {
     pub(super) fn read(pid: Pid, description: &Description) -> Result<Self, Error> {
         let pagemap = Pagemap::open(pid)?;
         let page = u64::from(description.host.page_size);
-        let mut all = Vec::new();
+        let mut kept = Self::default();
         for mapping in description.mappings.iter().filter(|mapping| is_not_forked(mapping)) {
             let mut runs = Vec::new();
-            for range in selected(pid, &pagemap, mapping, page)? {
+            let selected = Selected::of(pid, &pagemap, mapping, page)?;
+            kept.guards.extend(selected.guards);
+            for range in selected.bytes {
                 for at in range.clone().step_by(CHUNK) {
                     let len = (range.end - at).min(CHUNK as u64);
                     let mut bytes = vec![0; len as usize];
@@ -96,14 +101,15 @@ impl Kept {
                     runs.push((at, bytes));
                 }
             }
-            all.push((mapping.start, runs));
+            kept.mappings.push((mapping.start, runs));
         }
-        Ok(Self(all))
+        Ok(kept)
     }
 
     fn of(&self, mapping: &Mapping) -> Option<&[KeptRun]> {
-        let at = self.0.binary_search_by_key(&mapping.start, |(start, _)| *start).ok()?;
-        Some(&self.0[at].1)
+        let by_start = |(start, _): &(u64, _)| *start;
+        let at = self.mappings.binary_search_by_key(&mapping.start, by_start).ok()?;
+        Some(&self.mappings[at].1)
     }
 }
 
@@ -131,36 +137,64 @@ fn zeros(mapping: &Mapping) -> Zeros {
     }
 }
 
-/// The ranges of a mapping whose pages are put.
-fn selected(
-    pid: Pid,
-    pagemap: &Pagemap,
-    mapping: &Mapping,
-    page: u64,
-) -> Result<Vec<Range<u64>>, Error> {
-    let all = mapping.start..mapping.end;
-    Ok(match (&mapping.kind, mapping.sharing) {
-        (MappingKind::Guard, _) => Vec::new(),
-        (MappingKind::Special { name }, _) if name.0 == b"[vdso]" => vec![all],
-        (MappingKind::Special { .. }, _) => Vec::new(),
-        (MappingKind::Anonymous { .. }, Sharing::Shared) => shared(pid, all)?,
-        (MappingKind::File(file), Sharing::Shared) if file.deleted => shared(pid, all)?,
-        (MappingKind::File(file), _) if file.trust == Trust::No => {
-            // What lies behind the end of a file cannot be read.
-            let len = match file.identity.size {
-                0 => readable(pid, &all, page),
-                size => size.saturating_sub(file.offset).next_multiple_of(page),
-            };
-            vec![Range { end: all.end.min(all.start.saturating_add(len)), ..all }]
+/// What is put of a mapping.
+struct Selected {
+    /// Ranges of pages whose bytes are put.
+    bytes: Vec<Range<u64>>,
+    guards: Vec<Range<u64>>,
+}
+
+impl Selected {
+    fn of(pid: Pid, pagemap: &Pagemap, mapping: &Mapping, page: u64) -> Result<Self, Error> {
+        let all = mapping.start..mapping.end;
+        let bytes = match (&mapping.kind, mapping.sharing) {
+            // Nothing of it is looked at: not all of it has page tables.
+            (MappingKind::Guard, _) => return Ok(Self { bytes: Vec::new(), guards: Vec::new() }),
+            (MappingKind::Special { name }, _) => {
+                let bytes = if name.0 == b"[vdso]" { vec![all] } else { Vec::new() };
+                return Ok(Self { bytes, guards: Vec::new() });
+            }
+            (MappingKind::Anonymous { .. }, Sharing::Shared) => shared(pid, all.clone())?,
+            (MappingKind::File(file), Sharing::Shared) if file.deleted => shared(pid, all.clone())?,
+            (MappingKind::File(file), _) if file.trust == Trust::No => {
+                // What lies behind the end of a file cannot be read.
+                let len = match file.identity.size {
+                    0 => readable(pid, &all, page),
+                    size => size.saturating_sub(file.offset).next_multiple_of(page),
+                };
+                vec![Range { start: all.start, end: all.end.min(all.start.saturating_add(len)) }]
+            }
+            (
+                MappingKind::Anonymous { .. }
+                | MappingKind::Heap
+                | MappingKind::Stack
+                | MappingKind::File(_),
+                _,
+            ) => {
+                let found = pagemap.look(all)?;
+                return Ok(Self { bytes: found.own, guards: found.guards });
+            }
+        };
+        let guards = pagemap.look(all)?.guards;
+        let bytes = bytes.into_iter().flat_map(|range| without(range, &guards)).collect();
+        Ok(Self { bytes, guards })
+    }
+}
+
+/// A range without others, which are in their order: those cannot be read.
+fn without(range: Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut found = Vec::new();
+    let mut at = range.start;
+    for other in others.iter().filter(|it| it.start < range.end && range.start < it.end) {
+        if at < other.start {
+            found.push(at..other.start);
         }
-        (
-            MappingKind::Anonymous { .. }
-            | MappingKind::Heap
-            | MappingKind::Stack
-            | MappingKind::File(_),
-            _,
-        ) => pagemap.pages(all, Wanted::Own)?,
-    })
+        at = other.end;
+    }
+    if at < range.end {
+        found.push(at..range.end);
+    }
+    found
 }
 
 /// How far a mapping of a file of unknown size can be read, in bytes.

@@ -102,7 +102,7 @@ fn fork(helper: &mut Doomed) -> Result<Doomed, Error> {
     Ok(twin)
 }
 
-/// The twin lets go of all descriptors: whoever reads from the original's pipe sees its end.
+/// The twin lets go of all descriptors.
 pub(super) fn close_descriptors(twin: &mut Doomed) -> Result<(), Error> {
     let mut remote = Remote::enter(&mut twin.process().threads_mut()[0], CALLS_PATIENCE)?;
     let all = [0, u64::from(u32::MAX), 0, 0];
