@@ -25,6 +25,11 @@ pub enum Error {
          have to wait for the copy; capture it stopped, without leaving it running meanwhile"
     )]
     FirstProcess { pid: Pid },
+    #[error(
+        "this kernel does not tell where a thread's number is cleared, without which nobody could wait for its \
+         end; use one built with CONFIG_CHECKPOINT_RESTORE"
+    )]
+    NoTidAddress,
     #[error("process {pid} said that it had made a copy, and there is none; try again")]
     Unborn { pid: Pid },
     #[error(
