@@ -238,6 +238,13 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "kernel")) return kernel();
     if (!strcmp(what, "memory")) return memory(argv[2]);
     if (!strcmp(what, "count")) return counting(atoi(argv[2]), strtoul(argv[3], 0, 10));
+    if (!strcmp(what, "adopt")) {
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        counting(atoi(argv[2]), strtoul(argv[3], 0, 10));
+        int adopts = 0;
+        prctl(PR_GET_CHILD_SUBREAPER, &adopts);
+        return !adopts;
+    }
     if (!strcmp(what, "wait")) return waiting(argv[2]);
     return 2;
 }

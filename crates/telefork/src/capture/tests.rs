@@ -86,8 +86,9 @@ impl Drop for Specimen {
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let name = format!("farcall-capture-{}", Pid::own());
-        let program = std::env::temp_dir().join(name);
+        // Beside the tests themselves: the image names it by its path.
+        let own = std::env::current_exe().unwrap();
+        let program = own.with_extension(format!("specimen-{}", Pid::own()));
         let mut compiler = Command::new("cc")
             .args(["-O1", "-pthread", "-w", "-x", "c", "-o"])
             .args([program.as_os_str(), "-".as_ref()])
@@ -97,7 +98,9 @@ fn program() -> &'static PathBuf {
         let source = include_bytes!("specimen.c");
         compiler.stdin.take().unwrap().write_all(source).unwrap();
         assert!(compiler.wait().unwrap().success());
-        program
+        let kept = own.with_extension("specimen");
+        std::fs::rename(&program, &kept).unwrap();
+        kept
     })
 }
 
@@ -408,6 +411,34 @@ fn a_twin_that_is_forgotten_ends() {
             || sys::proc::kinship(pid).unwrap().is_dead
     );
     assert_eq!(child.end(), "good");
+}
+
+#[test]
+fn a_process_that_adopts_orphans_does_not_adopt_its_twin() {
+    let child = Specimen::start(&["adopt", "1", "10"]);
+    for _ in 0..3 {
+        let mut frozen = child.freeze();
+        let description = frozen.describe().unwrap();
+        assert!(description.process.attributes.child_subreaper);
+        let mut twin = frozen.twin(&description).unwrap();
+        assert_ne!(sys::proc::kinship(twin.pid()).unwrap().parent, child.pid());
+        twin.end().unwrap();
+    }
+    // It adopts still, has no child, and heard of none: it says so.
+    assert_eq!(child.end(), "good");
+}
+
+#[test]
+fn a_reader_sees_the_end_of_a_pipe_whose_writer_has_a_twin() {
+    let mut child = Specimen::start(&["count", "1", "10"]);
+    let mut frozen = child.freeze();
+    let description = frozen.describe().unwrap();
+    let twin = frozen.twin(&description).unwrap();
+    drop(child.child.stdin.take());
+    let mut text = String::new();
+    child.output.read_to_string(&mut text).unwrap();
+    assert_eq!(text.trim(), "good", "the twin stands still, and has not the pipe");
+    twin.end().unwrap();
 }
 
 /// A child is captured in a call, and again once the kernel goes on with that; `numbers` are what the registers
