@@ -14,8 +14,10 @@ pub enum Error {
     #[error("the image cannot be used: {0}")]
     Image(#[from] wire::image::Error),
     #[error("the process cannot be restored here: {0}")]
-    Refused(#[from] crate::restore::Refusal),
-    #[error("the stream ended before an image began; name a stream or file that `telefork_to` writes")]
+    Refused(#[from] crate::Refusal),
+    #[error(
+        "the stream ended before an image began; name a stream or file that `telefork_to` writes"
+    )]
     NoImage,
     #[error("process {pid} was ended by signal {signal}; see its own output for why")]
     Killed { pid: Pid, signal: i32 },

@@ -17,7 +17,7 @@ use sys::Pid;
 use sys::ptrace::{Husk, Session};
 use wire::image::Reader;
 
-use crate::{Description, Error};
+use crate::{Description, Error, Refusal};
 
 mod execute;
 mod settings;
@@ -28,12 +28,12 @@ mod plan;
 mod vdso;
 mod pages;
 mod compare;
+mod nouns;
 mod x86_64;
-mod refusal;
 
 pub use compare::compare;
-pub use plan::{Destination, Plan, Special, Strangers, VdsoChoice, plan};
-pub use refusal::Refusal;
+pub use nouns::{Destination, Map, Source, Special, Strangers, VdsoChoice};
+pub use plan::{Plan, plan};
 pub(crate) use x86_64::name_caller;
 
 /// How a process is restored.
@@ -83,8 +83,8 @@ impl Restore {
         let here = here::destination(files.of, self.vdso, self.value, given, self.strangers)?;
         let plan = plan(&description, &here)?;
         let path = &description.process.directory;
-        let folder = backing::folder(path)
-            .map_err(|why| Refusal::Folder { path: path.clone(), why })?;
+        let folder =
+            backing::folder(path).map_err(|why| Refusal::Folder { path: path.clone(), why })?;
         let gifts = execute::Gifts {
             program: backing::program(&description.process),
             folder,
@@ -113,6 +113,3 @@ impl Built {
         Ok(Awake { pid, pidfd: self.husk.wake()? })
     }
 }
-
-#[cfg(test)]
-mod tests;

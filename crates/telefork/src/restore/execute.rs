@@ -11,19 +11,22 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use sys::maps::{self, Mapping};
-use sys::ptrace::{Husk, Program, REMOTE_LEN, Registers, Remote, Session, SignalMask, Start, Stopped};
+use sys::ptrace::{
+    Husk, Program, REMOTE_LEN, Registers, Remote, Session, SignalMask, Start, Stopped,
+};
 use sys::{Pid, process_memory};
 use wire::image::memory::{Place as Elsewhere, Run, Sharing};
 use wire::image::thread::Thread;
 use wire::image::{Reader, Section};
 
 use super::batch::{Argument, Batch};
+use super::nouns::Source;
 use super::pages::Place;
-use super::plan::{Plan, Source};
+use super::plan::Plan;
+use super::settings;
 use super::vdso::Vdso;
 use super::x86_64::ADDRESSES_END;
-use super::{Refusal, settings};
-use crate::{Description, Error};
+use crate::{Description, Error, Refusal};
 
 /// How long one step of the husk may take: it has nothing to wait for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -90,8 +93,12 @@ pub(super) fn execute<R: Read>(
     for thread in threads {
         husk.tracee().adopt(thread);
     }
-    for ((stopped, thread), (checked, section)) in
-        husk.tracee().threads_mut().iter_mut().zip(&of.threads).zip(plan.registers.iter().zip(sections))
+    for ((stopped, thread), (checked, section)) in husk
+        .tracee()
+        .threads_mut()
+        .iter_mut()
+        .zip(&of.threads)
+        .zip(plan.registers.iter().zip(sections))
     {
         load(stopped, thread, &checked.general)?;
         patch(stopped, thread, section)?;
@@ -113,7 +120,8 @@ fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
     ];
     for (file, pid) in ways.into_iter().flatten() {
         let program = file.map_or(Program::Own, Program::File);
-        let start = Start { program, descriptors: &descriptors, above, pid, session: gifts.session };
+        let start =
+            Start { program, descriptors: &descriptors, above, pid, session: gifts.session };
         if let Ok(husk) = Husk::start(start, PATIENCE) {
             return Ok(husk);
         }
@@ -124,17 +132,13 @@ fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
 }
 
 /// Takes away all that the husk has in memory but the kernel's own, which goes to its place.
-fn empty(
-    remote: &mut Remote<'_>,
-    plan: &Plan,
-    base: u64,
-    found: &[Mapping],
-) -> Result<(), Error> {
+fn empty(remote: &mut Remote<'_>, plan: &Plan, base: u64, found: &[Mapping]) -> Result<(), Error> {
     let mut batch = Batch::default();
     let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
     let staging = base + REMOTE_LEN;
     for (special, mapping) in super::here::specials_of(found) {
-        let args = [mapping.range.start, special.length, special.length, flags, staging + special.offset];
+        let args =
+            [mapping.range.start, special.length, special.length, flags, staging + special.offset];
         batch.must("move the kernel's memory of", libc::SYS_mremap, &args.map(Argument::from));
     }
     let end = staging + plan.vdso.staging();
@@ -234,7 +238,9 @@ fn pages<R: Read>(
             }
             Section::Placed(told) => match told.place {
                 Elsewhere::Zero => zero(pid, plan, &told.runs, &mut buffer)?,
-                Elsewhere::Known(_) => return Err(elsewhere(&told.runs, "the one who was to have it")),
+                Elsewhere::Known(_) => {
+                    return Err(elsewhere(&told.runs, "the one who was to have it"));
+                }
                 Elsewhere::Sender => return Err(elsewhere(&told.runs, "the sender")),
             },
             // Its bytes are read over: nothing here has such a file.
@@ -254,7 +260,13 @@ fn elsewhere(runs: &[Run], whom: &'static str) -> Error {
     Refusal::Elsewhere { page: runs.first().map_or(0, |run| run.page), whom }.into()
 }
 
-fn fill(pid: Pid, plan: &Plan, runs: &[Run], mut bytes: &[u8], kept: &mut Vec<u8>) -> Result<(), Error> {
+fn fill(
+    pid: Pid,
+    plan: &Plan,
+    runs: &[Run],
+    mut bytes: &[u8],
+    kept: &mut Vec<u8>,
+) -> Result<(), Error> {
     // What lies in one stretch is written with one call.
     let mut pieces = Vec::with_capacity(runs.len());
     let mut flat = Vec::new();

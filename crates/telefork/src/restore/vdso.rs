@@ -11,11 +11,10 @@ use wire::image::memory::{Mapping, MappingKind, Permissions};
 use wire::image::text::Text;
 use wire::name::Hash;
 
-use super::Refusal;
+use super::nouns::{Destination, Map, Source, Special, VdsoChoice};
 use super::pages::Place;
-use super::plan::{Destination, Map, Source, Special, VdsoChoice};
 use super::x86_64::{CALLS, DETOUR_MAX, jump, plain_call};
-use crate::Description;
+use crate::{Description, Refusal};
 
 /// What becomes of the kernel's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +104,9 @@ fn detours(there: &[Symbol], length: u64, here: &[Symbol]) -> Result<Vec<Detour>
     for symbol in there {
         let plain = symbol.name.strip_prefix("__vdso_").unwrap_or(&symbol.name);
         let call = CALLS.iter().find(|(name, _)| *name == plain).map(|(_, number)| *number);
-        let same = here.iter().find(|other| {
-            other.name.strip_prefix("__vdso_").unwrap_or(&other.name) == plain
-        });
+        let same = here
+            .iter()
+            .find(|other| other.name.strip_prefix("__vdso_").unwrap_or(&other.name) == plain);
         let to = match (same, call) {
             // Its state has a layout of each kernel's own, and the process has one of the other's.
             (_, Some(number)) if plain == "getrandom" => Target::Call(number),
@@ -131,9 +130,9 @@ fn detours(there: &[Symbol], length: u64, here: &[Symbol]) -> Result<Vec<Detour>
 impl Vdso {
     pub fn specials(&self) -> &[Special] {
         match self {
-            Self::Moved { specials, .. } | Self::Patched { specials, .. } | Self::None { specials } => {
-                specials
-            }
+            Self::Moved { specials, .. }
+            | Self::Patched { specials, .. }
+            | Self::None { specials } => specials,
         }
     }
 
