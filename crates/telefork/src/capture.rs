@@ -20,10 +20,12 @@ use sys::maps;
 use sys::ptrace::{Remote, Tracee};
 use wire::image::Writer;
 
+use crate::lazy::PageServer;
 use crate::{Description, Error, host};
 
 mod process;
 mod thread;
+mod left;
 mod pages;
 pub mod mappings;
 mod interrupted;
@@ -98,7 +100,20 @@ impl Frozen {
         description: &Description,
         to: &mut Writer<W>,
     ) -> Result<Sent, Error> {
-        pages::send(self.pid(), description, to)
+        pages::send(self.pid(), description, &[], to)
+    }
+
+    /// Puts only what the copy touches first. The rest stays behind, with this process: it is to stand
+    /// still, and to be served, until the copy has all of it.
+    pub fn send_ahead<W: Write>(
+        &self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<PageServer, Error> {
+        let left = left::of(description);
+        pages::send(self.pid(), description, &left, to)?;
+        left::put(&left, description, to)?;
+        Ok(PageServer::new(self.pid(), to.id(), left))
     }
 
     /// Lets it go on.

@@ -15,6 +15,8 @@
 pub mod call;
 pub mod restore;
 pub mod capture;
+pub mod lazy;
+pub mod files;
 pub mod host;
 mod elf;
 mod description;
@@ -23,5 +25,5 @@ mod refusal;
 
 pub use call::{Location, telefork_to, telepad, wait_for_exit};
 pub use description::Description;
-pub use error::{Error, Objection};
+pub use error::{Error, Objection, Unopened};
 pub use refusal::Refusal;

@@ -33,10 +33,11 @@ pub struct Sent {
     pub zeros: u64,
 }
 
-/// Puts the pages of all mappings.
+/// Puts the pages of all mappings, but those of memory that is left behind.
 pub(super) fn send<W: Write>(
     pid: Pid,
     description: &Description,
+    left: &[Range<u64>],
     to: &mut Writer<W>,
 ) -> Result<Sent, Error> {
     let pagemap = Pagemap::open(pid)?;
@@ -46,14 +47,29 @@ pub(super) fn send<W: Write>(
         match selection(mapping) {
             Selection::Nothing => {}
             Selection::Own { zeros } => {
-                for range in pagemap.pages(mapping.start..mapping.end, Wanted::Own)? {
-                    sender.put(range, zeros)?;
+                for part in without(left, mapping.start..mapping.end) {
+                    for range in pagemap.pages(part, Wanted::Own)? {
+                        sender.put(range, zeros)?;
+                    }
                 }
             }
             Selection::All(zeros) => sender.put(mapping.start..mapping.end, zeros)?,
         }
     }
     sender.finish()
+}
+
+/// The parts of a range between others, which are in the order of their addresses.
+fn without(others: &[Range<u64>], range: Range<u64>) -> Vec<Range<u64>> {
+    let begin = others.partition_point(|other| other.end <= range.start);
+    let (mut parts, mut at) = (Vec::new(), range.start);
+    for other in others[begin..].iter().take_while(|other| other.start < range.end) {
+        parts.push(at..other.start.max(at));
+        at = other.end.min(range.end);
+    }
+    parts.push(at..range.end);
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 /// What is put of a mapping.
