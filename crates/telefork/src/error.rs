@@ -14,7 +14,7 @@ pub enum Error {
     #[error("the image cannot be used: {0}")]
     Image(#[from] wire::image::Error),
     #[error("the process cannot be restored here: {0}")]
-    Refused(#[from] crate::restore::Refusal),
+    Refused(#[from] crate::Refusal),
     #[error(
         "the stream ended before an image began; name a stream or file that `telefork_to` writes"
     )]

@@ -21,7 +21,9 @@ pub mod host;
 mod elf;
 mod description;
 mod error;
+mod refusal;
 
 pub use call::{Location, telefork_to, telepad, wait_for_exit};
 pub use description::Description;
 pub use error::{Error, Objection, Unopened};
+pub use refusal::Refusal;

@@ -21,7 +21,7 @@ use sys::uffd::Pager;
 use wire::image::{ImageId, Reader};
 
 use crate::lazy::{self, Followed};
-use crate::{Description, Error};
+use crate::{Description, Error, Refusal};
 
 mod execute;
 mod settings;
@@ -32,12 +32,12 @@ mod plan;
 mod vdso;
 mod pages;
 mod compare;
+mod nouns;
 mod x86_64;
-mod refusal;
 
 pub use compare::compare;
-pub use plan::{Destination, Plan, Special, Strangers, VdsoChoice, plan};
-pub use refusal::Refusal;
+pub use nouns::{Destination, Map, Source, Special, Strangers, VdsoChoice};
+pub use plan::{Plan, plan};
 pub(crate) use x86_64::name_caller;
 
 /// How a process is restored.
@@ -166,6 +166,3 @@ impl Left {
         lazy::follow(self.pager, self.ranges, self.image, stream, faults, lose)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,12 +21,14 @@ use wire::image::thread::Thread;
 use wire::image::{Reader, Section};
 
 use super::batch::{Argument, Batch};
+use super::nouns::Source;
 use super::pages::Place;
-use super::plan::{Plan, Source};
+use super::plan::Plan;
+use super::settings;
 use super::vdso::Vdso;
 use super::x86_64::ADDRESSES_END;
-use super::{Left, Memory, Refusal, settings};
-use crate::{Description, Error};
+use super::{Left, Memory};
+use crate::{Description, Error, Refusal};
 
 /// How long one step of the husk may take: it has nothing to wait for.
 const PATIENCE: Duration = Duration::from_secs(20);

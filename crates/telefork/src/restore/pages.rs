@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use wire::image::memory::Run;
 
-use super::Refusal;
-use super::plan::PAGE;
+use super::nouns::PAGE;
+use crate::Refusal;
 
 /// What becomes of pages in some range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
