@@ -12,7 +12,7 @@ use wire::image::{ImageId, Reader, Writer};
 
 use crate::Error;
 use crate::capture::Frozen;
-use crate::restore::{Restore, Strangers, name_caller};
+use crate::restore::{Descriptors, Restore, name_caller};
 
 /// Where `telefork_to` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
 /// process. What follows the image on the stream stays there.
 pub fn telepad(from: &mut impl Read, value: i32) -> Result<Pid, Error> {
     let Some(mut reader) = Reader::new(from)? else { return Err(Error::NoImage) };
-    let restore = Restore { value, strangers: Strangers::Dead, ..Restore::default() };
+    let restore = Restore { value, descriptors: Descriptors::Dead, ..Restore::default() };
     let built = restore.build(&mut reader)?;
     Ok(built.wake()?.pid)
 }

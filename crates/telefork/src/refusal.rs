@@ -43,8 +43,8 @@ pub enum Refusal {
     Folder { path: Text, why: &'static str },
     #[error("the process lives under another root, {root}; restore it from inside of that root")]
     Root { root: Text },
-    #[error("descriptor {number} of the process is {what}, which is not restored here: {why}")]
-    Descriptor { number: u32, what: &'static str, why: String },
+    #[error("descriptor {number} is a number that no process has; take the image again")]
+    Number { number: u32 },
     #[error(
         "the process has {found} threads, and this host allows {max}; raise kernel.threads-max or pids.max"
     )]

@@ -9,7 +9,6 @@
 //!
 //! Elsewhere: the image to the byte (`wire::image`), the husk that is filled (`sys::ptrace`).
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -18,8 +17,9 @@ use std::os::unix::net::UnixStream;
 use sys::Pid;
 use sys::ptrace::{Husk, Remote, Session};
 use sys::uffd::Pager;
-use wire::image::{ImageId, Reader};
+use wire::image::{ImageId, Reader, Section};
 
+use crate::files::{self, Arriving, Overrides, Stdio};
 use crate::lazy::{self, Followed};
 use crate::{Description, Error, Refusal};
 
@@ -41,7 +41,7 @@ pub use plan::{Plan, plan};
 pub(crate) use x86_64::name_caller;
 
 /// How a process is restored.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Restore {
     /// What the caller of `telefork` learns, if one called.
     pub value: i32,
@@ -50,8 +50,18 @@ pub struct Restore {
     pub keeps_numbers: bool,
     pub session: Session,
     pub vdso: VdsoChoice,
-    pub strangers: Strangers,
+    pub descriptors: Descriptors,
     pub memory: Memory,
+}
+
+/// What a restored process has open.
+#[derive(Debug)]
+pub enum Descriptors {
+    /// What its image says, opened or made here; these in the place of streams and terminals that stayed.
+    Opened(Stdio, Overrides),
+    /// 0, 1 and 2 of the process that restores it. The numbers of all others are taken by what can be closed,
+    /// and fails with EBADF when it is used.
+    Dead,
 }
 
 /// When the memory of a process has to be here.
@@ -66,8 +76,8 @@ pub enum Memory {
 impl Default for Restore {
     fn default() -> Self {
         let (session, vdso) = (Session::Callers, VdsoChoice::Compared);
-        let (strangers, memory) = (Strangers::Refused, Memory::Whole);
-        Self { value: 0, keeps_numbers: true, session, vdso, strangers, memory }
+        let descriptors = Descriptors::Opened(Stdio::Inherit, Overrides::none());
+        Self { value: 0, keeps_numbers: true, session, vdso, descriptors, memory: Memory::Whole }
     }
 }
 
@@ -76,6 +86,8 @@ impl Default for Restore {
 pub struct Built {
     husk: Husk,
     description: Description,
+    /// Files that were made for it: they go again with this.
+    made: Option<files::Arrived>,
     left: Option<Left>,
 }
 
@@ -97,31 +109,44 @@ pub struct Left {
     image: ImageId,
 }
 
-/// Descriptors that are the restorer's own.
-const GIVEN: [u32; 3] = [0, 1, 2];
-
 impl Restore {
     /// Makes the process of the next image on a stream, up to the image's end.
-    pub fn build<R: Read>(&self, from: &mut Reader<R>) -> Result<Built, Error> {
-        let (description, next) = Description::take(from)?;
-        let files = backing::Files::open(&description.mappings);
-        let given = BTreeSet::from(GIVEN);
-        let here = here::destination(files.of, self.vdso, self.value, given, self.strangers)?;
+    pub fn build<R: Read>(self, from: &mut Reader<R>) -> Result<Built, Error> {
+        let (description, mut next) = Description::take(from)?;
+        let mapped = backing::Files::open(&description.mappings);
+        let strangers = match self.descriptors {
+            Descriptors::Opened(..) => Strangers::Opened,
+            Descriptors::Dead => Strangers::Dead,
+        };
+        let here = here::destination(mapped.of, self.vdso, self.value, strangers)?;
         let plan = plan(&description, &here)?;
         let path = &description.process.directory;
         let folder =
             backing::folder(path).map_err(|why| Refusal::Folder { path: path.clone(), why })?;
+        let mut made = match self.descriptors {
+            Descriptors::Dead => None,
+            Descriptors::Opened(stdio, overrides) => {
+                let mut arriving = Arriving::new(&description.descriptors, stdio, &overrides)?;
+                while let Some(Section::File(part)) = &next {
+                    arriving.part(part, from)?;
+                    next = from.next_section()?;
+                }
+                Some(arriving.finish()?)
+            }
+        };
         let gifts = execute::Gifts {
             program: backing::program(&description.process),
             folder,
             nothing: backing::nothing()?,
-            files: files.opened,
+            mapped: mapped.opened,
+            opened: made.as_mut().map(|made| std::mem::take(&mut made.opened)),
+            numbers: made.as_ref().map(|made| made.numbers.clone()),
             session: self.session,
             memory: self.memory,
             keeps_numbers: self.keeps_numbers,
         };
         let (husk, left) = execute::execute(&description, &plan, gifts, next, from)?;
-        Ok(Built { husk, description, left })
+        Ok(Built { husk, description, made, left })
     }
 }
 
@@ -137,7 +162,11 @@ impl Built {
     /// Lets it run.
     pub fn wake(self) -> Result<Awake, Error> {
         let pid = self.husk.pid();
-        Ok(Awake { pid, pidfd: self.husk.wake()?, left: self.left })
+        let pidfd = self.husk.wake()?;
+        if let Some(made) = self.made {
+            made.keep();
+        }
+        Ok(Awake { pid, pidfd, left: self.left })
     }
 }
 

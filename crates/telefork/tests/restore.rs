@@ -92,7 +92,7 @@ fn image(pid: Pid, also: impl FnOnce(&[u8])) -> Vec<u8> {
     bytes
 }
 
-fn restored(bytes: &[u8], restore: &Restore) -> Result<Pid, Error> {
+fn restored(bytes: &[u8], restore: Restore) -> Result<Pid, Error> {
     let mut reader = Reader::new(bytes)?.expect("an image");
     Ok(restore.build(&mut reader)?.wake()?.pid)
 }
@@ -116,7 +116,7 @@ fn a_copy_of_a_busy_process_goes_on_and_so_does_the_original() {
     let _alone = alone();
     let specimen = Specimen::start(1000);
     let bytes = image(specimen.pid(), |_| ());
-    let copy = restored(&bytes, &Restore::default()).unwrap();
+    let copy = restored(&bytes, Restore::default()).unwrap();
     assert_ne!(copy, specimen.pid());
     finish(copy);
     specimen.finish();
@@ -130,14 +130,14 @@ fn a_copy_keeps_its_numbers_where_they_are_free() {
     let pid = specimen.pid();
     specimen.child.kill().unwrap();
     specimen.child.wait().unwrap();
-    let copy = restored(&bytes, &Restore::default()).unwrap();
+    let copy = restored(&bytes, Restore::default()).unwrap();
     if is_root() {
         assert_eq!(copy, pid);
     }
     finish(copy);
     // Once more, from the same bytes, with others.
     let restore = Restore { keeps_numbers: false, ..Restore::default() };
-    finish(restored(&bytes, &restore).unwrap());
+    finish(restored(&bytes, restore).unwrap());
 }
 
 fn is_root() -> bool {
@@ -150,7 +150,7 @@ fn clocks_go_on_where_the_kernels_code_is_another() {
     let specimen = Specimen::start(1_000_000);
     let bytes = image(specimen.pid(), |_| ());
     let restore = Restore { vdso: VdsoChoice::Patched, ..Restore::default() };
-    finish(restored(&bytes, &restore).unwrap());
+    finish(restored(&bytes, restore).unwrap());
     drop(specimen);
 }
 
@@ -223,11 +223,11 @@ fn nothing_wakes_of_an_image_that_is_not_whole() {
     let step = (borders.len() / 40).max(1);
     for border in borders.iter().step_by(step).chain(borders.last()) {
         let cut = &bytes[..*border as usize];
-        let error = restored(cut, &Restore::default()).expect_err("the image was cut");
+        let error = restored(cut, Restore::default()).expect_err("the image was cut");
         assert!(matches!(error, Error::Image(wire::image::Error::Truncated(_))), "{error}");
         let mut flipped = bytes.clone();
         flipped[*border as usize] ^= 0x10;
-        let error = restored(&flipped, &Restore::default()).expect_err("a bit was flipped");
+        let error = restored(&flipped, Restore::default()).expect_err("a bit was flipped");
         assert!(matches!(error, Error::Image(_)), "{error}");
         assert_eq!(children(), before);
     }

@@ -28,6 +28,7 @@ use super::settings;
 use super::vdso::Vdso;
 use super::x86_64::ADDRESSES_END;
 use super::{Left, Memory};
+use crate::files::Number;
 use crate::{Description, Error, Refusal};
 
 /// How long one step of the husk may take: it has nothing to wait for.
@@ -44,7 +45,10 @@ pub(super) struct Gifts {
     /// In the place of descriptors that are not restored.
     pub(super) nothing: OwnedFd,
     /// The files behind mappings, as the plan counts them.
-    pub(super) files: Vec<OwnedFd>,
+    pub(super) mapped: Vec<OwnedFd>,
+    /// What it is to have open, and under which numbers; `None` if it keeps what it was started with.
+    pub(super) opened: Option<Vec<OwnedFd>>,
+    pub(super) numbers: Option<Vec<Number>>,
     pub(super) session: Session,
     pub(super) memory: Memory,
     /// Whether the numbers of processes and threads are to be kept where that can be.
@@ -61,6 +65,8 @@ pub(super) fn execute<R: Read>(
 ) -> Result<(Husk, Option<Left>), Error> {
     let keeps_numbers = gifts.keeps_numbers;
     let memory = gifts.memory;
+    let first = gifts.mapped.len();
+    let opened = gifts.numbers.clone().map(|all| Numbers { first, all });
     let mut husk = start(of, gifts)?;
     let pid = husk.pid();
     let found = maps::mappings(pid)?;
@@ -75,7 +81,7 @@ pub(super) fn execute<R: Read>(
     {
         let mut remote = Remote::enter_at(main, base, PATIENCE)?;
         empty(&mut remote, plan, base, &found)?;
-        build(&mut remote, of, plan, &numbers)?;
+        build(&mut remote, of, plan, &numbers, opened.as_ref())?;
         let arrived = pages(pid, plan, memory, next, from)?;
         guard(&mut remote, &arrived.guards)?;
         if !arrived.left.is_empty() {
@@ -122,7 +128,8 @@ pub(super) fn execute<R: Read>(
 /// Starts the husk as the image's program if that is here, with the image's number if that is free.
 fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
     let above = of.descriptors.iter().map(|descriptor| descriptor.number as i32).max().unwrap_or(2);
-    let mut descriptors = gifts.files;
+    let mut descriptors = gifts.mapped;
+    descriptors.extend(gifts.opened.unwrap_or_default());
     descriptors.extend([gifts.nothing, gifts.folder]);
     let own = gifts.keeps_numbers.then_some(Pid(of.process.pid));
     // The first way that works; the last one's failure is told.
@@ -174,6 +181,7 @@ fn build(
     of: &Description,
     plan: &Plan,
     numbers: &[i32],
+    opened: Option<&Numbers>,
 ) -> Result<(), Error> {
     let mut batch = Batch::default();
     for map in &plan.maps {
@@ -221,12 +229,37 @@ fn build(
         let args = [nothing as u64, u64::from(*number), flags as u64];
         batch.must("keep the number of a descriptor of", libc::SYS_dup3, &args.map(Argument::from));
     }
+    if let Some(opened) = opened {
+        opened.put(&mut batch, numbers);
+    }
     batch.must("go to the folder of", libc::SYS_fchdir, &[(folder as u64).into()]);
     for number in numbers {
         batch.must("close files of", libc::SYS_close, &[(*number as u64).into()]);
     }
     batch.run(remote)?;
     Ok(())
+}
+
+/// Under which numbers a process has what is open.
+struct Numbers {
+    /// Where the first of them stands among all that the husk was started with.
+    first: usize,
+    all: Vec<Number>,
+}
+
+impl Numbers {
+    fn put(&self, batch: &mut Batch, started_with: &[i32]) {
+        for number in &self.all {
+            let from = started_with[self.first + number.opened] as u64;
+            let flags = if number.close_on_exec { libc::O_CLOEXEC } else { 0 };
+            let args = [from, u64::from(number.number), flags as u64];
+            batch.must("number a descriptor of", libc::SYS_dup3, &args.map(Argument::from));
+        }
+        // Those that it was started with, and is not to have.
+        for number in (0..=2).filter(|number| self.all.iter().all(|it| it.number != *number)) {
+            batch.may("close a descriptor of", libc::SYS_close, &[u64::from(number).into()]);
+        }
+    }
 }
 
 /// From linux/mman.h (6.11 and 6.13) and linux/prctl.h.

@@ -1,6 +1,5 @@
 //! What a plan has to know of this host.
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use sys::Pid;
@@ -19,7 +18,6 @@ pub(super) fn destination(
     files: Vec<Option<usize>>,
     vdso: VdsoChoice,
     value: i32,
-    given: BTreeSet<u32>,
     strangers: Strangers,
 ) -> Result<Destination, Error> {
     let number = |path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
@@ -33,7 +31,6 @@ pub(super) fn destination(
         files,
         vdso,
         value,
-        given,
         strangers,
     })
 }

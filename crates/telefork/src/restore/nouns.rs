@@ -1,6 +1,5 @@
 //! What plans are made of: the host that they are for, and the memory that they make.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use wire::image::host::Host;
@@ -21,8 +20,6 @@ pub struct Destination {
     pub vdso: VdsoChoice,
     /// What a caller of `telefork` learns when it wakes.
     pub value: i32,
-    /// The numbers of descriptors that are given from here, and not restored.
-    pub given: BTreeSet<u32>,
     pub strangers: Strangers,
 }
 
@@ -35,12 +32,12 @@ pub struct Special {
     pub length: u64,
 }
 
-/// What becomes of descriptors that are not restored.
+/// What becomes of descriptors above 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strangers {
-    /// A process that has one is refused.
-    Refused,
-    /// Its number is taken by what can be closed, and fails with EBADF when it is used.
+    /// They are opened here; a process that has one which cannot is refused.
+    Opened,
+    /// Their numbers are taken by what can be closed, and fails with EBADF when it is used.
     Dead,
 }
 

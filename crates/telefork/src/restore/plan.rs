@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use wire::image::descriptor::{Descriptor, Opened};
+use wire::image::descriptor::Descriptor;
 use wire::image::memory::{Mapping, MappingKind, Permissions, Sharing, Trust};
 use wire::image::process::{MemoryMarks, Process};
 use wire::image::thread::Thread;
@@ -199,32 +199,23 @@ fn check_pending(pending: &[wire::image::process::SignalInfo], who: &str) -> Res
 }
 
 /// Those whose numbers are only kept.
+/// Those whose numbers are only kept. What is opened here is seen to when that is done (`files`).
 fn descriptors(
     descriptors: &[Descriptor],
     here: &Destination,
 ) -> Result<Vec<(u32, bool)>, Refusal> {
-    let mut dead = Vec::new();
-    for descriptor in descriptors {
-        let number = descriptor.number;
-        if here.given.contains(&number) {
-            continue;
-        }
-        if here.strangers == Strangers::Dead && number < NUMBER_MAX {
-            dead.push((number, descriptor.close_on_exec));
-            continue;
-        }
-        let (what, why) = match &descriptor.what {
-            Opened::File(file) => ("a file", format!("it is {}", file.path)),
-            Opened::Folder { path } => ("a folder", format!("it is {path}")),
-            Opened::Device { path } => ("a device", format!("it is {path}")),
-            Opened::Terminal { .. } => ("a terminal", "only 0, 1 and 2 can be one".to_owned()),
-            Opened::Stdio { .. } => ("a pipe or socket", "only 0, 1 and 2 can be one".to_owned()),
-            Opened::Unsupported { why, .. } => ("something that cannot travel", why.clone()),
-        };
-        return Err(Refusal::Descriptor { number, what, why });
+    let above = || descriptors.iter().filter(|descriptor| descriptor.number > STANDARD_MAX);
+    match here.strangers {
+        Strangers::Opened => Ok(Vec::new()),
+        Strangers::Dead => match above().find(|descriptor| descriptor.number >= NUMBER_MAX) {
+            Some(descriptor) => Err(Refusal::Number { number: descriptor.number }),
+            None => Ok(above().map(|it| (it.number, it.close_on_exec)).collect()),
+        },
     }
-    Ok(dead)
 }
+
+/// Input, output and errors.
+const STANDARD_MAX: u32 = 2;
 
 /// No kernel lets a process have a descriptor of this number (`fs.nr_open`).
 const NUMBER_MAX: u32 = 1 << 30;

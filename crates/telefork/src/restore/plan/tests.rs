@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use wire::image::descriptor::DescriptorKind;
+use wire::image::descriptor::Opened;
 use wire::image::host::{Architecture, Host};
 use wire::image::memory::{Backing, FileIdentity, Run};
 use wire::image::process::{
@@ -33,8 +33,7 @@ fn here() -> Destination {
         files: Vec::new(),
         vdso: VdsoChoice::Compared,
         value: 7,
-        given: BTreeSet::from([0, 1, 2]),
-        strangers: Strangers::Refused,
+        strangers: Strangers::Dead,
     }
 }
 
@@ -237,9 +236,10 @@ fn a_process_that_no_kernel_makes_is_refused() {
         thread: 1,
     };
     check(|it| it.process.timers.push(timer), "timer");
-    let what = Opened::Unsupported { kind: DescriptorKind::Ring, why: "end it first".to_owned() };
-    let descriptor = Descriptor { number: 5, close_on_exec: true, description: 0, flags: 0, what };
-    check(|it| it.descriptors.push(descriptor), "descriptor 5");
+    let what = Opened::Folder { path: "/".into() };
+    let number = u32::MAX;
+    let descriptor = Descriptor { number, close_on_exec: true, description: 0, flags: 0, what };
+    check(|it| it.descriptors.push(descriptor), "descriptor 4294967295");
 }
 
 #[test]
