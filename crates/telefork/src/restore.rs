@@ -9,7 +9,6 @@
 //!
 //! Elsewhere: the image to the byte (`wire::image`), the husk that is filled (`sys::ptrace`).
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -101,12 +100,22 @@ pub struct Left {
 const GIVEN: [u32; 3] = [0, 1, 2];
 
 impl Restore {
-    /// Makes the process of the next image on a stream, up to the image's end.
+    /// Makes the process of the next image on a stream, up to the image's end. Its standard input, output
+    /// and error are those of this process.
     pub fn build<R: Read>(&self, from: &mut Reader<R>) -> Result<Built, Error> {
+        self.build_with(from, Vec::new())
+    }
+
+    /// The same with descriptors of ours in the place of its own, under these numbers.
+    pub fn build_with<R: Read>(
+        &self,
+        from: &mut Reader<R>,
+        given: Vec<(u32, OwnedFd)>,
+    ) -> Result<Built, Error> {
         let (description, next) = Description::take(from)?;
         let files = backing::Files::open(&description.mappings);
-        let given = BTreeSet::from(GIVEN);
-        let here = here::destination(files.of, self.vdso, self.value, given, self.strangers)?;
+        let numbers = GIVEN.into_iter().chain(given.iter().map(|(number, _)| *number)).collect();
+        let here = here::destination(files.of, self.vdso, self.value, numbers, self.strangers)?;
         let plan = plan(&description, &here)?;
         let path = &description.process.directory;
         let folder =
@@ -116,6 +125,7 @@ impl Restore {
             folder,
             nothing: backing::nothing()?,
             files: files.opened,
+            given,
             session: self.session,
             memory: self.memory,
             keeps_numbers: self.keeps_numbers,

@@ -45,6 +45,8 @@ pub(super) struct Gifts {
     pub(super) nothing: OwnedFd,
     /// The files behind mappings, as the plan counts them.
     pub(super) files: Vec<OwnedFd>,
+    /// What it has under some numbers.
+    pub(super) given: Vec<(u32, OwnedFd)>,
     pub(super) session: Session,
     pub(super) memory: Memory,
     /// Whether the numbers of processes and threads are to be kept where that can be.
@@ -61,6 +63,7 @@ pub(super) fn execute<R: Read>(
 ) -> Result<(Husk, Option<Left>), Error> {
     let keeps_numbers = gifts.keeps_numbers;
     let memory = gifts.memory;
+    let given: Vec<u32> = gifts.given.iter().map(|(number, _)| *number).collect();
     let mut husk = start(of, gifts)?;
     let pid = husk.pid();
     let found = maps::mappings(pid)?;
@@ -75,7 +78,7 @@ pub(super) fn execute<R: Read>(
     {
         let mut remote = Remote::enter_at(main, base, PATIENCE)?;
         empty(&mut remote, plan, base, &found)?;
-        build(&mut remote, of, plan, &numbers)?;
+        build(&mut remote, of, plan, &given, &numbers)?;
         let arrived = pages(pid, plan, memory, next, from)?;
         if !arrived.left.is_empty() {
             left = Some(Left::new(&mut remote, arrived.left, from.id())?);
@@ -120,8 +123,11 @@ pub(super) fn execute<R: Read>(
 
 /// Starts the husk as the image's program if that is here, with the image's number if that is free.
 fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
-    let above = of.descriptors.iter().map(|descriptor| descriptor.number as i32).max().unwrap_or(2);
+    let own = of.descriptors.iter().map(|descriptor| descriptor.number);
+    let given = gifts.given.iter().map(|(number, _)| *number);
+    let above = own.chain(given).max().map_or(2, |number| number as i32);
     let mut descriptors = gifts.files;
+    descriptors.extend(gifts.given.into_iter().map(|(_, descriptor)| descriptor));
     descriptors.extend([gifts.nothing, gifts.folder]);
     let own = gifts.keeps_numbers.then_some(Pid(of.process.pid));
     // The first way that works; the last one's failure is told.
@@ -172,6 +178,7 @@ fn build(
     remote: &mut Remote<'_>,
     of: &Description,
     plan: &Plan,
+    given: &[u32],
     numbers: &[i32],
 ) -> Result<(), Error> {
     let mut batch = Batch::default();
@@ -221,6 +228,11 @@ fn build(
         batch.must("keep the number of a descriptor of", libc::SYS_dup3, &args.map(Argument::from));
     }
     batch.must("go to the folder of", libc::SYS_fchdir, &[(folder as u64).into()]);
+    let theirs = &numbers[numbers.len() - 2 - given.len()..];
+    for (number, from) in given.iter().zip(theirs) {
+        let args = [*from as u64, u64::from(*number), 0];
+        batch.must("give a descriptor to", libc::SYS_dup3, &args.map(Argument::from));
+    }
     for number in numbers {
         batch.must("close files of", libc::SYS_close, &[(*number as u64).into()]);
     }
