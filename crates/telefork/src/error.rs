@@ -31,6 +31,18 @@ pub enum Error {
     )]
     Headless { pid: Pid },
     #[error(
+        "process {pid} cannot be copied while it goes on: it is the first of its pid namespace, and would \
+         have to wait for the copy; capture it stopped, without leaving it running meanwhile"
+    )]
+    FirstProcess { pid: Pid },
+    #[error(
+        "this kernel does not tell where a thread's number is cleared, without which nobody could wait for its \
+         end; use one built with CONFIG_CHECKPOINT_RESTORE"
+    )]
+    NoTidAddress,
+    #[error("process {pid} said that it had made a copy, and there is none; try again")]
+    Unborn { pid: Pid },
+    #[error(
         "process {pid} has no descriptor {number}; `ls -l /proc/{pid}/fd` lists those that it has"
     )]
     NoDescriptor { pid: i32, number: u32 },

@@ -80,6 +80,7 @@ pub(super) fn execute<R: Read>(
         empty(&mut remote, plan, base, &found)?;
         build(&mut remote, of, plan, &given, &numbers)?;
         let arrived = pages(pid, plan, memory, next, from)?;
+        guard(&mut remote, &arrived.guards)?;
         if !arrived.left.is_empty() {
             left = Some(Left::new(&mut remote, arrived.left, from.id())?);
         }
@@ -240,8 +241,9 @@ fn build(
     Ok(())
 }
 
-/// From linux/mman.h (6.11) and linux/prctl.h.
+/// From linux/mman.h (6.11 and 6.13) and linux/prctl.h.
 const MAP_DROPPABLE: i32 = 0x08;
+const MADV_GUARD_INSTALL: u64 = 102;
 const PR_SET_VMA: u64 = 0x5356_4d41;
 
 /// What came behind a description.
@@ -250,6 +252,8 @@ struct Arrived {
     kept: Vec<u8>,
     /// Memory whose pages are still with the sender.
     left: Vec<Range<u64>>,
+    /// Pages that raise SIGSEGV.
+    guards: Vec<Range<u64>>,
 }
 
 /// Puts pages to where they belong, until the end mark.
@@ -261,7 +265,7 @@ fn pages<R: Read>(
     from: &mut Reader<R>,
 ) -> Result<Arrived, Error> {
     let mut buffer = vec![0_u8; BUFFER];
-    let (mut kept, mut left) = (Vec::new(), Vec::new());
+    let (mut kept, mut left, mut guards) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(section) = next {
         match section {
             Section::Pages(told) => {
@@ -271,6 +275,12 @@ fn pages<R: Read>(
             }
             Section::Placed(told) => match told.place {
                 Elsewhere::Zero => zero(pid, plan, &told.runs, &mut buffer)?,
+                Elsewhere::Guard => {
+                    for run in &told.runs {
+                        guards
+                            .extend(plan.places.pieces(*run)?.into_iter().map(|(range, _)| range));
+                    }
+                }
                 Elsewhere::Known(_) => {
                     return Err(elsewhere(&told.runs, "the one who was to have it"));
                 }
@@ -293,7 +303,21 @@ fn pages<R: Read>(
         }
         next = from.next_section()?;
     }
-    Ok(Arrived { kept, left })
+    Ok(Arrived { kept, left, guards })
+}
+
+/// Has pages raise SIGSEGV (`MADV_GUARD_INSTALL`, Linux 6.13).
+fn guard(remote: &mut Remote<'_>, guards: &[Range<u64>]) -> Result<(), Error> {
+    let mut batch = Batch::default();
+    for range in guards {
+        let args = [range.start, range.end - range.start, MADV_GUARD_INSTALL];
+        batch.must("guard memory of", libc::SYS_madvise, &args.map(Argument::from));
+        if batch.is_full() {
+            batch.run(remote)?;
+        }
+    }
+    batch.run(remote)?;
+    Ok(())
 }
 
 fn elsewhere(runs: &[Run], whom: &'static str) -> Error {

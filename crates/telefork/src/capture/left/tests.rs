@@ -11,14 +11,6 @@ fn mapping(start: u64, pages: u64, kind: MappingKind) -> Mapping {
 }
 
 #[test]
-fn runs_are_as_long_as_their_counts_can_say() {
-    let pages = u64::from(u32::MAX) + 10;
-    let found: Vec<Run> = runs(&(0x1000..0x1000 + pages * 4096), 4096).collect();
-    let first = Run { page: 1, count: u32::MAX };
-    assert_eq!(found, [first, Run { page: 1 + u64::from(u32::MAX), count: 10 }]);
-}
-
-#[test]
 fn small_shared_locked_and_foreign_memory_goes_along() {
     let heap = mapping(0x10_0000, 100, MappingKind::Heap);
     assert!(may_stay(&heap));
