@@ -4,6 +4,8 @@
 //! `cargo run -p farcall-telefork --example yoyo_raw -- serve 127.0.0.1:7335`, and elsewhere
 //! `cargo run -p farcall-telefork --example yoyo_raw -- go 127.0.0.1:7335`
 
+#![expect(clippy::print_stdout, reason = "an example tells what it does")]
+
 use std::error::Error;
 use std::io::{Write, stdout};
 use std::net::{TcpListener, TcpStream};
@@ -32,18 +34,18 @@ fn serve(address: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn go(address: &str) -> Result<(), Box<dyn Error>> {
-    let mut foo = 103;
+    let mut number = 103;
     let mut stream = TcpStream::connect(address)?;
     if telefork_to(&mut stream)? == Location::Parent {
         let child = telepad(&mut stream, 0)?;
         std::process::exit(wait_for_exit(child)?);
     }
     // Over there.
-    foo -= 61;
+    number -= 61;
     match telefork_to(&mut stdout())? {
         Location::Parent => stdout().flush()?,
         // Back here.
-        Location::Child(_) => println!("foo={foo}"),
+        Location::Child(_) => println!("foo={number}"),
     }
     Ok(())
 }

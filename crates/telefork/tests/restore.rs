@@ -1,5 +1,7 @@
 //! Real processes are captured, restored from the bytes alone, and then check themselves.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
