@@ -20,6 +20,8 @@
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
 pub mod cgroup;
+pub mod uffd;
+pub mod descriptors;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;
 #[cfg(target_arch = "x86_64")]
@@ -34,12 +36,10 @@ pub mod maps;
 pub mod proc;
 pub mod limits;
 pub mod shared;
-pub mod uffd;
 pub mod thread;
 pub mod spin;
 pub mod socket;
 pub mod handle;
-pub mod descriptors;
 pub mod files;
 pub mod clock;
 mod error;

@@ -2,11 +2,7 @@
 //!
 //! `cargo run -p farcall-telefork --example basic -- basic.image`
 
-#![expect(
-    clippy::print_stdout,
-    clippy::disallowed_names,
-    reason = "an example prints, what the seed printed"
-)]
+#![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
 use std::cell::Cell;
 use std::error::Error;
@@ -23,18 +19,18 @@ thread_local! {
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: basic IMAGE")?;
     println!("Hello!");
-    let foo = 103;
+    let number = 103;
     VALUE.set(4);
     println!("tls: {}", VALUE.get());
     let location = telefork_to(&mut File::create(&path)?)?;
     match location {
         Location::Child(value) => {
             println!("hello from a strange new world where I woke up passed {value}");
-            println!("My local variable says foo={foo} and I'm going to exit with that status");
+            println!("My local variable says foo={number} and I'm going to exit with that status");
             println!("tls: {}", VALUE.get());
             thread::sleep(Duration::from_millis(100));
             println!("tls: {}", VALUE.get());
-            std::process::exit(foo);
+            std::process::exit(number);
         }
         Location::Parent => println!("finished teleforking"),
     }

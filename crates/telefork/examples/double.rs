@@ -3,11 +3,7 @@
 //! `cargo run -p farcall-telefork --example double -- first.image second.image`, then
 //! `cargo run -p farcall-telefork --example load -- second.image`
 
-#![expect(
-    clippy::print_stdout,
-    clippy::disallowed_names,
-    reason = "an example prints, what the seed printed"
-)]
+#![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
 use std::error::Error;
 use std::fs::File;
@@ -19,16 +15,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(first), Some(second)) = (args.next(), args.next()) else {
         return Err("usage: double IMAGE IMAGE".into());
     };
-    let mut foo = 103;
+    let mut number = 103;
     println!("Hello!");
     if let Location::Child(value) = telefork_to(&mut File::create(&first)?)? {
-        println!("first val={value}, foo={foo}");
-        foo = 42;
+        println!("first val={value}, foo={number}");
+        number = 42;
         match telefork_to(&mut File::create(&second)?)? {
-            Location::Child(value) => println!("second val={value}, foo={foo}"),
+            Location::Child(value) => println!("second val={value}, foo={number}"),
             Location::Parent => println!("the copy has sent a copy"),
         }
-        std::process::exit(foo);
+        std::process::exit(number);
     }
     let child = telepad(&mut File::open(&first)?, 5)?;
     println!("child exited with status = {}", wait_for_exit(child)?);

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p farcall-telefork --example load -- second.image`
 
-#![expect(clippy::print_stdout, reason = "an example prints")]
+#![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
 use std::error::Error;
 use std::fs::File;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use sys::park::{Parked, park};
@@ -56,10 +57,19 @@ pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
 /// Wakes a copy from an image: it returns from its `telefork_to` with this value, as a child of this
 /// process. What follows the image on the stream stays there.
 pub fn telepad(from: &mut impl Read, value: i32) -> Result<Pid, Error> {
+    telepad_with(from, value, Vec::new())
+}
+
+/// The same, and the copy has some descriptors of ours under these numbers; by them it can send itself on
+/// or back.
+pub fn telepad_with(
+    from: &mut impl Read,
+    value: i32,
+    given: Vec<(u32, OwnedFd)>,
+) -> Result<Pid, Error> {
     let Some(mut reader) = Reader::new(from)? else { return Err(Error::NoImage) };
-    let restore = Restore { value, descriptors: Descriptors::Dead, ..Restore::default() };
-    let built = restore.build(&mut reader)?;
-    Ok(built.wake()?.pid)
+    let restore = Restore { value, descriptors: Descriptors::Dead(given), ..Restore::default() };
+    Ok(restore.build(&mut reader)?.wake()?.pid)
 }
 
 /// Waits for the end of a child that `telepad` has woken: its exit code. Death by a signal is an error.

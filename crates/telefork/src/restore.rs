@@ -22,6 +22,7 @@ use wire::image::{ImageId, Reader, Section};
 use crate::files::{self, Arriving, Overrides, Stdio};
 use crate::lazy::{self, Followed};
 use crate::{Description, Error, Refusal};
+use execute::Table;
 
 mod execute;
 mod settings;
@@ -59,9 +60,9 @@ pub struct Restore {
 pub enum Descriptors {
     /// What its image says, opened or made here; these in the place of streams and terminals that stayed.
     Opened(Stdio, Overrides),
-    /// 0, 1 and 2 of the process that restores it. The numbers of all others are taken by what can be closed,
-    /// and fails with EBADF when it is used.
-    Dead,
+    /// 0, 1 and 2 of the process that restores it, and these under their numbers. The numbers of all others are
+    /// taken by what can be closed, and fails with EBADF when it is used.
+    Dead(Vec<(u32, OwnedFd)>),
 }
 
 /// When the memory of a process has to be here.
@@ -116,22 +117,23 @@ impl Restore {
         let mapped = backing::Files::open(&description.mappings);
         let strangers = match self.descriptors {
             Descriptors::Opened(..) => Strangers::Opened,
-            Descriptors::Dead => Strangers::Dead,
+            Descriptors::Dead(_) => Strangers::Dead,
         };
         let here = here::destination(mapped.of, self.vdso, self.value, strangers)?;
         let plan = plan(&description, &here)?;
         let path = &description.process.directory;
         let folder =
             backing::folder(path).map_err(|why| Refusal::Folder { path: path.clone(), why })?;
-        let mut made = match self.descriptors {
-            Descriptors::Dead => None,
+        let (held, made) = match self.descriptors {
+            Descriptors::Dead(given) => (Table::given(given), None),
             Descriptors::Opened(stdio, overrides) => {
                 let mut arriving = Arriving::new(&description.descriptors, stdio, &overrides)?;
                 while let Some(Section::File(part)) = &next {
                     arriving.part(part, from)?;
                     next = from.next_section()?;
                 }
-                Some(arriving.finish()?)
+                let mut arrived = arriving.finish()?;
+                (Table::arrived(&mut arrived), Some(arrived))
             }
         };
         let gifts = execute::Gifts {
@@ -139,8 +141,7 @@ impl Restore {
             folder,
             nothing: backing::nothing()?,
             mapped: mapped.opened,
-            opened: made.as_mut().map(|made| std::mem::take(&mut made.opened)),
-            numbers: made.as_ref().map(|made| made.numbers.clone()),
+            held,
             session: self.session,
             memory: self.memory,
             keeps_numbers: self.keeps_numbers,

@@ -1,5 +1,7 @@
 //! Real processes are captured, restored from the bytes alone, and then check themselves.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -337,4 +339,28 @@ fn a_copy_sends_a_copy_and_another_program_wakes_it() {
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines, ["second val=1, foo=42", "child exited with status = 42"]);
     assert!(is_right);
+}
+
+#[test]
+fn a_program_goes_and_comes_back_over_one_connection() {
+    let _alone = alone();
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("examples").join("yoyo_raw");
+    let mut server = Command::new(&program)
+        .args(["serve", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(server.stdout.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening at ").unwrap();
+    let client = Command::new(&program).args(["go", address]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&client.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&client.stdout), "foo=42\n");
+    assert!(client.status.success());
+    line.clear();
+    told.read_line(&mut line).unwrap();
+    assert_eq!(line, "the visitor has left with status 0\n");
+    assert!(server.wait().unwrap().success());
 }

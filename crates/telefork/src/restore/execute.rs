@@ -28,7 +28,7 @@ use super::settings;
 use super::vdso::Vdso;
 use super::x86_64::ADDRESSES_END;
 use super::{Left, Memory};
-use crate::files::Number;
+use crate::files::{self, Number};
 use crate::{Description, Error, Refusal};
 
 /// How long one step of the husk may take: it has nothing to wait for.
@@ -46,9 +46,7 @@ pub(super) struct Gifts {
     pub(super) nothing: OwnedFd,
     /// The files behind mappings, as the plan counts them.
     pub(super) mapped: Vec<OwnedFd>,
-    /// What it is to have open, and under which numbers; `None` if it keeps what it was started with.
-    pub(super) opened: Option<Vec<OwnedFd>>,
-    pub(super) numbers: Option<Vec<Number>>,
+    pub(super) held: Table,
     pub(super) session: Session,
     pub(super) memory: Memory,
     /// Whether the numbers of processes and threads are to be kept where that can be.
@@ -66,7 +64,8 @@ pub(super) fn execute<R: Read>(
     let keeps_numbers = gifts.keeps_numbers;
     let memory = gifts.memory;
     let first = gifts.mapped.len();
-    let opened = gifts.numbers.clone().map(|all| Numbers { first, all });
+    let Table { numbers, keeps_standard, .. } = &gifts.held;
+    let held = Numbers { first, all: numbers.clone(), keeps_standard: *keeps_standard };
     let mut husk = start(of, gifts)?;
     let pid = husk.pid();
     let found = maps::mappings(pid)?;
@@ -81,7 +80,7 @@ pub(super) fn execute<R: Read>(
     {
         let mut remote = Remote::enter_at(main, base, PATIENCE)?;
         empty(&mut remote, plan, base, &found)?;
-        build(&mut remote, of, plan, &numbers, opened.as_ref())?;
+        build(&mut remote, of, plan, &numbers, &held)?;
         let arrived = pages(pid, plan, memory, next, from)?;
         guard(&mut remote, &arrived.guards)?;
         if !arrived.left.is_empty() {
@@ -127,9 +126,11 @@ pub(super) fn execute<R: Read>(
 
 /// Starts the husk as the image's program if that is here, with the image's number if that is free.
 fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
-    let above = of.descriptors.iter().map(|descriptor| descriptor.number as i32).max().unwrap_or(2);
+    let own = of.descriptors.iter().map(|descriptor| descriptor.number);
+    let given = gifts.held.numbers.iter().map(|held| held.number);
+    let above = own.chain(given).max().map_or(2, |number| number as i32);
     let mut descriptors = gifts.mapped;
-    descriptors.extend(gifts.opened.unwrap_or_default());
+    descriptors.extend(gifts.held.opened);
     descriptors.extend([gifts.nothing, gifts.folder]);
     let own = gifts.keeps_numbers.then_some(Pid(of.process.pid));
     // The first way that works; the last one's failure is told.
@@ -181,7 +182,7 @@ fn build(
     of: &Description,
     plan: &Plan,
     numbers: &[i32],
-    opened: Option<&Numbers>,
+    held: &Numbers,
 ) -> Result<(), Error> {
     let mut batch = Batch::default();
     for map in &plan.maps {
@@ -229,9 +230,7 @@ fn build(
         let args = [nothing as u64, u64::from(*number), flags as u64];
         batch.must("keep the number of a descriptor of", libc::SYS_dup3, &args.map(Argument::from));
     }
-    if let Some(opened) = opened {
-        opened.put(&mut batch, numbers);
-    }
+    held.put(&mut batch, numbers);
     batch.must("go to the folder of", libc::SYS_fchdir, &[(folder as u64).into()]);
     for number in numbers {
         batch.must("close files of", libc::SYS_close, &[(*number as u64).into()]);
@@ -240,11 +239,35 @@ fn build(
     Ok(())
 }
 
-/// Under which numbers a process has what is open.
+/// What a process is to have open.
+#[derive(Debug)]
+pub(super) struct Table {
+    opened: Vec<OwnedFd>,
+    numbers: Vec<Number>,
+    /// Whether it keeps the 0, 1 and 2 that it was started with.
+    keeps_standard: bool,
+}
+
+impl Table {
+    pub(super) fn given(given: Vec<(u32, OwnedFd)>) -> Self {
+        let (numbers, opened): (Vec<u32>, _) = given.into_iter().unzip();
+        let number = |(opened, number)| Number { number, close_on_exec: false, opened };
+        let numbers = numbers.into_iter().enumerate().map(number).collect();
+        Self { opened, numbers, keeps_standard: true }
+    }
+
+    pub(super) fn arrived(arrived: &mut files::Arrived) -> Self {
+        let opened = std::mem::take(&mut arrived.opened);
+        Self { opened, numbers: arrived.numbers.clone(), keeps_standard: false }
+    }
+}
+
+/// Under which numbers it has that.
 struct Numbers {
     /// Where the first of them stands among all that the husk was started with.
     first: usize,
     all: Vec<Number>,
+    keeps_standard: bool,
 }
 
 impl Numbers {
@@ -256,7 +279,8 @@ impl Numbers {
             batch.must("number a descriptor of", libc::SYS_dup3, &args.map(Argument::from));
         }
         // Those that it was started with, and is not to have.
-        for number in (0..=2).filter(|number| self.all.iter().all(|it| it.number != *number)) {
+        let is_held = |number: &u32| self.all.iter().any(|it| it.number == *number);
+        for number in (0..=2).filter(|number| !self.keeps_standard && !is_held(number)) {
             batch.may("close a descriptor of", libc::SYS_close, &[u64::from(number).into()]);
         }
     }
