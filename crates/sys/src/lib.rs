@@ -21,6 +21,7 @@
 
 pub mod cgroup;
 pub mod uffd;
+pub mod handle;
 pub mod descriptors;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;
@@ -39,7 +40,6 @@ pub mod shared;
 pub mod thread;
 pub mod spin;
 pub mod socket;
-pub mod handle;
 pub mod files;
 pub mod clock;
 mod error;
