@@ -2,6 +2,12 @@
 //!
 //! `cargo run -p farcall-telefork --example basic -- basic.image`
 
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_names,
+    reason = "an example prints, what the seed printed"
+)]
+
 use std::cell::Cell;
 use std::error::Error;
 use std::fs::File;

@@ -3,6 +3,12 @@
 //! `cargo run -p farcall-telefork --example double -- first.image second.image`, then
 //! `cargo run -p farcall-telefork --example load -- second.image`
 
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_names,
+    reason = "an example prints, what the seed printed"
+)]
+
 use std::error::Error;
 use std::fs::File;
 

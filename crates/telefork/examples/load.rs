@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p farcall-telefork --example load -- second.image`
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use std::error::Error;
 use std::fs::File;
 

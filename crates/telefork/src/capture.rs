@@ -21,13 +21,16 @@ use sys::{Pid, maps, proc};
 use wire::image::Writer;
 
 use crate::files::{Held, Overrides};
+use crate::lazy::PageServer;
 use crate::{Description, Error, files, host};
+use left::Left;
 use pages::Kept;
 use twin::Doomed;
 
 mod process;
 mod thread;
 mod twin;
+mod left;
 mod pages;
 pub mod mappings;
 mod interrupted;
@@ -136,7 +139,18 @@ impl Frozen {
         description: &Description,
         to: &mut Writer<W>,
     ) -> Result<Sent, Error> {
-        pages::send(self.pid(), description, &Kept::default(), to)
+        pages::send(self.pid(), description, &Kept::default(), &Left::default(), to)
+    }
+
+    /// Puts its files, and of its pages only what a copy touches first. The rest stays behind, with this
+    /// process: it is to stand still, and to be served, until the copy has all of it.
+    pub fn send_ahead<W: Write>(
+        &self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<PageServer, Error> {
+        files::hold(self.pid(), &description.descriptors)?.send(to)?;
+        send_ahead(self.pid(), description, &Kept::default(), to)
     }
 
     /// Lets it go on, and keeps a copy of its memory as it was: a stopped process that nobody sees end. It
@@ -164,6 +178,18 @@ impl Frozen {
     }
 }
 
+fn send_ahead<W: Write>(
+    pid: Pid,
+    description: &Description,
+    kept: &Kept,
+    to: &mut Writer<W>,
+) -> Result<PageServer, Error> {
+    let left = Left::of(pid, description)?;
+    pages::send(pid, description, kept, &left, to)?;
+    left.put(description, to)?;
+    Ok(PageServer::new(pid, to.id(), left.ranges))
+}
+
 /// A copy of a process that has gone on. Dropped, it ends, and nothing of it stays.
 #[derive(Debug)]
 pub struct Twin {
@@ -185,7 +211,17 @@ impl Twin {
         to: &mut Writer<W>,
     ) -> Result<Sent, Error> {
         self.files.send(to)?;
-        pages::send(self.pid(), description, &self.kept, to)
+        pages::send(self.pid(), description, &self.kept, &Left::default(), to)
+    }
+
+    /// Puts files, and of the pages only what a copy touches first; see [`Frozen::send_ahead`].
+    pub fn send_ahead<W: Write>(
+        &mut self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<PageServer, Error> {
+        self.files.send(to)?;
+        send_ahead(self.pid(), description, &self.kept, to)
     }
 
     /// Only when this returns is its memory free.

@@ -14,7 +14,7 @@ pub enum Error {
     #[error("the image cannot be used: {0}")]
     Image(#[from] wire::image::Error),
     #[error("the process cannot be restored here: {0}")]
-    Refused(#[from] crate::restore::Refusal),
+    Refused(#[from] crate::Refusal),
     #[error(
         "the stream ended before an image began; name a stream or file that `telefork_to` writes"
     )]
@@ -60,6 +60,11 @@ pub enum Error {
     Changing { number: u32, path: Text },
     #[error("descriptor {number} ({path}) cannot be opened: {}", numbered(why, *number))]
     Unopened { number: u32, path: Text, why: Box<Unopened> },
+    #[error(
+        "memory cannot follow its process here, which needs CAP_SYS_PTRACE; run this as root, or have all of \
+         the memory sent before"
+    )]
+    NotLazy(#[source] sys::Error),
     #[error("the connection that carries pages broke; the copy cannot go on without them")]
     Pages(#[source] std::io::Error),
     #[error(

@@ -14,14 +14,16 @@
 
 pub mod call;
 pub mod restore;
-pub mod lazy;
 pub mod capture;
+pub mod lazy;
 pub mod files;
 pub mod host;
 mod elf;
 mod description;
 mod error;
+mod refusal;
 
 pub use call::{Location, telefork_to, telepad, wait_for_exit};
 pub use description::Description;
 pub use error::{Error, Objection, Unopened};
+pub use refusal::Refusal;

@@ -11,13 +11,17 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use sys::Pid;
-use sys::ptrace::{Husk, Session};
-use wire::image::Reader;
+use sys::ptrace::{Husk, Remote, Session};
+use sys::uffd::Pager;
+use wire::image::{ImageId, Reader};
 
-use crate::{Description, Error};
+use crate::lazy::{self, Followed};
+use crate::{Description, Error, Refusal};
 
 mod execute;
 mod settings;
@@ -28,12 +32,12 @@ mod plan;
 mod vdso;
 mod pages;
 mod compare;
+mod nouns;
 mod x86_64;
-mod refusal;
 
 pub use compare::compare;
-pub use plan::{Destination, Plan, Special, Strangers, VdsoChoice, plan};
-pub use refusal::Refusal;
+pub use nouns::{Destination, Map, Source, Special, Strangers, VdsoChoice};
+pub use plan::{Plan, plan};
 pub(crate) use x86_64::name_caller;
 
 /// How a process is restored.
@@ -47,12 +51,23 @@ pub struct Restore {
     pub session: Session,
     pub vdso: VdsoChoice,
     pub strangers: Strangers,
+    pub memory: Memory,
+}
+
+/// When the memory of a process has to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Before it wakes: an image that leaves pages behind is refused.
+    Whole,
+    /// Pages that an image leaves behind come while it runs. Needs CAP_SYS_PTRACE.
+    Following,
 }
 
 impl Default for Restore {
     fn default() -> Self {
         let (session, vdso) = (Session::Callers, VdsoChoice::Compared);
-        Self { value: 0, keeps_numbers: true, session, vdso, strangers: Strangers::Refused }
+        let (strangers, memory) = (Strangers::Refused, Memory::Whole);
+        Self { value: 0, keeps_numbers: true, session, vdso, strangers, memory }
     }
 }
 
@@ -61,6 +76,7 @@ impl Default for Restore {
 pub struct Built {
     husk: Husk,
     description: Description,
+    left: Option<Left>,
 }
 
 /// A process that runs: a child of this one.
@@ -69,6 +85,16 @@ pub struct Awake {
     pub pid: Pid,
     /// Becomes readable when it ends.
     pub pidfd: OwnedFd,
+    /// The memory that is still to come: whoever touches it waits until it is served.
+    pub left: Option<Left>,
+}
+
+/// Memory of a process that its image left behind.
+#[derive(Debug)]
+pub struct Left {
+    pager: Pager,
+    ranges: Vec<Range<u64>>,
+    image: ImageId,
 }
 
 /// Descriptors that are the restorer's own.
@@ -91,10 +117,11 @@ impl Restore {
             nothing: backing::nothing()?,
             files: files.opened,
             session: self.session,
+            memory: self.memory,
             keeps_numbers: self.keeps_numbers,
         };
-        let husk = execute::execute(&description, &plan, gifts, next, from)?;
-        Ok(Built { husk, description })
+        let (husk, left) = execute::execute(&description, &plan, gifts, next, from)?;
+        Ok(Built { husk, description, left })
     }
 }
 
@@ -110,9 +137,32 @@ impl Built {
     /// Lets it run.
     pub fn wake(self) -> Result<Awake, Error> {
         let pid = self.husk.pid();
-        Ok(Awake { pid, pidfd: self.husk.wake()? })
+        Ok(Awake { pid, pidfd: self.husk.wake()?, left: self.left })
     }
 }
 
-#[cfg(test)]
-mod tests;
+impl Left {
+    fn new(
+        remote: &mut Remote<'_>,
+        ranges: Vec<Range<u64>>,
+        image: ImageId,
+    ) -> Result<Self, Error> {
+        let pager = Pager::make_in(remote).map_err(Error::NotLazy)?;
+        Ok(Self { pager, ranges, image })
+    }
+
+    fn register(&self) -> Result<(), Error> {
+        let each = |range: &Range<u64>| self.pager.register(range.start, range.end - range.start);
+        Ok(self.ranges.iter().try_for_each(each)?)
+    }
+
+    /// Serves it until all of it is here; see [`lazy::follow`].
+    pub fn follow(
+        self,
+        stream: &UnixStream,
+        faults: &UnixStream,
+        lose: impl FnOnce(),
+    ) -> Result<Followed, Error> {
+        lazy::follow(self.pager, self.ranges, self.image, stream, faults, lose)
+    }
+}

@@ -190,6 +190,11 @@ impl Registers {
         ]
     }
 
+    /// The addresses of the next instruction, of the stack's end, and of the thread's own memory.
+    pub fn touched_first(&self) -> [u64; 3] {
+        [self.rip, self.rsp, self.fs_base]
+    }
+
     /// Makes one call with the `syscall` instruction at this address.
     pub(super) fn set_call(&mut self, instruction: u64, number: u64, args: [u64; 6]) {
         self.leave_call(instruction);

@@ -21,6 +21,7 @@ use sys::{Pid, files};
 use wire::image::memory::{Mapping, MappingKind, Pages, Place, Placed, Run, Sharing, Trust};
 use wire::image::{Section, Writer};
 
+use super::left::Left;
 use crate::{Description, Error};
 
 /// Bytes that are read and put at once: half of what a processor's second cache has.
@@ -35,11 +36,13 @@ pub struct Sent {
     pub zeros: u64,
 }
 
-/// Puts the pages of all mappings of a process, but for those whose bytes were kept: they are put as kept.
+/// Puts the pages of all mappings of a process, but those of memory that is left behind. Those whose bytes
+/// were kept are put as kept.
 pub(super) fn send<W: Write>(
     pid: Pid,
     description: &Description,
     kept: &Kept,
+    left: &Left,
     to: &mut Writer<W>,
 ) -> Result<Sent, Error> {
     let pagemap = Pagemap::open(pid)?;
@@ -47,7 +50,7 @@ pub(super) fn send<W: Write>(
     let mut sender = Sender::new(page, |pieces: &[Piece], bytes: &mut [u8]| {
         Ok(process_memory::read_pieces(pid, pieces, bytes)?)
     });
-    let mut guards = kept.guards.clone();
+    let mut guards = [&kept.guards[..], &left.guards].concat();
     for mapping in &description.mappings {
         match kept.of(mapping) {
             Some(runs) => {
@@ -57,7 +60,11 @@ pub(super) fn send<W: Write>(
                 }
             }
             None => {
-                let selected = Selected::of(pid, &pagemap, mapping, page)?;
+                let selected = match left.rest(mapping) {
+                    None => Selected::of(pid, &pagemap, mapping, page)?,
+                    // Only here is it looked at: looking takes as long as memory is large.
+                    Some(parts) => Selected::own(&pagemap, parts)?,
+                };
                 for range in selected.bytes {
                     sender.put(range, zeros(mapping), to)?;
                 }
@@ -171,8 +178,7 @@ impl Selected {
                 | MappingKind::File(_),
                 _,
             ) => {
-                let found = pagemap.look(all)?;
-                return Ok(Self { bytes: found.own, guards: found.guards });
+                return Self::own(pagemap, vec![all]);
             }
         };
         let guards = pagemap.look(all)?.guards;
@@ -181,15 +187,28 @@ impl Selected {
     }
 }
 
+impl Selected {
+    /// Of memory that is the process's alone.
+    fn own(pagemap: &Pagemap, parts: Vec<Range<u64>>) -> Result<Self, Error> {
+        let mut selected = Self { bytes: Vec::new(), guards: Vec::new() };
+        for part in parts {
+            let found = pagemap.look(part)?;
+            selected.bytes.extend(found.own);
+            selected.guards.extend(found.guards);
+        }
+        Ok(selected)
+    }
+}
+
 /// A range without others, which are in their order: those cannot be read.
-fn without(range: Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64>> {
+pub(super) fn without(range: Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut found = Vec::new();
     let mut at = range.start;
     for other in others.iter().filter(|it| it.start < range.end && range.start < it.end) {
         if at < other.start {
             found.push(at..other.start);
         }
-        at = other.end;
+        at = at.max(other.end);
     }
     if at < range.end {
         found.push(at..range.end);
@@ -337,7 +356,7 @@ fn push(runs: &mut Vec<Run>, page: u64) {
 }
 
 /// A range of addresses in runs, each as long as one can be.
-fn runs(range: Range<u64>, page: u64) -> Vec<Run> {
+pub(super) fn runs(range: Range<u64>, page: u64) -> Vec<Run> {
     let (mut at, end) = (range.start / page, range.end / page);
     let mut found = Vec::new();
     while at < end {

@@ -6,7 +6,7 @@
 
 use wire::image::host::{Architecture, Host, Leaf, Processor};
 
-use super::Refusal;
+use crate::Refusal;
 
 /// Features that programs choose code by, as `cpuid` tells them, by the names of glibc and the kernel.
 const FEATURES: [(u32, u32, Answer, u32, &str); 59] = [

@@ -7,7 +7,7 @@ use sys::Pid;
 use sys::maps::{self, Content, Mapping};
 use wire::image::text::Text;
 
-use super::plan::{Destination, Special, Strangers, VdsoChoice};
+use super::nouns::{Destination, Special, Strangers, VdsoChoice};
 use crate::{Error, host};
 
 /// What the kernel allows unless told otherwise.

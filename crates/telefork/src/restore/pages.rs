@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use wire::image::memory::Run;
 
-use super::Refusal;
-use super::plan::PAGE;
+use super::nouns::PAGE;
+use crate::Refusal;
 
 /// What becomes of pages in some range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,17 @@ impl Places {
     /// The next one, behind all others.
     pub(super) fn add(&mut self, range: Range<u64>, place: Place) {
         self.0.push((range, place));
+    }
+
+    /// The pieces of a run of pages that may come later: all of it must be memory of its own.
+    pub fn empty(&self, run: Run) -> Result<Vec<Range<u64>>, Refusal> {
+        let pieces = self.pieces(run)?.into_iter();
+        pieces
+            .map(|(range, place)| match place {
+                Place::Empty => Ok(range),
+                _ => Err(Refusal::Page { page: range.start / PAGE }),
+            })
+            .collect()
     }
 
     /// The pieces of a run of pages, each within one place.

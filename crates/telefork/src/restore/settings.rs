@@ -6,7 +6,7 @@ use wire::image::process::{PosixTimer, Process, SignalInfo, Timer};
 use wire::image::thread::Thread;
 
 use super::batch::{Argument, Batch};
-use super::plan::{Map, SIGEV_THREAD_ID};
+use super::nouns::{Map, SIGEV_THREAD_ID};
 use crate::{Description, Error};
 
 /// Where the kernel believes the program's parts to be, and what it says it has told it at its start.
@@ -99,7 +99,8 @@ pub(super) fn of_process(
     limits(remote, process)?;
     attributes(&mut batch, process);
     for (which, timer) in process.interval_timers.iter().enumerate() {
-        if timer.left > 0 {
+        // One that repeats and has nothing left has just run out: it goes on when its signal is taken.
+        if timer.left > 0 || timer.interval > 0 {
             let words = batch.words(&micros(timer));
             batch.must(
                 "set a timer of",

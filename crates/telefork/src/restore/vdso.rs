@@ -11,11 +11,10 @@ use wire::image::memory::{Mapping, MappingKind, Permissions};
 use wire::image::text::Text;
 use wire::name::Hash;
 
-use super::Refusal;
+use super::nouns::{Destination, Map, Source, Special, VdsoChoice};
 use super::pages::Place;
-use super::plan::{Destination, Map, Source, Special, VdsoChoice};
 use super::x86_64::{CALLS, DETOUR_MAX, jump, plain_call};
-use crate::Description;
+use crate::{Description, Refusal};
 
 /// What becomes of the kernel's code.
 #[derive(Clone, Debug, PartialEq, Eq)]

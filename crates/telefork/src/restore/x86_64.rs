@@ -3,7 +3,7 @@
 
 use wire::image::thread::{Caller, Thread};
 
-use super::Refusal;
+use crate::Refusal;
 
 /// The first address that is no program's.
 pub(super) const ADDRESSES_END: u64 = 0x7fff_ffff_f000;
