@@ -60,6 +60,10 @@ pub fn leaves() -> Vec<Leaf> {
     let extended = [0x8000_0001, 0x8000_0008];
     let extended = extended.into_iter().filter(|leaf| *leaf <= last_extended);
     found.extend(extended.map(|leaf| ask(leaf, 0)));
+    for leaf in found.iter_mut().filter(|leaf| leaf.leaf == 0x8000_0008) {
+        // The rest is how wide addresses are, and how many processors there are.
+        leaf.answer = [0, leaf.answer[1], 0, 0];
+    }
     found
 }
 

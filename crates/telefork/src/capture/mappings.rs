@@ -125,8 +125,27 @@ pub(super) struct Files {
     pid: Pid,
     carry: Carry,
     known: HashMap<(u64, u64), Known>,
-    /// Those that are mapped more than once.
+    /// Shared memory of which some part is mapped at several places.
     several: HashSet<(u64, u64)>,
+}
+
+/// Objects of which some part is mapped at several places. Parts that do not overlap are what one mapping
+/// becomes that was split.
+fn several(found: &[maps::Mapping]) -> HashSet<(u64, u64)> {
+    let is_shared = |mapping: &&maps::Mapping| {
+        mapping.sharing == maps::Sharing::Shared && shared_memory(mapping).is_some()
+    };
+    let mut parts: Vec<_> = found
+        .iter()
+        .filter(is_shared)
+        .map(|mapping| {
+            let len = mapping.range.end - mapping.range.start;
+            (key(mapping), mapping.offset, mapping.offset.saturating_add(len))
+        })
+        .collect();
+    parts.sort_unstable();
+    let overlap = parts.windows(2).filter(|pair| pair[0].0 == pair[1].0 && pair[1].1 < pair[0].2);
+    overlap.map(|pair| pair[0].0).collect()
 }
 
 /// Device and inode.
@@ -232,9 +251,7 @@ pub(super) fn identity(about: &Metadata) -> FileIdentity {
 
 /// All mappings, for an image.
 pub(super) fn describe(found: &[maps::Mapping], files: &mut Files) -> Result<Vec<Mapping>, Error> {
-    let mut once = HashSet::new();
-    let several = found.iter().map(key).filter(|key| key.1 != 0 && !once.insert(*key));
-    files.several = several.collect();
+    files.several = several(found);
     Ok(found.iter().map(|mapping| told(mapping, files)).collect())
 }
 
@@ -270,7 +287,6 @@ fn kind(found: &maps::Mapping, files: &mut Files) -> MappingKind {
 
 fn file(found: &maps::Mapping, path: &[u8], files: &mut Files) -> MappingKind {
     if let (Some(name), maps::Sharing::Shared) = (shared_memory(found), found.sharing)
-        && found.offset == 0
         && !files.several.contains(&key(found))
     {
         return MappingKind::Anonymous { name };
@@ -293,7 +309,13 @@ fn file(found: &maps::Mapping, path: &[u8], files: &mut Files) -> MappingKind {
         Some(build_id) if !is_carried && !deleted => Trust::Build(build_id),
         _ => Trust::No,
     };
-    let path = Text(unescaped(path));
+    let path = match (shared_memory(found), found.sharing) {
+        // One kind of name for all such memory.
+        (Some(name), maps::Sharing::Shared) => {
+            Text([b"/memfd:", &name.unwrap_or_default().0[..]].concat())
+        }
+        _ => Text(unescaped(path)),
+    };
     MappingKind::File(Backing {
         path,
         offset: found.offset,

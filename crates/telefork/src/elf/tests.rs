@@ -1,3 +1,5 @@
+//! Programs that are compiled here, and what is none.
+
 use std::process::Command;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Mappings as the kernel tells them, one of each kind.
+
 use super::*;
 
 /// A mapping of this content, as `smaps` would tell it.
