@@ -9,7 +9,7 @@
 //! - [`cgroup`], [`namespace`]: what bounds a group of processes, and what it sees of the host
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
 //! - `ptrace`: stop another process, read and set its threads, run system calls in it
-//! - [`process_memory`], [`maps`]: what another process has in memory, and where
+//! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`uffd`]: memory whose faults this process answers itself
@@ -25,6 +25,7 @@ pub mod network;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;
 pub mod process_memory;
+pub mod pagemap;
 pub mod maps;
 pub mod proc;
 pub mod limits;

@@ -92,6 +92,13 @@ impl Tracee {
         self.seized.detach()
     }
 
+    /// Ends it as SIGKILL does. Only when this returns are its memory and descriptors free.
+    pub fn kill(mut self) -> Result<(), Error> {
+        let pid = self.pid();
+        calls::signal_process(pid, libc::SIGKILL).map_err(Error::process("kill", pid))?;
+        self.seized.detach()
+    }
+
     /// Lets it go on, and stays its tracer.
     pub fn resume(mut self) -> Result<Running, Error> {
         self.seized.resume()?;

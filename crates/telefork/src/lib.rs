@@ -12,8 +12,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
+pub mod host;
+mod elf;
 mod description;
 mod error;
 
 pub use description::Description;
-pub use error::Error;
+pub use error::{Error, Objection};

@@ -38,6 +38,8 @@ pub struct Registers {
 
 const _: () = assert!(size_of::<Registers>() == size_of::<libc::user_regs_struct>());
 
+const WORDS: usize = size_of::<Registers>() / size_of::<u64>();
+
 /// `orig_rax` of a thread that is in no system call.
 pub const NO_CALL: u64 = u64::MAX;
 
@@ -85,6 +87,105 @@ impl Registers {
     pub fn interrupted_call(&self) -> Option<u64> {
         let is_restart = RESTARTS.contains(&(self.rax as i64));
         (self.orig_rax as i64 >= 0 && is_restart).then_some(self.orig_rax)
+    }
+
+    /// The same thread, about to make the interrupted call from its beginning: no kernel but the one that
+    /// it waits in can go on with it. `number` is the call's, which is not always the one in the registers.
+    #[must_use]
+    pub fn with_call_again(mut self, number: u64) -> Self {
+        self.rip = self.rip.wrapping_sub(SYSCALL.len() as u64);
+        self.rax = number;
+        self.orig_rax = NO_CALL;
+        self
+    }
+
+    /// The same thread, after a call that has returned this.
+    #[must_use]
+    pub fn with_result(mut self, result: u64) -> Self {
+        self.rax = result;
+        self.orig_rax = NO_CALL;
+        self
+    }
+
+    /// As the kernel writes them for debuggers (`NT_PRSTATUS`).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.words().into_iter().flat_map(u64::to_ne_bytes).collect()
+    }
+
+    /// The other direction; `None` if there are more or fewer bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut words = [0; WORDS];
+        let chunks = bytes.as_chunks();
+        if chunks.0.len() != WORDS || !chunks.1.is_empty() {
+            return None;
+        }
+        for (word, chunk) in words.iter_mut().zip(chunks.0) {
+            *word = u64::from_ne_bytes(*chunk);
+        }
+        let [r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rest @ ..] =
+            words;
+        let [orig_rax, rip, cs, eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs] = rest;
+        Some(Self {
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            orig_rax,
+            rip,
+            cs,
+            eflags,
+            rsp,
+            ss,
+            fs_base,
+            gs_base,
+            ds,
+            es,
+            fs,
+            gs,
+        })
+    }
+
+    fn words(&self) -> [u64; WORDS] {
+        [
+            self.r15,
+            self.r14,
+            self.r13,
+            self.r12,
+            self.rbp,
+            self.rbx,
+            self.r11,
+            self.r10,
+            self.r9,
+            self.r8,
+            self.rax,
+            self.rcx,
+            self.rdx,
+            self.rsi,
+            self.rdi,
+            self.orig_rax,
+            self.rip,
+            self.cs,
+            self.eflags,
+            self.rsp,
+            self.ss,
+            self.fs_base,
+            self.gs_base,
+            self.ds,
+            self.es,
+            self.fs,
+            self.gs,
+        ]
     }
 
     /// Makes one call with the `syscall` instruction at this address.
