@@ -18,7 +18,8 @@ A specimen is disturbed five times while it works, and must come to its end with
 also been run so that it damages its own subject, and has said so.
 
 - **stopped**: by `SIGSTOP`, and continued by `SIGCONT`
-- **traced**: all threads seized, held, and let go again, as it is done to capture a process
+- **traced**: all threads seized, held, and let go again
+- **captured**: made an image of, which is read again and compared with the process, and let go
 - **is to travel**: whether its process is to be moved, or refused before it is frozen, and for what; the moves
   themselves are not in this table yet
 
@@ -60,10 +61,11 @@ fn made() -> String {
     text
 }
 
-fn cell(outcome: &Outcome) -> &str {
+fn cell(outcome: &Outcome) -> String {
     match outcome {
         // The table is that of a machine which has everything; the run has said what this one lacks.
-        Outcome::Works | Outcome::Skipped => "works",
-        Outcome::Wrong(_) => "fails",
+        Outcome::Works | Outcome::Skipped => "works".to_owned(),
+        Outcome::Refused(says) => format!("refused: {says}"),
+        Outcome::Wrong(_) => "fails".to_owned(),
     }
 }

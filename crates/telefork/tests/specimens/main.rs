@@ -20,7 +20,7 @@ use std::thread;
 
 use build::Built;
 use run::Run;
-use table::{SPECIMENS, Specimen};
+use table::{SPECIMENS, Specimen, Travels};
 use visit::Visit;
 
 /// How many run at a time in one test: most of them sleep.
@@ -32,7 +32,15 @@ enum Outcome {
     Works,
     /// This machine lacks what it is made or run with, or its subject.
     Skipped,
+    /// By these words, and with reason.
+    Refused(&'static str),
     Wrong(String),
+}
+
+impl Outcome {
+    fn or_refused(self, says: &'static str) -> Self {
+        if let Self::Works = self { Self::Refused(says) } else { self }
+    }
 }
 
 /// Runs all specimens, several at a time. The outcomes are in their order.
@@ -61,8 +69,14 @@ fn outcomes(visit: Visit) -> &'static [Outcome] {
     SEEN[visit as usize].get_or_init(|| {
         for_each(|specimen, built| {
             let run = Run::start(specimen, built);
-            visit::pay(visit, &run);
-            run.end_well()
+            match (visit::pay(visit, &run), specimen.travels) {
+                (Ok(()), _) => run.end_well(),
+                (Err(words), Travels::Refused(says)) if words.contains(says) => {
+                    // Refused, it goes on as if nothing had happened.
+                    run.end_well().or_refused(says)
+                }
+                (Err(words), _) => Outcome::Wrong(format!("refused: {words}")),
+            }
         })
     })
 }
@@ -73,7 +87,7 @@ fn nothing_is_wrong(outcomes: &[Outcome]) {
         .iter()
         .zip(SPECIMENS)
         .filter_map(|(outcome, specimen)| match outcome {
-            Outcome::Works | Outcome::Skipped => None,
+            Outcome::Works | Outcome::Skipped | Outcome::Refused(_) => None,
             Outcome::Wrong(why) => Some(format!("{}: {why}", specimen.source)),
         })
         .collect();
@@ -93,6 +107,11 @@ fn every_specimen_passes_when_it_is_stopped_and_continued() {
 #[test]
 fn every_specimen_passes_when_it_is_traced_and_let_go() {
     nothing_is_wrong(outcomes(Visit::Traced));
+}
+
+#[test]
+fn every_specimen_passes_when_it_is_captured_and_let_go() {
+    nothing_is_wrong(outcomes(Visit::Captured));
 }
 
 #[test]

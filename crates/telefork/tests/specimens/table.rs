@@ -47,7 +47,7 @@ pub(crate) const SPECIMENS: &[Specimen] = &[
     one("heap by `brk`, which grows afterwards", "brk.c"),
     one("anonymous memory: full, zero, untouched, read-only pages", "anonymous.c"),
     one("private maps of files: clean, written, zeroed pages", "private_file.c"),
-    one("shared maps of files", "shared_file.c"),
+    refused("shared maps of files", "shared_file.c", "others see what is written"),
     one("shared anonymous memory", "shared_anonymous.c"),
     one("100 GB reserved, eleven pages used", "sparse.c"),
     one("huge pages by `madvise`", "huge_pages.c"),
@@ -104,7 +104,7 @@ pub(crate) const SPECIMENS: &[Specimen] = &[
     one("bash, counting", "counting.sh"),
     unaware("`sort` of a file larger than its memory", "sort.sh"),
     unaware("`gzip` of a file", "gzip.sh"),
-    one("Java: threads and a collected heap", "Collected.java"),
+    one("Java (`-XX:-UsePerfData`): threads and a collected heap", "Collected.java"),
     // The runtime's poller is an epoll with an eventfd, made at the first file that is opened.
     refused("Go: goroutines, channels and a collected heap", "goroutines.go", "epoll"),
 ];
