@@ -15,6 +15,7 @@
 //! - [`uffd`]: memory whose faults this process answers itself
 //! - [`thread`]: threads that no signal handler runs on
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
+//! - [`descriptors`]: what another process has open; [`handle`]: files that are looked at before they are opened
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
 pub mod cgroup;
@@ -34,6 +35,8 @@ pub mod uffd;
 pub mod thread;
 pub mod spin;
 pub mod socket;
+pub mod handle;
+pub mod descriptors;
 pub mod files;
 pub mod clock;
 mod error;

@@ -13,10 +13,11 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod files;
 pub mod host;
 mod elf;
 mod description;
 mod error;
 
 pub use description::Description;
-pub use error::{Error, Objection};
+pub use error::{Error, Objection, Unopened};

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::Pid;
+use crate::{Error, Pid};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,20 @@ pub(crate) fn open(pid: Pid) -> io::Result<Option<OwnedFd>> {
     }
     // SAFETY: the kernel just made this descriptor; nobody else knows its number.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(number as i32) }))
+}
+
+/// The descriptor with this number of another process, as one of ours. The caller may trace it.
+pub fn take_descriptor(of: Pid, number: i32) -> Result<OwnedFd, Error> {
+    let refused = |source| Error::Process { action: "hand over a descriptor of", pid: of, source };
+    let gone = || refused(io::Error::from_raw_os_error(libc::ESRCH));
+    let pidfd = open(of).map_err(refused)?.ok_or_else(gone)?;
+    // SAFETY: takes three numbers and returns one; no memory is involved.
+    let taken = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    if taken < 0 {
+        return Err(refused(io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel just made this descriptor; nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(taken as i32) })
 }
 
 /// Sends a signal; to a process that has ended this is no error.
