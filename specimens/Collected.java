@@ -1,8 +1,7 @@
 // The Java virtual machine: compiled code, threads, and a heap that is collected all the time.
 
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
+import java.io.File;
+import java.io.FileWriter;
 import java.util.HashMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
@@ -10,12 +9,12 @@ import java.util.concurrent.Future;
 import java.util.stream.LongStream;
 
 final class Collected {
-    static Path end;
+    static File end;
 
     static long work(int number) {
         var kept = new HashMap<Long, String>();
         long rounds = 0;
-        while (!Files.exists(end)) {
+        while (!end.exists()) {
             for (long i = 0; i < 1000; i++) {
                 kept.put(i, number + ":" + i + ":" + rounds);
             }
@@ -30,20 +29,25 @@ final class Collected {
     }
 
     public static void main(String[] arguments) throws Exception {
-        var folder = Path.of(arguments[0]);
+        var folder = new File(arguments[0]);
         boolean spoil = System.getenv("SPOIL") != null;
-        end = folder.resolve("end");
+        end = new File(folder, "end");
         var pool = Executors.newFixedThreadPool(3);
         var results = new HashMap<Integer, Future<Long>>();
         for (int number = 0; number < 3; number++) {
             int own = number;
             results.put(number, pool.submit((Callable<Long>) () -> work(own)));
         }
-        var made = folder.resolve("ready.new");
-        Files.writeString(made, Long.toString(ProcessHandle.current().pid()));
-        Files.move(made, folder.resolve("ready"), StandardCopyOption.ATOMIC_MOVE);
+        // Channels (java.nio) would keep a socket open, which does not travel.
+        var made = new File(folder, "ready.new");
+        try (var writer = new FileWriter(made)) {
+            writer.write(Long.toString(ProcessHandle.current().pid()));
+        }
+        if (!made.renameTo(new File(folder, "ready"))) {
+            throw new IllegalStateException("no folder to write into");
+        }
         long sum = LongStream.range(0, 1000).map(i -> i * i).sum();
-        while (!Files.exists(end)) {
+        while (!end.exists()) {
             if (LongStream.range(0, 1000).map(i -> i * i).sum() != sum) {
                 throw new IllegalStateException("differs: a sum");
             }

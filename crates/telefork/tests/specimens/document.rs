@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use crate::table::{SPECIMENS, Travels};
+use crate::table::SPECIMENS;
 use crate::{Outcome, Visit, outcomes};
 
 const HEAD: &str = "\
@@ -20,8 +20,9 @@ also been run so that it damages its own subject, and has said so.
 - **stopped**: by `SIGSTOP`, and continued by `SIGCONT`
 - **traced**: all threads seized, held, and let go again
 - **captured**: made an image of, which is read again and compared with the process, and let go
-- **is to travel**: whether its process is to be moved, or refused before it is frozen, and for what; the moves
-  themselves are not in this table yet
+
+Refused is what cannot travel, before anything is done to it, and for what. The moves themselves are not in this
+table yet.
 
 ";
 
@@ -45,18 +46,15 @@ fn made() -> String {
     for visit in Visit::ALL {
         write!(text, " {} |", visit.name()).unwrap();
     }
-    text.push_str(" is to travel |\n|---|---|");
-    text.push_str(&"---|".repeat(Visit::ALL.len() + 1));
+    text.push_str("\n|---|---|");
+    text.push_str(&"---|".repeat(Visit::ALL.len()));
     text.push('\n');
     for (at, specimen) in SPECIMENS.iter().enumerate() {
         write!(text, "| {} | `{}` |", specimen.feature, specimen.source).unwrap();
         for visit in Visit::ALL {
             write!(text, " {} |", cell(&outcomes(visit)[at])).unwrap();
         }
-        match specimen.travels {
-            Travels::Yes => text.push_str(" yes |\n"),
-            Travels::Refused(says) => writeln!(text, " refused: {says} |").unwrap(),
-        }
+        text.push('\n');
     }
     text
 }

@@ -70,6 +70,9 @@ fn outcomes(visit: Visit) -> &'static [Outcome] {
         for_each(|specimen, built| {
             let run = Run::start(specimen, built);
             match (visit::pay(visit, &run), specimen.travels) {
+                (Ok(()), Travels::Refused(_)) if visit.is_choosy() => {
+                    Outcome::Wrong("was not refused".to_owned())
+                }
                 (Ok(()), _) => run.end_well(),
                 (Err(words), Travels::Refused(says)) if words.contains(says) => {
                     // Refused, it goes on as if nothing had happened.

@@ -123,9 +123,14 @@ impl Drop for Run {
     }
 }
 
+/// Closes what this process has inherited itself: pipes and sockets of whoever runs the tests.
+const WITH_NOTHING_OPEN: &str = "\
+for path in /proc/self/fd/*; do number=${path##*/}; ((number > 2)) && exec {number}>&-; done; exec \"$0\" \"$@\"";
+
 fn command(built: &Built, folder: &TempDir, spoiled: bool, output: File) -> Command {
-    let mut command = Command::new(&built.command[0]);
-    command.args(&built.command[1..]).arg(folder.path()).current_dir(folder.path());
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(WITH_NOTHING_OPEN);
+    command.args(&built.command).arg(folder.path()).current_dir(folder.path());
     command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
     command.env_remove("SPOIL");
     if spoiled {

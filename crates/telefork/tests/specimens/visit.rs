@@ -6,10 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use farcall_telefork::capture::Frozen;
+use farcall_telefork::files::{self, Overrides};
 use farcall_telefork::{Description, Error};
 use nix::sys::signal::{Signal, kill};
 use sys::ptrace::Tracee;
 use sys::{Pid, process_memory};
+use wire::image::descriptor::{Descriptor, Opened};
 use wire::image::{ImageId, Reader, Section, Writer};
 
 use crate::run::{PATIENCE, Run, until};
@@ -36,6 +38,11 @@ impl Visit {
             Self::Traced => "traced",
             Self::Captured => "captured",
         }
+    }
+
+    /// What cannot travel is refused here.
+    pub(crate) fn is_choosy(self) -> bool {
+        self == Self::Captured
     }
 }
 
@@ -89,13 +96,16 @@ fn capture_and_release(pid: Pid) -> Result<(), String> {
         Err(_) if state(pid) == 'Z' => return Ok(()),
         Err(error) => panic!("{error}"),
     };
-    let description = match frozen.describe() {
+    let mut description = match frozen.describe() {
         Ok(description) => description,
         Err(error @ Error::Mapping { .. }) => return Err(error.to_string()),
         Err(error) => panic!("{error}"),
     };
+    description.descriptors = files::describe(pid, &Overrides::none()).unwrap();
+    refuse(&description.descriptors)?;
     let mut writer = Writer::new(BufWriter::new(tempfile::tempfile().unwrap()), ImageId(1));
     description.put(&mut writer).unwrap();
+    files::send(pid, &description.descriptors, &mut writer).unwrap();
     let sent = frozen.send(&description, &mut writer).unwrap();
     let mut image = writer.finish().unwrap().into_inner().unwrap();
     image.rewind().unwrap();
@@ -116,6 +126,16 @@ fn capture_and_release(pid: Pid) -> Result<(), String> {
     assert_eq!(compared, sent.pages);
     frozen.release().unwrap();
     Ok(())
+}
+
+/// Fails with the reasons of all that cannot travel.
+fn refuse(descriptors: &[Descriptor]) -> Result<(), String> {
+    let reasons = descriptors.iter().filter_map(|descriptor| match &descriptor.what {
+        Opened::Unsupported { why, .. } => Some(format!("{}: {why}", descriptor.number)),
+        _ => None,
+    });
+    let reasons: Vec<_> = reasons.collect();
+    if reasons.is_empty() { Ok(()) } else { Err(reasons.join("\n")) }
 }
 
 /// The next bytes of the image are those that the process has here.
