@@ -12,6 +12,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod call;
+pub mod restore;
 pub mod capture;
 pub mod files;
 pub mod host;
@@ -19,5 +21,6 @@ mod elf;
 mod description;
 mod error;
 
+pub use call::{Location, telefork_to, telepad, wait_for_exit};
 pub use description::Description;
 pub use error::{Error, Objection, Unopened};
