@@ -14,6 +14,7 @@
 
 pub mod call;
 pub mod restore;
+pub mod lazy;
 pub mod capture;
 pub mod files;
 pub mod host;
