@@ -19,6 +19,26 @@ static int fault_at(volatile char *place) {
     return number;
 }
 
+/* Where the kernel's own were at first. */
+static unsigned long kernels[8];
+static int kernels_count;
+
+static bool is_kernels(const char *line, unsigned long from) {
+    if (strstr(line, "[v") != NULL) {
+        if (kernels_count < 8) {
+            kernels[kernels_count++] = from;
+        }
+        return true;
+    }
+    /* Under another kernel its old code may lie there as ordinary memory. */
+    for (int i = 0; i < kernels_count; i++) {
+        if (kernels[i] == from) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The maps as lines of range and permissions. Neighbours that are alike become one, as a kernel may join
  * them or not, and the kernel's own are left out, as another kernel has others. */
 static void look(char *into) {
@@ -35,7 +55,7 @@ static void look(char *into) {
     char *out = into;
     for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
         MUST(sscanf(line, "%lx-%lx %4s", &from, &to, kind) == 3);
-        if (strstr(line, "[v") != NULL) {
+        if (is_kernels(line, from)) {
             continue;
         }
         if (from != ended || strcmp(kind, last) != 0) {

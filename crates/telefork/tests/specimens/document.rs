@@ -20,9 +20,12 @@ also been run so that it damages its own subject, and has said so.
 - **stopped**: by `SIGSTOP`, and continued by `SIGCONT`
 - **traced**: all threads seized, held, and let go again
 - **captured**: made an image of, which is read again and compared with the process, and let go
+- **moved**: captured, built by another process over a connection, ended here, woken there
+- **to disk**: captured into a file, ended, and woken from the file by another process
+- **there and back twice**: moved four times
+- **foreign vDSO**: moved, and woken as where the kernel has another vDSO
 
-Refused is what cannot travel, before anything is done to it, and for what. The moves themselves are not in this
-table yet.
+Refused is what cannot travel, before anything is ended, and for what. Both ends are on one machine.
 
 ";
 
@@ -64,6 +67,9 @@ fn cell(outcome: &Outcome) -> String {
         // The table is that of a machine which has everything; the run has said what this one lacks.
         Outcome::Works | Outcome::Skipped => "works".to_owned(),
         Outcome::Refused(says) => format!("refused: {says}"),
+        Outcome::NotYet(says) => format!("not yet: {says}"),
+        Outcome::Numbered => "with its old numbers".to_owned(),
+        Outcome::NotRun => "not run".to_owned(),
         Outcome::Wrong(_) => "fails".to_owned(),
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use sys::Pid;
 use tempfile::TempDir;
 
@@ -20,9 +21,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(crate) struct Run {
     folder: TempDir,
+    /// The number of the latest file that what is said goes into.
+    outputs: u32,
     child: Child,
     command: Built,
-    kind: Kind,
+    pub kind: Kind,
     spoiled: bool,
     /// The process that is the subject.
     pub pid: Pid,
@@ -47,10 +50,10 @@ impl Run {
 
     fn begin(specimen: &Specimen, built: &Built, spoiled: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let output = File::create_new(folder.path().join("output")).unwrap();
+        let output = new_output(&folder, 0);
         let child = command(built, &folder, spoiled, output).spawn().unwrap();
         let (kind, command) = (specimen.kind, built.clone());
-        let mut run = Self { folder, child, command, kind, spoiled, pid: Pid(0) };
+        let mut run = Self { folder, outputs: 0, child, command, kind, spoiled, pid: Pid(0) };
         run.pid = run.until_ready(specimen);
         run
     }
@@ -69,13 +72,33 @@ impl Run {
         Pid(pid.unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// It was ended: its number is free from now on.
+    pub(crate) fn bury(&mut self) {
+        self.child.wait().unwrap();
+    }
+
+    /// The same specimen goes on as another process, whose end is told by this child of ours.
+    pub(crate) fn goes_on_as(&mut self, pid: Pid, told_by: Child) {
+        self.child.wait().unwrap();
+        self.child = told_by;
+        self.pid = pid;
+    }
+
+    /// Standard output and error of who wakes it: files of their own, since nobody else writes into what
+    /// is captured.
+    pub(crate) fn next_output(&mut self) -> File {
+        self.outputs += 1;
+        new_output(&self.folder, self.outputs)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// What it and its checks have said so far.
     fn output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.path("output")).unwrap()).into_owned()
+        let files = (0..=self.outputs).map(|number| self.path(&format!("output-{number}")));
+        files.map(|file| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned()).collect()
     }
 
     /// Tells it to end, and waits for that.
@@ -88,7 +111,7 @@ impl Run {
         });
         let mut is_success = status.unwrap().success();
         if is_success && self.kind == Kind::Checked {
-            let output = File::options().append(true).open(self.path("output")).unwrap();
+            let output = self.next_output();
             let mut check = command(&self.command, &self.folder, self.spoiled, output);
             is_success = check.arg("check").status().unwrap().success();
         }
@@ -101,7 +124,8 @@ impl Run {
             eprint!("{output}");
             return Outcome::Skipped;
         }
-        let is_well = is_success && output.lines().next_back() == Some("well");
+        // A terminal ends its lines in another way, and a pad has begun the line.
+        let is_well = is_success && output.lines().any(|line| line.trim_end().ends_with("well"));
         if is_well { Outcome::Works } else { Outcome::Wrong(output) }
     }
 
@@ -118,6 +142,10 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        // It may be the child of a process that is a child of ours: first the grandchild.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill(nix::unistd::Pid::from_raw(self.pid.0), Signal::SIGKILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -139,6 +167,11 @@ fn command(built: &Built, folder: &TempDir, spoiled: bool, output: File) -> Comm
     command
 }
 
+fn new_output(folder: &TempDir, number: u32) -> File {
+    let path = folder.path().join(format!("output-{number}"));
+    File::options().append(true).create_new(true).open(path).unwrap()
+}
+
 /// Asks until the answer is yes.
 #[track_caller]
 pub(crate) fn until(what: &str, mut ask: impl FnMut() -> bool) {
@@ -149,4 +182,10 @@ pub(crate) fn until(what: &str, mut ask: impl FnMut() -> bool) {
         // it depends on; no outcome does.
         thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// `Z` also of one that is gone.
+pub(crate) fn state(pid: Pid) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").map_or('Z', |(_, rest)| rest.chars().next().unwrap())
 }

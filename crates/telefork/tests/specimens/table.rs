@@ -25,10 +25,16 @@ pub(crate) enum Travels {
     Yes,
     /// It is refused before it is frozen, and the refusal says this.
     Refused(&'static str),
+    /// Where its threads have their old numbers: they stand in its memory.
+    Numbered,
+    /// Not yet: it is refused where it is to wake, or differs there, and is told so with these words.
+    NotYet(&'static str),
+    /// Only with somebody who holds the other end of what it has open.
+    Attended,
 }
 
 use Kind::{Checked, Checking};
-use Travels::{Refused, Yes};
+use Travels::{Attended, NotYet, Numbered, Refused, Yes};
 
 const fn one(feature: &'static str, source: &'static str) -> Specimen {
     Specimen { feature, source, kind: Checking, travels: Yes }
@@ -38,8 +44,20 @@ const fn refused(feature: &'static str, source: &'static str, says: &'static str
     Specimen { feature, source, kind: Checking, travels: Refused(says) }
 }
 
+const fn not_yet(feature: &'static str, source: &'static str, says: &'static str) -> Specimen {
+    Specimen { feature, source, kind: Checking, travels: NotYet(says) }
+}
+
+const fn numbered(feature: &'static str, source: &'static str) -> Specimen {
+    Specimen { feature, source, kind: Checking, travels: Numbered }
+}
+
+const fn attended(feature: &'static str, source: &'static str) -> Specimen {
+    Specimen { feature, source, kind: Checking, travels: Attended }
+}
+
 const fn unaware(feature: &'static str, source: &'static str) -> Specimen {
-    Specimen { feature, source, kind: Checked, travels: Yes }
+    Specimen { feature, source, kind: Checked, travels: NotYet("is a file") }
 }
 
 /// In the order of the support table.
@@ -61,8 +79,8 @@ pub(crate) const SPECIMENS: &[Specimen] = &[
     one("executable, arguments, environment, name in `/proc`", "identity.c"),
     one("four busy threads, a mutex, a condition", "threads.c"),
     one("threads that begin, end and are joined afterwards", "thread_life.c"),
-    one("error-checking, recursive, robust mutexes held", "mutexes.c"),
-    one("robust list of a thread that dies", "robust_list.c"),
+    numbered("error-checking, recursive, robust mutexes held", "mutexes.c"),
+    numbered("robust list of a thread that dies", "robust_list.c"),
     one("thread-local variables", "thread_local.c"),
     one("restartable sequences (`sched_getcpu`)", "rseq.c"),
     one("general registers and flags", "registers.c"),
@@ -77,35 +95,43 @@ pub(crate) const SPECIMENS: &[Specimen] = &[
     one("waits that are interrupted: `nanosleep`, `poll`, `select`, futex, semaphore", "waits.c"),
     one("clock without system calls (vDSO)", "clock.c"),
     one("random bytes without system calls (vDSO)", "random.c"),
-    one("regular files with offsets", "file_offset.c"),
-    one("files for appending", "append.c"),
-    one("deleted files", "deleted_file.c"),
-    one("modes and flags of files and descriptors", "file_mode.c"),
-    one("descriptors that share an offset", "shared_offset.c"),
-    one("open folders", "folder.c"),
+    not_yet("regular files with offsets", "file_offset.c", "is a file"),
+    not_yet("files for appending", "append.c", "is a file"),
+    not_yet("deleted files", "deleted_file.c", "is a file"),
+    not_yet("modes and flags of files and descriptors", "file_mode.c", "is a file"),
+    not_yet("descriptors that share an offset", "shared_offset.c", "is a file"),
+    not_yet("open folders", "folder.c", "is a folder"),
     refused("folders in the midst of being read", "folder_listing.c", "is being read"),
     one("working folder", "working_folder.c"),
     one("umask", "umask.c"),
     one("resource limits", "limits.c"),
-    one("leader of a process group", "process_group.c"),
-    one("`prctl`: dumpable, no new privileges, subreaper, timer slack", "dumpable.c"),
+    not_yet("leader of a process group", "process_group.c", "getpgrp() == getpid()"),
+    not_yet(
+        "`prctl`: dumpable, no new privileges, subreaper, timer slack",
+        "dumpable.c",
+        "PR_GET_TIMERSLACK",
+    ),
     one("children that come afterwards", "children.c"),
-    one("`exec` afterwards", "exec.c"),
+    not_yet("`exec` afterwards", "exec.c", "is a file"),
     one("`dlopen` afterwards", "late_library.c"),
     one("`setjmp` and `longjmp`", "jump.c"),
     one("C++ exceptions", "exceptions.cpp"),
     one("coroutines (`swapcontext`)", "contexts.c"),
-    one("a terminal as standard streams", "terminal.c"),
+    attended("a terminal as standard streams", "terminal.c"),
     refused("pipes within the process", "pipe.c", "a pipe"),
     refused("`eventfd`", "event_counter.c", "an eventfd"),
     refused("`timerfd`", "timer_descriptor.c", "a timerfd"),
     refused("`epoll`", "epoll.c", "an epoll"),
     one("Rust: a pool of threads with channels", "thread_pool.rs"),
     one("CPython: threads, `ctypes`, garbage collection", "interpreter.py"),
-    one("bash, counting", "counting.sh"),
+    not_yet("bash, counting", "counting.sh", "is a file"),
     unaware("`sort` of a file larger than its memory", "sort.sh"),
     unaware("`gzip` of a file", "gzip.sh"),
-    one("Java (`-XX:-UsePerfData`, no `java.nio`): threads and a collected heap", "Collected.java"),
+    not_yet(
+        "Java (`-XX:-UsePerfData`, no `java.nio`): threads and a collected heap",
+        "Collected.java",
+        "is a file",
+    ),
     // The runtime's poller is an epoll with an eventfd, made at the first file that is opened.
     refused("Go: goroutines, channels and a collected heap", "goroutines.go", "an epoll"),
 ];

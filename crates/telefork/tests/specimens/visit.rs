@@ -1,20 +1,17 @@
 //! What is done to a specimen between its two files: how it is stopped, looked at, and let go.
 
-use std::fs;
 use std::io::{BufReader, BufWriter, Read, Seek};
 use std::thread;
 use std::time::Duration;
 
-use farcall_telefork::capture::Frozen;
-use farcall_telefork::files::{self, Overrides};
-use farcall_telefork::{Description, Error};
+use farcall_telefork::Description;
 use nix::sys::signal::{Signal, kill};
 use sys::ptrace::Tracee;
 use sys::{Pid, process_memory};
-use wire::image::descriptor::{Descriptor, Opened};
-use wire::image::{ImageId, Reader, Section, Writer};
+use wire::image::{Reader, Section};
 
-use crate::run::{PATIENCE, Run, until};
+use crate::run::{PATIENCE, Run, state, until};
+use crate::travel::{self, Vdso};
 
 /// How often it is disturbed in one run: at other places in its loop, and out of calls made again before.
 const ROUNDS: u32 = 5;
@@ -27,32 +24,73 @@ pub(crate) enum Visit {
     Traced,
     /// Into an image, which is read again and compared.
     Captured,
+    /// Over a connection to a process that wakes it; then it is ended here.
+    Moved,
+    /// The same, by a file, after it was ended here.
+    ToDisk,
+    /// Moved four times.
+    ThereAndBackTwice,
+    /// Moved, and woken as if this kernel had another vDSO.
+    Foreign,
 }
 
 impl Visit {
-    pub(crate) const ALL: [Self; 3] = [Self::Stopped, Self::Traced, Self::Captured];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Stopped,
+        Self::Traced,
+        Self::Captured,
+        Self::Moved,
+        Self::ToDisk,
+        Self::ThereAndBackTwice,
+        Self::Foreign,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
             Self::Traced => "traced",
             Self::Captured => "captured",
+            Self::Moved => "moved",
+            Self::ToDisk => "to disk",
+            Self::ThereAndBackTwice => "there and back twice",
+            Self::Foreign => "foreign vDSO",
         }
+    }
+
+    /// Another process wakes it.
+    pub(crate) fn is_travel(self) -> bool {
+        match self {
+            Self::Stopped | Self::Traced | Self::Captured => false,
+            Self::Moved | Self::ToDisk | Self::ThereAndBackTwice | Self::Foreign => true,
+        }
+    }
+
+    /// It gets other numbers, as its own are still taken.
+    pub(crate) fn renumbers(self) -> bool {
+        self.is_travel() && self != Self::ToDisk
     }
 
     /// What cannot travel is refused here.
     pub(crate) fn is_choosy(self) -> bool {
-        self == Self::Captured
+        self == Self::Captured || self.is_travel()
     }
 }
 
 /// Fails with the words of a refusal.
-pub(crate) fn pay(visit: Visit, run: &Run) -> Result<(), String> {
-    for _ in 0..ROUNDS {
+pub(crate) fn pay(visit: Visit, run: &mut Run) -> Result<(), String> {
+    let rounds = match visit {
+        Visit::Stopped | Visit::Traced | Visit::Captured => ROUNDS,
+        Visit::Moved | Visit::ToDisk | Visit::Foreign => 1,
+        Visit::ThereAndBackTwice => 4,
+    };
+    for _ in 0..rounds {
         match visit {
             Visit::Stopped => stop_and_continue(run.pid),
             Visit::Traced => trace_and_detach(run.pid),
             Visit::Captured => capture_and_release(run.pid)?,
+            Visit::Moved | Visit::ThereAndBackTwice => travel::move_away(run, Vdso::Same)?,
+            Visit::Foreign => travel::move_away(run, Vdso::Other)?,
+            Visit::ToDisk => travel::by_file(run)?,
         }
         let_work();
     }
@@ -72,12 +110,6 @@ fn stop_and_continue(pid: Pid) {
     signal(Signal::SIGCONT).unwrap();
 }
 
-/// `Z` also of one that is gone.
-fn state(pid: Pid) -> char {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").map_or('Z', |(_, rest)| rest.chars().next().unwrap())
-}
-
 fn trace_and_detach(pid: Pid) {
     match Tracee::seize(pid, PATIENCE) {
         Ok(tracee) => {
@@ -90,24 +122,10 @@ fn trace_and_detach(pid: Pid) {
 }
 
 fn capture_and_release(pid: Pid) -> Result<(), String> {
-    let mut frozen = match Frozen::freeze(pid, PATIENCE) {
-        Ok(frozen) => frozen,
-        // One that comes to its own end has come to it.
-        Err(_) if state(pid) == 'Z' => return Ok(()),
-        Err(error) => panic!("{error}"),
-    };
-    let mut description = match frozen.describe() {
-        Ok(description) => description,
-        Err(error @ Error::Mapping { .. }) => return Err(error.to_string()),
-        Err(error) => panic!("{error}"),
-    };
-    description.descriptors = files::describe(pid, &Overrides::none()).unwrap();
-    refuse(&description.descriptors)?;
-    let mut writer = Writer::new(BufWriter::new(tempfile::tempfile().unwrap()), ImageId(1));
-    description.put(&mut writer).unwrap();
-    files::send(pid, &description.descriptors, &mut writer).unwrap();
-    let sent = frozen.send(&description, &mut writer).unwrap();
-    let mut image = writer.finish().unwrap().into_inner().unwrap();
+    let Some((frozen, description)) = travel::freeze(pid)? else { return Ok(()) };
+    let to = BufWriter::new(tempfile::tempfile().unwrap());
+    let (sent, to) = travel::put(&frozen, &description, to).unwrap();
+    let mut image = to.into_inner().unwrap();
     image.rewind().unwrap();
     let mut reader = Reader::new(BufReader::new(image)).unwrap().unwrap();
     let (told, mut next) = Description::take(&mut reader).unwrap();
@@ -126,16 +144,6 @@ fn capture_and_release(pid: Pid) -> Result<(), String> {
     assert_eq!(compared, sent.pages);
     frozen.release().unwrap();
     Ok(())
-}
-
-/// Fails with the reasons of all that cannot travel.
-fn refuse(descriptors: &[Descriptor]) -> Result<(), String> {
-    let reasons = descriptors.iter().filter_map(|descriptor| match &descriptor.what {
-        Opened::Unsupported { why, .. } => Some(format!("{}: {why}", descriptor.number)),
-        _ => None,
-    });
-    let reasons: Vec<_> = reasons.collect();
-    if reasons.is_empty() { Ok(()) } else { Err(reasons.join("\n")) }
 }
 
 /// The next bytes of the image are those that the process has here.
