@@ -166,7 +166,7 @@ pub(crate) fn be_the_pad() {
     match wait_for_exit(pid) {
         Ok(code) => std::process::exit(code),
         Err(error) => {
-            println!("differs: {error}");
+            eprintln!("differs: {error}");
             std::process::exit(4);
         }
     }
