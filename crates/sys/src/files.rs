@@ -6,6 +6,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -15,7 +16,7 @@ use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat, renameat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, Whence, lseek, unlinkat};
 
 use crate::Error;
 
@@ -290,6 +291,28 @@ pub fn is_memory(path: &Path) -> Result<bool, Error> {
 /// Rights that new files of this process never get. For the whole process, so: at its start.
 pub fn set_creation_mask(without: u32) {
     umask(Mode::from_bits_truncate(without));
+}
+
+/// The parts of a file that are not holes, within a range. A file system that knows no holes has none.
+pub fn data(file: &File, within: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+    let refuse = Error::kernel::<nix::Error>;
+    let seek = |at: u64, whence| match lseek(file, at.try_into().unwrap_or(i64::MAX), whence) {
+        Ok(found) => Ok(Some((found as u64).min(within.end))),
+        // There is nothing from here to the end.
+        Err(nix::Error::ENXIO) => Ok(None),
+        Err(error) => Err(refuse("look for holes in a file")(error)),
+    };
+    let mut found = Vec::new();
+    let mut at = within.start;
+    while at < within.end {
+        let Some(start) = seek(at, Whence::SeekData)?.filter(|start| *start < within.end) else {
+            break;
+        };
+        let end = seek(start, Whence::SeekHole)?.unwrap_or(within.end);
+        found.push(start..end);
+        at = end.max(start + 1);
+    }
+    Ok(found)
 }
 
 /// `/dev/null`, for reading and writing.

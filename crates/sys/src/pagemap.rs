@@ -14,14 +14,14 @@ use std::os::unix::fs::FileExt;
 
 use crate::{Error, Pid};
 
-/// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+/// What there is in a range, as ranges of addresses in their order; those of one kind that touch are one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
     /// Pages that the process alone has written: of anonymous memory, and of private mappings of files those
     /// that are not the file's any more.
-    Own,
+    pub own: Vec<Range<u64>>,
     /// Pages that raise SIGSEGV when they are touched (`MADV_GUARD_INSTALL`), told by kernels from 6.15 on.
-    Guards,
+    pub guards: Vec<Range<u64>>,
 }
 
 /// The page tables of one process.
@@ -102,18 +102,15 @@ impl Pagemap {
         Ok(Self { of, file, way: Cell::new(Way::Scan) })
     }
 
-    /// The ranges of such pages between two addresses, which are of whole pages; those that touch are one.
-    pub fn pages(&self, within: Range<u64>, wanted: Wanted) -> Result<Vec<Range<u64>>, Error> {
+    /// What there is between two addresses, which are of whole pages.
+    pub fn look(&self, within: Range<u64>) -> Result<Found, Error> {
         loop {
-            let mut found = Vec::new();
+            let mut found = Found::default();
             let range = within.clone();
             let (result, next) = match self.way.get() {
-                Way::Scan => {
-                    (self.scan(range, wanted, IS_GUARD, &mut found), Way::ScanWithoutGuards)
-                }
-                Way::ScanWithoutGuards if wanted == Wanted::Guards => return Ok(found),
-                Way::ScanWithoutGuards => (self.scan(range, wanted, 0, &mut found), Way::EachPage),
-                Way::EachPage => (self.read(range, wanted, &mut found), Way::EachPage),
+                Way::Scan => (self.scan(range, IS_GUARD, &mut found), Way::ScanWithoutGuards),
+                Way::ScanWithoutGuards => (self.scan(range, 0, &mut found), Way::EachPage),
+                Way::EachPage => (self.read(range, &mut found), Way::EachPage),
             };
             match result {
                 Ok(()) => return Ok(found),
@@ -126,13 +123,7 @@ impl Pagemap {
         }
     }
 
-    fn scan(
-        &self,
-        within: Range<u64>,
-        wanted: Wanted,
-        guard: u64,
-        found: &mut Vec<Range<u64>>,
-    ) -> io::Result<()> {
+    fn scan(&self, within: Range<u64>, told: u64, found: &mut Found) -> io::Result<()> {
         let mut regions = [Region::default(); REGIONS];
         let mut scan = Scan {
             size: size_of::<Scan>() as u64,
@@ -140,18 +131,14 @@ impl Pagemap {
             end: within.end,
             regions: regions.as_mut_ptr() as u64,
             regions_len: REGIONS as u64,
+            category_inverted: IS_FILE | IS_ZERO,
+            category_mask: IS_FILE | IS_ZERO,
+            // To the kernel, guards are pages that are swapped.
+            category_anyof_mask: IS_PRESENT | IS_SWAPPED,
+            // Only what differs in these is told apart, so this is as few ranges as there are.
+            return_mask: told | IS_FILE,
             ..Scan::default()
         };
-        match wanted {
-            Wanted::Own => {
-                scan.category_inverted = IS_FILE | IS_ZERO | guard;
-                scan.category_mask = IS_FILE | IS_ZERO | guard;
-                scan.category_anyof_mask = IS_PRESENT | IS_SWAPPED;
-            }
-            Wanted::Guards => scan.category_mask = guard,
-        }
-        // Only what differs in these is told apart, so this is as few ranges as there are.
-        scan.return_mask = scan.category_mask;
         while scan.start < scan.end {
             // SAFETY: the kernel reads and writes one `pm_scan_arg`, which is ours and has its layout, and
             // writes at most `regions_len` ranges to `regions`, which has as many and is ours as well.
@@ -160,7 +147,9 @@ impl Pagemap {
                 return Err(io::Error::last_os_error());
             };
             for region in &regions[..count.min(REGIONS)] {
-                push(found, region.start..region.end);
+                let range = region.start..region.end;
+                let is_guard = region.categories & IS_GUARD != 0;
+                push(if is_guard { &mut found.guards } else { &mut found.own }, range);
             }
             if scan.walk_end <= scan.start {
                 break;
@@ -170,12 +159,7 @@ impl Pagemap {
         Ok(())
     }
 
-    fn read(
-        &self,
-        within: Range<u64>,
-        wanted: Wanted,
-        found: &mut Vec<Range<u64>>,
-    ) -> io::Result<()> {
+    fn read(&self, within: Range<u64>, found: &mut Found) -> io::Result<()> {
         let page = page_size();
         let mut entries = vec![0_u8; ENTRIES * ENTRY as usize];
         let mut at = within.start;
@@ -191,15 +175,11 @@ impl Pagemap {
                 let mut word = [0; ENTRY as usize];
                 word.copy_from_slice(entry);
                 let word = u64::from_ne_bytes(word);
-                let is_wanted = match wanted {
-                    Wanted::Own => {
-                        let is_there = word & (PRESENT | SWAPPED) != 0;
-                        is_there && word & (FILE_OR_SHARED | GUARD) == 0
-                    }
-                    Wanted::Guards => word & GUARD != 0,
-                };
-                if is_wanted {
-                    push(found, at..at + page);
+                let is_there = word & (PRESENT | SWAPPED) != 0 && word & FILE_OR_SHARED == 0;
+                if word & GUARD != 0 {
+                    push(&mut found.guards, at..at + page);
+                } else if is_there {
+                    push(&mut found.own, at..at + page);
                 }
                 at += page;
             }

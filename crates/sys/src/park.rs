@@ -72,9 +72,9 @@ impl Twin {
         let state = end.and_then(|end| text.get(end + 2)).copied();
         match state {
             Some(b'S') => Ok(true),
-            Some(b'Z' | b'X') | None => {
-                Err(Error::process("make a copy of", self.pid)(io::Error::from_raw_os_error(libc::ESRCH)))
-            }
+            Some(b'Z' | b'X') | None => Err(Error::process("make a copy of", self.pid)(
+                io::Error::from_raw_os_error(libc::ESRCH),
+            )),
             Some(_) => Ok(false),
         }
     }

@@ -103,6 +103,15 @@ impl Tracee {
         self.seized.detach()
     }
 
+    /// The same for one that nobody waits for: if this process is its parent, having adopted it, nothing of
+    /// it stays.
+    pub fn kill_orphan(self) -> Result<(), Error> {
+        let pid = self.pid();
+        self.kill()?;
+        calls::reap(pid);
+        Ok(())
+    }
+
     /// Lets it go on, and stays its tracer.
     pub fn resume(mut self) -> Result<Running, Error> {
         self.seized.resume()?;

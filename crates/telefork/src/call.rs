@@ -10,9 +10,9 @@ use sys::{Pid, ptrace};
 use wire::image::descriptor::{Descriptor, DescriptorKind, Opened};
 use wire::image::{ImageId, Reader, Writer};
 
+use crate::Error;
 use crate::capture::Frozen;
 use crate::restore::{Restore, Strangers, name_caller};
-use crate::{Error};
 
 /// Where `telefork_to` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,8 @@ fn strangers(twin: Pid) -> Result<Vec<Descriptor>, Error> {
         flags: 0,
         what: Opened::Unsupported {
             kind: DescriptorKind::Other,
-            why: "a copy made by telefork_to begins without it; open what it needs again".to_owned(),
+            why: "a copy made by telefork_to begins without it; open what it needs again"
+                .to_owned(),
         },
     };
     Ok(numbers.into_iter().map(descriptor).collect())

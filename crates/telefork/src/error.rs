@@ -15,7 +15,9 @@ pub enum Error {
     Image(#[from] wire::image::Error),
     #[error("the process cannot be restored here: {0}")]
     Refused(#[from] crate::restore::Refusal),
-    #[error("the stream ended before an image began; name a stream or file that `telefork_to` writes")]
+    #[error(
+        "the stream ended before an image began; name a stream or file that `telefork_to` writes"
+    )]
     NoImage,
     #[error("process {pid} was ended by signal {signal}; see its own output for why")]
     Killed { pid: Pid, signal: i32 },
@@ -28,6 +30,18 @@ pub enum Error {
          let the main thread wait for the others"
     )]
     Headless { pid: Pid },
+    #[error(
+        "process {pid} cannot be copied while it goes on: it is the first of its pid namespace, and would \
+         have to wait for the copy; capture it stopped, without leaving it running meanwhile"
+    )]
+    FirstProcess { pid: Pid },
+    #[error(
+        "this kernel does not tell where a thread's number is cleared, without which nobody could wait for its \
+         end; use one built with CONFIG_CHECKPOINT_RESTORE"
+    )]
+    NoTidAddress,
+    #[error("process {pid} said that it had made a copy, and there is none; try again")]
+    Unborn { pid: Pid },
     #[error(
         "process {pid} has no descriptor {number}; `ls -l /proc/{pid}/fd` lists those that it has"
     )]
@@ -46,6 +60,11 @@ pub enum Error {
     Changing { number: u32, path: Text },
     #[error("descriptor {number} ({path}) cannot be opened: {}", numbered(why, *number))]
     Unopened { number: u32, path: Text, why: Box<Unopened> },
+    #[error(
+        "memory cannot follow its process here, which needs CAP_SYS_PTRACE; run this as root, or have all of \
+         the memory sent before"
+    )]
+    NotLazy(#[source] sys::Error),
     #[error("the connection that carries pages broke; the copy cannot go on without them")]
     Pages(#[source] std::io::Error),
     #[error(

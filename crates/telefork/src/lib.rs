@@ -14,8 +14,8 @@
 
 pub mod call;
 pub mod restore;
-pub mod lazy;
 pub mod capture;
+pub mod lazy;
 pub mod files;
 pub mod host;
 mod elf;

@@ -11,12 +11,16 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use sys::Pid;
-use sys::ptrace::{Husk, Session};
-use wire::image::Reader;
+use sys::ptrace::{Husk, Remote, Session};
+use sys::uffd::Pager;
+use wire::image::{ImageId, Reader};
 
+use crate::lazy::{self, Followed};
 use crate::{Description, Error};
 
 mod execute;
@@ -47,12 +51,23 @@ pub struct Restore {
     pub session: Session,
     pub vdso: VdsoChoice,
     pub strangers: Strangers,
+    pub memory: Memory,
+}
+
+/// When the memory of a process has to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Before it wakes: an image that leaves pages behind is refused.
+    Whole,
+    /// Pages that an image leaves behind come while it runs. Needs CAP_SYS_PTRACE.
+    Following,
 }
 
 impl Default for Restore {
     fn default() -> Self {
         let (session, vdso) = (Session::Callers, VdsoChoice::Compared);
-        Self { value: 0, keeps_numbers: true, session, vdso, strangers: Strangers::Refused }
+        let (strangers, memory) = (Strangers::Refused, Memory::Whole);
+        Self { value: 0, keeps_numbers: true, session, vdso, strangers, memory }
     }
 }
 
@@ -61,6 +76,7 @@ impl Default for Restore {
 pub struct Built {
     husk: Husk,
     description: Description,
+    left: Option<Left>,
 }
 
 /// A process that runs: a child of this one.
@@ -69,6 +85,16 @@ pub struct Awake {
     pub pid: Pid,
     /// Becomes readable when it ends.
     pub pidfd: OwnedFd,
+    /// The memory that is still to come: whoever touches it waits until it is served.
+    pub left: Option<Left>,
+}
+
+/// Memory of a process that its image left behind.
+#[derive(Debug)]
+pub struct Left {
+    pager: Pager,
+    ranges: Vec<Range<u64>>,
+    image: ImageId,
 }
 
 /// Descriptors that are the restorer's own.
@@ -83,18 +109,19 @@ impl Restore {
         let here = here::destination(files.of, self.vdso, self.value, given, self.strangers)?;
         let plan = plan(&description, &here)?;
         let path = &description.process.directory;
-        let folder = backing::folder(path)
-            .map_err(|why| Refusal::Folder { path: path.clone(), why })?;
+        let folder =
+            backing::folder(path).map_err(|why| Refusal::Folder { path: path.clone(), why })?;
         let gifts = execute::Gifts {
             program: backing::program(&description.process),
             folder,
             nothing: backing::nothing()?,
             files: files.opened,
             session: self.session,
+            memory: self.memory,
             keeps_numbers: self.keeps_numbers,
         };
-        let husk = execute::execute(&description, &plan, gifts, next, from)?;
-        Ok(Built { husk, description })
+        let (husk, left) = execute::execute(&description, &plan, gifts, next, from)?;
+        Ok(Built { husk, description, left })
     }
 }
 
@@ -110,7 +137,33 @@ impl Built {
     /// Lets it run.
     pub fn wake(self) -> Result<Awake, Error> {
         let pid = self.husk.pid();
-        Ok(Awake { pid, pidfd: self.husk.wake()? })
+        Ok(Awake { pid, pidfd: self.husk.wake()?, left: self.left })
+    }
+}
+
+impl Left {
+    fn new(
+        remote: &mut Remote<'_>,
+        ranges: Vec<Range<u64>>,
+        image: ImageId,
+    ) -> Result<Self, Error> {
+        let pager = Pager::make_in(remote).map_err(Error::NotLazy)?;
+        Ok(Self { pager, ranges, image })
+    }
+
+    fn register(&self) -> Result<(), Error> {
+        let each = |range: &Range<u64>| self.pager.register(range.start, range.end - range.start);
+        Ok(self.ranges.iter().try_for_each(each)?)
+    }
+
+    /// Serves it until all of it is here; see [`lazy::follow`].
+    pub fn follow(
+        self,
+        stream: &UnixStream,
+        faults: &UnixStream,
+        lose: impl FnOnce(),
+    ) -> Result<Followed, Error> {
+        lazy::follow(self.pager, self.ranges, self.image, stream, faults, lose)
     }
 }
 

@@ -68,6 +68,8 @@ pub struct PageCounts {
     pub zero: u64,
     pub known: u64,
     pub with_sender: u64,
+    /// Pages that are not to be touched.
+    pub guards: u64,
 }
 
 /// What the sections of one kind come to.
@@ -106,6 +108,7 @@ impl Summary {
                         Place::Zero => &mut pages.zero,
                         Place::Known(_) => &mut pages.known,
                         Place::Sender => &mut pages.with_sender,
+                        Place::Guard => &mut pages.guards,
                     };
                     *place = place.saturating_add(count(&told.runs));
                 }

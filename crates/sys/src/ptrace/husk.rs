@@ -217,9 +217,7 @@ fn make(
 /// Traces the newborn, lets it become the program, and stops it there.
 fn begin(pid: Pid, order: &Order<'_>, patience: Duration) -> Result<Stopped, Error> {
     let task = Task { pid, tid: pid };
-    let refused = |action| {
-        move |source| Error::Thread { action, pid, tid: pid, source }
-    };
+    let refused = |action| move |source| Error::Thread { action, pid, tid: pid, source };
     calls::seize_for_life(pid).map_err(refused("trace"))?;
     order.may_go.store(1, Ordering::Release);
     let word = order.may_go.as_ptr().expose_provenance();

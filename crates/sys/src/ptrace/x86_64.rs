@@ -190,6 +190,11 @@ impl Registers {
         ]
     }
 
+    /// The addresses of the next instruction, of the stack's end, and of the thread's own memory.
+    pub fn touched_first(&self) -> [u64; 3] {
+        [self.rip, self.rsp, self.fs_base]
+    }
+
     /// Makes one call with the `syscall` instruction at this address.
     pub(super) fn set_call(&mut self, instruction: u64, number: u64, args: [u64; 6]) {
         self.leave_call(instruction);
@@ -295,7 +300,8 @@ pub(super) unsafe fn clone_onto(
 pub(super) const PROGRAM: [u8; 128] = {
     let mut bytes = [TRAP; 128];
     let head: [u8; 64] = [
-        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, // ELF, 64 bits, little-endian
+        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, // ELF, 64 bits, little-endian
         2, 0, 62, 0, 1, 0, 0, 0, // an executable, of x86-64
         120, 0, 1, 0, 0, 0, 0, 0, // begins behind both heads
         64, 0, 0, 0, 0, 0, 0, 0, // the program head follows

@@ -11,13 +11,13 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
-use super::{Bell, PAGE};
 use super::kernel::{
     self, Api, COPY_QUIETLY, Copy, EVENT_FORK, EVENT_PAGEFAULT, EVENT_REMAP, EVENT_REMOVE,
     EVENT_UNMAP, FEATURES_OF_CHANGES, MESSAGE, REGISTER_MISSING, Range, Register, UFFD_API,
     UFFDIO_API, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_ZEROPAGE,
-    USERFAULTFD_IOC_NEW, Zero,
+    Zero,
 };
+use super::{Bell, PAGE};
 use crate::ptrace::{Call, Remote};
 use crate::{Error, process};
 
@@ -75,18 +75,11 @@ pub enum Stopped {
 }
 
 impl Pager {
-    /// Makes one in a process, which needs the right to: CAP_SYS_PTRACE, or in `device` an open
-    /// `/dev/userfaultfd` of the process, by its number there. This process needs CAP_SYS_PTRACE to be
-    /// told of forks.
-    pub fn make_in(remote: &mut Remote<'_>, device: Option<u32>) -> Result<Self, Error> {
+    /// Makes one in a process. Both it and this process need CAP_SYS_PTRACE: it to have the kernel wait
+    /// for pages, too, this one to be told of forks.
+    pub fn make_in(remote: &mut Remote<'_>) -> Result<Self, Error> {
         let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64;
-        let make = match device {
-            Some(device) => Call {
-                number: libc::SYS_ioctl,
-                args: [device.into(), USERFAULTFD_IOC_NEW, flags, 0, 0, 0],
-            },
-            None => Call { number: libc::SYS_userfaultfd, args: [flags, 0, 0, 0, 0, 0] },
-        };
+        let make = Call { number: libc::SYS_userfaultfd, args: [flags, 0, 0, 0, 0, 0] };
         let number = one(remote, make)?;
         let taken = process::take_descriptor(remote.pid(), number as i32);
         one(remote, Call { number: libc::SYS_close, args: [number, 0, 0, 0, 0, 0] })?;

@@ -1,6 +1,6 @@
 //! What is mapped: told for an image, or why it cannot travel.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +28,41 @@ pub enum Carry {
     All,
     /// All but programs and libraries with a build id, wherever they are: for hosts with the same files.
     NoPrograms,
+}
+
+/// The flags of a process's mappings at some moment before it is frozen. To tell them the kernel visits each
+/// page, 40 ms for a GiB of small ones, so the process should run meanwhile.
+///
+/// A mapping that is frozen has the flags of the one that was there, if both are of the same: mappings grow and
+/// are split, and keep their flags. What a program advises between the look and the freezing is lost; that
+/// can cost speed over there, and what a later fork of it shares.
+#[derive(Debug, Clone)]
+pub struct Look(Vec<maps::Mapping>);
+
+impl Look {
+    /// Takes it now.
+    pub fn at(pid: Pid) -> Result<Self, Error> {
+        Ok(Self(maps::detailed(pid)?))
+    }
+
+    /// Gives mappings the flags that they had.
+    pub(super) fn complete(&self, mut found: Vec<maps::Mapping>) -> Vec<maps::Mapping> {
+        for mapping in &mut found {
+            let at = self.0.partition_point(|known| known.range.end <= mapping.range.start);
+            // The one that lies there, or the next one, which has grown downwards.
+            let known = self.0.get(at).filter(|known| is_same(known, mapping));
+            mapping.flags = Some(known.and_then(|known| known.flags).unwrap_or_default());
+        }
+        found
+    }
+}
+
+fn is_same(known: &maps::Mapping, found: &maps::Mapping) -> bool {
+    let overlaps = known.range.start < found.range.end && found.range.start < known.range.end;
+    let of = |mapping: &maps::Mapping| {
+        (mapping.sharing, mapping.device, mapping.inode, mapping.content.clone())
+    };
+    overlaps && of(known) == of(found)
 }
 
 /// All mappings that cannot travel, each with its address.
@@ -90,6 +125,13 @@ pub(super) struct Files {
     pid: Pid,
     carry: Carry,
     known: HashMap<(u64, u64), Known>,
+    /// Those that are mapped more than once.
+    several: HashSet<(u64, u64)>,
+}
+
+/// Device and inode.
+fn key(mapping: &maps::Mapping) -> (u64, u64) {
+    (libc::makedev(mapping.device.major, mapping.device.minor), mapping.inode)
 }
 
 #[derive(Debug, Clone)]
@@ -100,7 +142,7 @@ struct Known {
 
 impl Files {
     pub(super) fn new(pid: Pid, carry: Carry) -> Self {
-        Self { pid, carry, known: HashMap::new() }
+        Self { pid, carry, known: HashMap::new(), several: HashSet::new() }
     }
 
     /// The build of the C library that is loaded, if one is.
@@ -117,8 +159,7 @@ impl Files {
     }
 
     fn look(&mut self, mapping: &maps::Mapping) -> Known {
-        let device = libc::makedev(mapping.device.major, mapping.device.minor);
-        let key = (device, mapping.inode);
+        let key = key(mapping);
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
@@ -126,7 +167,7 @@ impl Files {
             let about = file.metadata().ok()?;
             Some(Known { identity: identity(&about), build_id: elf::build_id(&file) })
         });
-        let unseen = FileIdentity { device, inode: mapping.inode, size: 0, modified: 0 };
+        let unseen = FileIdentity { device: key.0, inode: key.1, size: 0, modified: 0 };
         let known = found.unwrap_or(Known { identity: unseen, build_id: None });
         self.known.insert(key, known.clone());
         known
@@ -191,6 +232,9 @@ pub(super) fn identity(about: &Metadata) -> FileIdentity {
 
 /// All mappings, for an image.
 pub(super) fn describe(found: &[maps::Mapping], files: &mut Files) -> Result<Vec<Mapping>, Error> {
+    let mut once = HashSet::new();
+    let several = found.iter().map(key).filter(|key| key.1 != 0 && !once.insert(*key));
+    files.several = several.collect();
     Ok(found.iter().map(|mapping| told(mapping, files)).collect())
 }
 
@@ -225,7 +269,10 @@ fn kind(found: &maps::Mapping, files: &mut Files) -> MappingKind {
 }
 
 fn file(found: &maps::Mapping, path: &[u8], files: &mut Files) -> MappingKind {
-    if let (Some(name), maps::Sharing::Shared) = (shared_memory(found), found.sharing) {
+    if let (Some(name), maps::Sharing::Shared) = (shared_memory(found), found.sharing)
+        && found.offset == 0
+        && !files.several.contains(&key(found))
+    {
         return MappingKind::Anonymous { name };
     }
     // A private mapping of it is anonymous memory.

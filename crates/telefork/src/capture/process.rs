@@ -225,6 +225,8 @@ fn timers(told: &Told) -> Result<Vec<PosixTimer>, Error> {
         };
         known.ok_or_else(|| told.missing("a timer"))?;
     }
+    // The kernel tells the newest first.
+    found.sort_by_key(|timer| timer.id);
     Ok(found)
 }
 

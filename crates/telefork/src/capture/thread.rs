@@ -55,6 +55,9 @@ impl Seen {
             questions.put(libc::SYS_prctl, &[PR_GET_TID_ADDRESS.into(), Argument::Answer], 8);
         let answers = questions.ask(remote)?;
         let [pointer, flags, size] = answers.words(stack);
+        if answers.result(clear_tid).is_none() {
+            return Err(Error::NoTidAddress);
+        }
         let [clear_tid] = answers.words(clear_tid);
         let alternate_stack = AlternateStack { pointer, flags: flags as u32, size };
         Ok(Thread { alternate_stack, clear_tid, ..self.0 })

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sys::pagemap::{Pagemap, Wanted};
+use sys::pagemap::Pagemap;
 use sys::{Pid, process_memory};
 use wire::image::ImageId;
 use wire::image::paging::{HEAD, Piece, REQUEST, Request};
@@ -59,14 +59,14 @@ impl PageServer {
         loop {
             let wanted = self.lock().wanted.pop_front();
             if let Some(window) = wanted {
-                for range in pagemap.pages(window, Wanted::Own)? {
+                for range in pagemap.look(window)?.own {
                     self.send_unsent(&range, &mut buffer, &mut to)?;
                 }
             } else if let Some(piece) = take_piece(&mut present) {
                 self.send_unsent(&piece, &mut buffer, &mut to)?;
             } else if let Some(window) = self.next_scan(cursor) {
                 cursor = window.end;
-                present = pagemap.pages(window, Wanted::Own)?.into();
+                present = pagemap.look(window)?.own.into();
             } else {
                 break;
             }

@@ -72,7 +72,7 @@ impl Specimen {
     fn pager(&self) -> Option<Pager> {
         let mut tracee = Tracee::seize(self.pid(), PATIENCE).unwrap();
         let mut remote = Remote::enter(&mut tracee.threads_mut()[0], PATIENCE).unwrap();
-        let pager = Pager::make_in(&mut remote, None);
+        let pager = Pager::make_in(&mut remote);
         remote.finish().unwrap();
         tracee.detach().unwrap();
         match pager {

@@ -58,7 +58,12 @@ impl Batch {
     }
 
     /// What `PR_SET_MM_MAP` takes: boundaries, where the auxiliary vector is and how long, and no file.
-    pub(super) fn memory_map(&mut self, boundaries: &[u64; 11], vector: Argument, length: u32) -> Argument {
+    pub(super) fn memory_map(
+        &mut self,
+        boundaries: &[u64; 11],
+        vector: Argument,
+        length: u32,
+    ) -> Argument {
         self.pointers.push((self.data.len() + 88, vector));
         let no_file = u64::from(u32::MAX) << 32;
         self.words(&[&boundaries[..], &[0, u64::from(length) | no_file]].concat())
@@ -126,11 +131,7 @@ impl Batch {
     }
 
     /// What a call of the last batch has left in its data.
-    pub(super) fn left(
-        remote: &Remote<'_>,
-        at: Argument,
-        length: usize,
-    ) -> Result<Vec<u8>, Error> {
+    pub(super) fn left(remote: &Remote<'_>, at: Argument, length: usize) -> Result<Vec<u8>, Error> {
         let Argument::Data(at) = at else { unreachable!("only data is left anywhere") };
         let mut bytes = vec![0; length];
         process_memory::read(remote.pid(), remote.scratch().start + at as u64, &mut bytes)?;
@@ -149,7 +150,8 @@ impl Batch {
             data[*at..*at + 8].copy_from_slice(&place(*to).to_le_bytes());
         }
         process_memory::write(remote.pid(), scratch.start, &data)?;
-        let call = |planned: &Planned| Call { number: planned.number, args: planned.args.map(place) };
+        let call =
+            |planned: &Planned| Call { number: planned.number, args: planned.args.map(place) };
         Ok(self.calls.iter().map(call).collect())
     }
 

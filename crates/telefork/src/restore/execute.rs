@@ -7,11 +7,14 @@
 //! ```
 
 use std::io::Read;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use sys::maps::{self, Mapping};
-use sys::ptrace::{Husk, Program, REMOTE_LEN, Registers, Remote, Session, SignalMask, Start, Stopped};
+use sys::ptrace::{
+    Husk, Program, REMOTE_LEN, Registers, Remote, Session, SignalMask, Start, Stopped,
+};
 use sys::{Pid, process_memory};
 use wire::image::memory::{Place as Elsewhere, Run, Sharing};
 use wire::image::thread::Thread;
@@ -22,7 +25,7 @@ use super::pages::Place;
 use super::plan::{Plan, Source};
 use super::vdso::Vdso;
 use super::x86_64::ADDRESSES_END;
-use super::{Refusal, settings};
+use super::{Left, Memory, Refusal, settings};
 use crate::{Description, Error};
 
 /// How long one step of the husk may take: it has nothing to wait for.
@@ -41,6 +44,7 @@ pub(super) struct Gifts {
     /// The files behind mappings, as the plan counts them.
     pub(super) files: Vec<OwnedFd>,
     pub(super) session: Session,
+    pub(super) memory: Memory,
     /// Whether the numbers of processes and threads are to be kept where that can be.
     pub(super) keeps_numbers: bool,
 }
@@ -52,8 +56,9 @@ pub(super) fn execute<R: Read>(
     gifts: Gifts,
     next: Option<Section>,
     from: &mut Reader<R>,
-) -> Result<Husk, Error> {
+) -> Result<(Husk, Option<Left>), Error> {
     let keeps_numbers = gifts.keeps_numbers;
+    let memory = gifts.memory;
     let mut husk = start(of, gifts)?;
     let pid = husk.pid();
     let found = maps::mappings(pid)?;
@@ -61,6 +66,7 @@ pub(super) fn execute<R: Read>(
     let base = plan.room(&taken)?;
     let numbers = husk.numbers().to_vec();
 
+    let mut left = None;
     let mut threads = Vec::new();
     let mut sections = Vec::with_capacity(of.threads.len());
     let main = &mut husk.tracee().threads_mut()[0];
@@ -68,11 +74,15 @@ pub(super) fn execute<R: Read>(
         let mut remote = Remote::enter_at(main, base, PATIENCE)?;
         empty(&mut remote, plan, base, &found)?;
         build(&mut remote, of, plan, &numbers)?;
-        let kept = pages(pid, plan, next, from)?;
+        let arrived = pages(pid, plan, memory, next, from)?;
+        guard(&mut remote, &arrived.guards)?;
+        if !arrived.left.is_empty() {
+            left = Some(Left::new(&mut remote, arrived.left, from.id())?);
+        }
         if let Vdso::Patched { specials, old } = &plan.vdso {
             let code = specials.iter().find(|special| special.name.0 == b"[vdso]");
             let here = base + REMOTE_LEN + code.map_or(0, |special| special.offset);
-            process_memory::write(pid, old.range.start, &old.patched(kept, here)?)?;
+            process_memory::write(pid, old.range.start, &old.patched(arrived.kept, here)?)?;
         }
         for thread in &of.threads {
             sections.push(section(pid, thread)?);
@@ -90,13 +100,21 @@ pub(super) fn execute<R: Read>(
     for thread in threads {
         husk.tracee().adopt(thread);
     }
-    for ((stopped, thread), (checked, section)) in
-        husk.tracee().threads_mut().iter_mut().zip(&of.threads).zip(plan.registers.iter().zip(sections))
+    for ((stopped, thread), (checked, section)) in husk
+        .tracee()
+        .threads_mut()
+        .iter_mut()
+        .zip(&of.threads)
+        .zip(plan.registers.iter().zip(sections))
     {
         load(stopped, thread, &checked.general)?;
         patch(stopped, thread, section)?;
     }
-    Ok(husk)
+    // Last: from now on nobody but who serves the pages may touch its memory.
+    if let Some(left) = &left {
+        left.register()?;
+    }
+    Ok((husk, left))
 }
 
 /// Starts the husk as the image's program if that is here, with the image's number if that is free.
@@ -113,7 +131,8 @@ fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
     ];
     for (file, pid) in ways.into_iter().flatten() {
         let program = file.map_or(Program::Own, Program::File);
-        let start = Start { program, descriptors: &descriptors, above, pid, session: gifts.session };
+        let start =
+            Start { program, descriptors: &descriptors, above, pid, session: gifts.session };
         if let Ok(husk) = Husk::start(start, PATIENCE) {
             return Ok(husk);
         }
@@ -124,17 +143,13 @@ fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
 }
 
 /// Takes away all that the husk has in memory but the kernel's own, which goes to its place.
-fn empty(
-    remote: &mut Remote<'_>,
-    plan: &Plan,
-    base: u64,
-    found: &[Mapping],
-) -> Result<(), Error> {
+fn empty(remote: &mut Remote<'_>, plan: &Plan, base: u64, found: &[Mapping]) -> Result<(), Error> {
     let mut batch = Batch::default();
     let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
     let staging = base + REMOTE_LEN;
     for (special, mapping) in super::here::specials_of(found) {
-        let args = [mapping.range.start, special.length, special.length, flags, staging + special.offset];
+        let args =
+            [mapping.range.start, special.length, special.length, flags, staging + special.offset];
         batch.must("move the kernel's memory of", libc::SYS_mremap, &args.map(Argument::from));
     }
     let end = staging + plan.vdso.staging();
@@ -212,19 +227,31 @@ fn build(
     Ok(())
 }
 
-/// From linux/mman.h (6.11) and linux/prctl.h.
+/// From linux/mman.h (6.11 and 6.13) and linux/prctl.h.
 const MAP_DROPPABLE: i32 = 0x08;
+const MADV_GUARD_INSTALL: u64 = 102;
 const PR_SET_VMA: u64 = 0x5356_4d41;
 
-/// Puts pages to where they belong, until the end mark. What is kept of the kernel's code comes back.
+/// What came behind a description.
+struct Arrived {
+    /// What is kept of the kernel's code.
+    kept: Vec<u8>,
+    /// Memory whose pages are still with the sender.
+    left: Vec<Range<u64>>,
+    /// Pages that raise SIGSEGV.
+    guards: Vec<Range<u64>>,
+}
+
+/// Puts pages to where they belong, until the end mark.
 fn pages<R: Read>(
     pid: Pid,
     plan: &Plan,
+    memory: Memory,
     mut next: Option<Section>,
     from: &mut Reader<R>,
-) -> Result<Vec<u8>, Error> {
+) -> Result<Arrived, Error> {
     let mut buffer = vec![0_u8; BUFFER];
-    let mut kept = Vec::new();
+    let (mut kept, mut left, mut guards) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(section) = next {
         match section {
             Section::Pages(told) => {
@@ -234,8 +261,23 @@ fn pages<R: Read>(
             }
             Section::Placed(told) => match told.place {
                 Elsewhere::Zero => zero(pid, plan, &told.runs, &mut buffer)?,
-                Elsewhere::Known(_) => return Err(elsewhere(&told.runs, "the one who was to have it")),
-                Elsewhere::Sender => return Err(elsewhere(&told.runs, "the sender")),
+                Elsewhere::Guard => {
+                    for run in &told.runs {
+                        guards
+                            .extend(plan.places.pieces(*run)?.into_iter().map(|(range, _)| range));
+                    }
+                }
+                Elsewhere::Known(_) => {
+                    return Err(elsewhere(&told.runs, "the one who was to have it"));
+                }
+                Elsewhere::Sender if memory == Memory::Whole => {
+                    return Err(elsewhere(&told.runs, "the sender"));
+                }
+                Elsewhere::Sender => {
+                    for run in &told.runs {
+                        left.extend(plan.places.empty(*run)?);
+                    }
+                }
             },
             // Its bytes are read over: nothing here has such a file.
             Section::File(_) => {}
@@ -247,14 +289,34 @@ fn pages<R: Read>(
         }
         next = from.next_section()?;
     }
-    Ok(kept)
+    Ok(Arrived { kept, left, guards })
+}
+
+/// Has pages raise SIGSEGV (`MADV_GUARD_INSTALL`, Linux 6.13).
+fn guard(remote: &mut Remote<'_>, guards: &[Range<u64>]) -> Result<(), Error> {
+    let mut batch = Batch::default();
+    for range in guards {
+        let args = [range.start, range.end - range.start, MADV_GUARD_INSTALL];
+        batch.must("guard memory of", libc::SYS_madvise, &args.map(Argument::from));
+        if batch.is_full() {
+            batch.run(remote)?;
+        }
+    }
+    batch.run(remote)?;
+    Ok(())
 }
 
 fn elsewhere(runs: &[Run], whom: &'static str) -> Error {
     Refusal::Elsewhere { page: runs.first().map_or(0, |run| run.page), whom }.into()
 }
 
-fn fill(pid: Pid, plan: &Plan, runs: &[Run], mut bytes: &[u8], kept: &mut Vec<u8>) -> Result<(), Error> {
+fn fill(
+    pid: Pid,
+    plan: &Plan,
+    runs: &[Run],
+    mut bytes: &[u8],
+    kept: &mut Vec<u8>,
+) -> Result<(), Error> {
     // What lies in one stretch is written with one call.
     let mut pieces = Vec::with_capacity(runs.len());
     let mut flat = Vec::new();

@@ -32,6 +32,17 @@ impl Places {
         self.0.push((range, place));
     }
 
+    /// The pieces of a run of pages that may come later: all of it must be memory of its own.
+    pub fn empty(&self, run: Run) -> Result<Vec<Range<u64>>, Refusal> {
+        let pieces = self.pieces(run)?.into_iter();
+        pieces
+            .map(|(range, place)| match place {
+                Place::Empty => Ok(range),
+                _ => Err(Refusal::Page { page: range.start / PAGE }),
+            })
+            .collect()
+    }
+
     /// The pieces of a run of pages, each within one place.
     pub fn pieces(&self, run: Run) -> Result<Vec<(Range<u64>, Place)>, Refusal> {
         let page_at = |at: u64| Refusal::Page { page: at / PAGE };

@@ -256,7 +256,11 @@ fn check_marks(marks: &MemoryMarks) -> Result<(), Refusal> {
     let is_bad = |(start, end): &(u64, u64)| start > end || *end >= ADDRESSES_END;
     if pairs.iter().any(is_bad) {
         let (what, who) = ("a boundary of memory", "the process".to_owned());
-        return Err(Refusal::Forged { what, who, why: "it is no address, or ends before it begins" });
+        return Err(Refusal::Forged {
+            what,
+            who,
+            why: "it is no address, or ends before it begins",
+        });
     }
     Ok(())
 }
@@ -267,7 +271,9 @@ fn check_pending(pending: &[wire::image::process::SignalInfo], who: &str) -> Res
             _ if info.0.len() != 128 => "the kernel's has 128 bytes",
             Some(&[number, 0, 0, 0]) if !(1..=SIGNALS as u8).contains(&number) => "there is none",
             Some(&[9 | 19, 0, 0, 0]) => "nothing can wait for that signal",
-            Some(&[5, 0, 0, 0]) => "it is a debugger's; end the debugger, then take the checkpoint again",
+            Some(&[5, 0, 0, 0]) => {
+                "it is a debugger's; end the debugger, then take the checkpoint again"
+            }
             Some(&[_, 0, 0, 0]) => continue,
             _ => "there is none",
         };
@@ -319,7 +325,9 @@ fn check_addresses(mappings: &[Mapping], here: &Destination) -> Result<(), Refus
             return refuse("it is not of whole pages; take the checkpoint again");
         }
         if mapping.start < before {
-            return refuse("it overlaps with other memory of the process; take the checkpoint again");
+            return refuse(
+                "it overlaps with other memory of the process; take the checkpoint again",
+            );
         }
         if mapping.end > ADDRESSES_END {
             return refuse("no program can have these addresses; take the checkpoint again");
@@ -353,12 +361,16 @@ fn map(mapping: &Mapping, file: Option<usize>) -> Result<Map, Refusal> {
         MappingKind::Guard if mapping.permissions == Permissions::default() => {
             (anonymous(mapping.sharing), None)
         }
-        MappingKind::Guard => return refuse("it is a guard that can be used; take the checkpoint again"),
+        MappingKind::Guard => {
+            return refuse("it is a guard that can be used; take the checkpoint again");
+        }
         MappingKind::Special { .. } => return refuse("it is the kernel's"),
         MappingKind::File(backing) => {
             let is_memory = backing.path.0 == b"/dev/zero" && backing.deleted;
             match (file, mapping.sharing) {
-                (Some(file), sharing) => (Source::File { file, offset: backing.offset, sharing }, None),
+                (Some(file), sharing) => {
+                    (Source::File { file, offset: backing.offset, sharing }, None)
+                }
                 (None, Sharing::Shared) if is_memory => (Source::SharedAnonymous, None),
                 // All of its present pages are in the image.
                 (None, Sharing::Private) if backing.deleted || backing.trust == Trust::No => {
@@ -371,7 +383,9 @@ fn map(mapping: &Mapping, file: Option<usize>) -> Result<Map, Refusal> {
                     (Source::SharedAnonymous, None)
                 }
                 (None, Sharing::Shared) if mapping.permissions.write => {
-                    return refuse("it writes to a file that others see; have the program close it first");
+                    return refuse(
+                        "it writes to a file that others see; have the program close it first",
+                    );
                 }
                 (None, _) => {
                     let why = "no file with the same content is there";
@@ -453,7 +467,9 @@ fn check_timers(process: &Process, tids: &BTreeSet<i32>) -> Result<(), Refusal> 
     for timer in &process.timers {
         let why = match timer.notify {
             _ if timer.id < 0 || !ids.insert(timer.id) => "its number is none, or another's",
-            SIGEV_THREAD_ID if !tids.contains(&timer.thread) => "it tells a thread that is not there",
+            SIGEV_THREAD_ID if !tids.contains(&timer.thread) => {
+                "it tells a thread that is not there"
+            }
             SIGEV_NONE | SIGEV_SIGNAL | SIGEV_THREAD_ID if timer.signal <= SIGNALS => continue,
             _ => "it tells in a way that there is not",
         };

@@ -33,20 +33,30 @@ pub enum Refusal {
          build that needs less"
     )]
     NoRoom { need: u64 },
-    #[error("the process has mapped {path}, and here {why}; copy the same file to this path, then restore again")]
+    #[error(
+        "the process has mapped {path}, and here {why}; copy the same file to this path, then restore again"
+    )]
     Backing { path: Text, why: &'static str },
-    #[error("the process works in the folder {path}, and here {why}; make the folder, then restore again")]
+    #[error(
+        "the process works in the folder {path}, and here {why}; make the folder, then restore again"
+    )]
     Folder { path: Text, why: &'static str },
     #[error("the process lives under another root, {root}; restore it from inside of that root")]
     Root { root: Text },
     #[error("descriptor {number} of the process is {what}, which is not restored here: {why}")]
     Descriptor { number: u32, what: &'static str, why: String },
-    #[error("the process has {found} threads, and this host allows {max}; raise kernel.threads-max or pids.max")]
+    #[error(
+        "the process has {found} threads, and this host allows {max}; raise kernel.threads-max or pids.max"
+    )]
     Threads { found: usize, max: usize },
     #[error("page {page:#x} lies in no memory of the process; take the checkpoint again")]
     Page { page: u64 },
-    #[error("page {page:#x} is with {whom}, and this way of restoring asks nobody; take a whole checkpoint")]
+    #[error(
+        "page {page:#x} is with {whom}, and this way of restoring asks nobody; take a whole checkpoint"
+    )]
     Elsewhere { page: u64, whom: &'static str },
-    #[error("the kernel's own code in the image is not whole, and the kernel here has another; take the checkpoint again")]
+    #[error(
+        "the kernel's own code in the image is not whole, and the kernel here has another; take the checkpoint again"
+    )]
     Vdso,
 }

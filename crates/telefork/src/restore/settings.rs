@@ -101,16 +101,19 @@ pub(super) fn of_process(
     for (which, timer) in process.interval_timers.iter().enumerate() {
         if timer.left > 0 || timer.interval > 0 {
             let words = batch.words(&micros(timer));
-            batch.must("set a timer of", libc::SYS_setitimer, &[(which as u64).into(), words, 0.into()]);
+            batch.must(
+                "set a timer of",
+                libc::SYS_setitimer,
+                &[(which as u64).into(), words, 0.into()],
+            );
         }
     }
     // As a new program begins, all but what is ignored is the default here; SIGTRAP is what ends a run.
     let signals = (1..=64_u8).filter(|signal| ![KILL, STOP, TRAP].contains(signal)).chain([TRAP]);
     for signal in signals {
         let action = process.actions.iter().find(|action| action.signal == signal);
-        let words = action.map_or([0; 4], |action| {
-            [action.handler, action.flags, action.restorer, action.mask]
-        });
+        let words = action
+            .map_or([0; 4], |action| [action.handler, action.flags, action.restorer, action.mask]);
         let words = batch.words(&words);
         let args = [u64::from(signal).into(), words, 0.into(), 8.into()];
         batch.must("set what a signal does to", libc::SYS_rt_sigaction, &args);
@@ -142,7 +145,11 @@ fn pending(remote: &mut Remote<'_>, of: &Description, numbers: &[Pid]) -> Result
     }
     for info in &of.process.pending {
         let data = batch.data(&info.0);
-        batch.must("queue a signal of", libc::SYS_rt_sigqueueinfo, &[pid.into(), signal(info).into(), data]);
+        batch.must(
+            "queue a signal of",
+            libc::SYS_rt_sigqueueinfo,
+            &[pid.into(), signal(info).into(), data],
+        );
         if batch.is_full() {
             batch.run(remote)?;
         }
@@ -284,10 +291,5 @@ fn micros(timer: &Timer) -> [u64; 4] {
 }
 
 fn nanos(timer: &Timer) -> [u64; 4] {
-    [
-        timer.interval / SECOND,
-        timer.interval % SECOND,
-        timer.left / SECOND,
-        timer.left % SECOND,
-    ]
+    [timer.interval / SECOND, timer.interval % SECOND, timer.left / SECOND, timer.left % SECOND]
 }

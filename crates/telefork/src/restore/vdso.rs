@@ -105,9 +105,9 @@ fn detours(there: &[Symbol], length: u64, here: &[Symbol]) -> Result<Vec<Detour>
     for symbol in there {
         let plain = symbol.name.strip_prefix("__vdso_").unwrap_or(&symbol.name);
         let call = CALLS.iter().find(|(name, _)| *name == plain).map(|(_, number)| *number);
-        let same = here.iter().find(|other| {
-            other.name.strip_prefix("__vdso_").unwrap_or(&other.name) == plain
-        });
+        let same = here
+            .iter()
+            .find(|other| other.name.strip_prefix("__vdso_").unwrap_or(&other.name) == plain);
         let to = match (same, call) {
             // Its state has a layout of each kernel's own, and the process has one of the other's.
             (_, Some(number)) if plain == "getrandom" => Target::Call(number),
@@ -131,9 +131,9 @@ fn detours(there: &[Symbol], length: u64, here: &[Symbol]) -> Result<Vec<Detour>
 impl Vdso {
     pub fn specials(&self) -> &[Special] {
         match self {
-            Self::Moved { specials, .. } | Self::Patched { specials, .. } | Self::None { specials } => {
-                specials
-            }
+            Self::Moved { specials, .. }
+            | Self::Patched { specials, .. }
+            | Self::None { specials } => specials,
         }
     }
 

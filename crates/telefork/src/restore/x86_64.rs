@@ -71,9 +71,8 @@ const PAUSE: u64 = 34;
 
 /// Looks through the registers of a thread. `value` is what a caller of `telefork` learns.
 pub(super) fn check(thread: &Thread, value: i32) -> Result<Checked, Refusal> {
-    let refuse = |what, why| {
-        Err(Refusal::Forged { what, who: format!("thread {}", thread.tid), why })
-    };
+    let refuse =
+        |what, why| Err(Refusal::Forged { what, who: format!("thread {}", thread.tid), why });
     let mut general = thread.registers.general.clone();
     let extended = &thread.registers.extended;
     if general.len() != GENERAL {

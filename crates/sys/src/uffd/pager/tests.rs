@@ -43,7 +43,7 @@ impl Specimen {
         let start = number(&mut output);
         let mut tracee = Tracee::seize(Pid(child.id() as i32), PATIENCE).unwrap();
         let mut remote = Remote::enter(&mut tracee.threads_mut()[0], PATIENCE).unwrap();
-        let pager = Pager::make_in(&mut remote, None);
+        let pager = Pager::make_in(&mut remote);
         remote.finish().unwrap();
         tracee.detach().unwrap();
         let pager = match pager {
