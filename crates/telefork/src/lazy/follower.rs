@@ -79,6 +79,8 @@ struct State {
     asked: HashSet<u64>,
     /// What is to be asked for once the lock is free.
     to_ask: Vec<u64>,
+    /// All that nobody asked for has come.
+    is_streamed: bool,
     is_over: bool,
     failure: Option<Error>,
     followed: Followed,
@@ -100,14 +102,15 @@ enum Progress {
 }
 
 impl Follower<'_> {
-    /// One of the threads, to its end; with the first that ends, all do.
+    /// One of the threads, to its end. With the first that fails all end, and when all is over.
     fn run(&self, work: impl FnOnce(&Self) -> Result<(), Error>) {
         let done = work(self);
         let mut state = self.lock();
-        if let Err(error) = done
-            && !state.is_over
-        {
-            state.failure = Some(error);
+        match done {
+            Err(error) if !state.is_over => state.failure = Some(error),
+            // The stream has ended, and answers are still on their way.
+            Ok(()) if !state.is_over => return,
+            _ => {}
         }
         state.is_over = true;
         // Without its pager the kernel lets memory be as any other: what never came is 0.
@@ -146,7 +149,12 @@ impl Follower<'_> {
             let mut head = [0; HEAD];
             from.read_exact(&mut head).map_err(Error::Pages)?;
             match Piece::decode(&head).ok_or(Error::PageHead)? {
-                Piece::End => return Ok(()),
+                Piece::End => {
+                    let mut state = self.lock();
+                    state.is_streamed = true;
+                    state.settle();
+                    return Ok(());
+                }
                 Piece::Zero { address, len } => self.put(address, u64::from(len), None)?,
                 Piece::Bytes { address, len, sum: told } => {
                     let bytes = &mut bytes[..len as usize];
@@ -156,6 +164,9 @@ impl Follower<'_> {
                     }
                     self.put(address, u64::from(len), Some(bytes))?;
                 }
+            }
+            if self.lock().is_over {
+                return Ok(());
             }
         }
     }
@@ -211,13 +222,18 @@ impl State {
         for event in events {
             match event {
                 Event::Fault { at } => match space.missing.source_of(at) {
+                    Some(source) if self.is_streamed && !self.asked.contains(&source) => {
+                        space.pager.fill_zero(at, PAGE)?;
+                    }
                     Some(source) if self.asked.insert(source) => {
                         self.to_ask.push(source);
                         self.followed.faults += 1;
                     }
                     Some(_) => {}
                     // Never there, or dropped; or there by now, which wakes who waited.
-                    None => drop(space.pager.fill_zero(at, PAGE)?),
+                    None => {
+                        space.pager.fill_zero(at, PAGE)?;
+                    }
                 },
                 Event::Forked(pager) => {
                     let missing = space.missing.clone();
@@ -247,8 +263,14 @@ impl State {
             self.asked.retain(|page| !source.contains(page));
         }
         self.spaces.retain(|space| !space.has_ended);
-        self.is_over |= self.spaces.is_empty();
+        self.settle();
         Ok(Progress::Done)
+    }
+
+    /// It is over when nobody is left, or when the stream has ended and all answers are there: a page that
+    /// was asked for may have come by no other way.
+    fn settle(&mut self) {
+        self.is_over |= self.spaces.is_empty() || (self.is_streamed && self.asked.is_empty());
     }
 
     fn fill_one(
@@ -258,8 +280,9 @@ impl State {
         bytes: Option<&[u8]>,
     ) -> Result<Progress, Error> {
         let Space { pager, missing, has_ended } = &mut self.spaces[index];
+        let mut most = usize::MAX;
         while let Some(part) = missing.arriving(source).first().filter(|_| !*has_ended) {
-            let len = (part.source.end - part.source.start) as usize;
+            let len = ((part.source.end - part.source.start) as usize).min(most);
             let offset = (part.source.start - source.start) as usize;
             let filled = match bytes {
                 Some(bytes) => pager.fill(part.at, &bytes[offset..offset + len])?,
@@ -273,6 +296,8 @@ impl State {
             match filled.stopped {
                 None => {}
                 Some(Stopped::Changing) => return Ok(Progress::Changing),
+                // All must lie in one mapping; the process may have divided it, as `mprotect` does.
+                Some(Stopped::Elsewhere) if len > PAGE => most = PAGE,
                 // It was unmapped, and that is not told yet.
                 Some(Stopped::Elsewhere) => missing.settled(&(end..end + PAGE as u64)),
                 Some(Stopped::Ended) => *has_ended = true,

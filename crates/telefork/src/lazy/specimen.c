@@ -108,6 +108,13 @@ int main(int argc, char **argv) {
             say(wrong + differing(START, PAGES / 8, PAGES));
             break;
         }
+        case 'p': /* divide it into mappings of one, two and three pages, and read all */
+            for (unsigned long page = 0; page < PAGES; page += 6) {
+                mprotect(START + page * PAGE, PAGE, PROT_READ);
+                mprotect(START + (page + 3) * PAGE, 3 * PAGE, PROT_READ);
+            }
+            say(differing(START, 0, PAGES));
+            break;
         case 'u': { /* unmap an eighth, put new memory there */
             unsigned long wrong = 0;
             munmap(START, PAGES / 8 * PAGE);

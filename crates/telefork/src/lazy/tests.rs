@@ -138,8 +138,8 @@ fn memory_is_what_it_was_whoever_touches_it_while_it_comes() {
 }
 
 #[test]
-fn memory_that_the_copy_moves_drops_or_unmaps_is_what_it_would_be_without_us() {
-    for what in ['m', 'd', 'u'] {
+fn memory_that_the_copy_moves_drops_unmaps_or_divides_is_what_it_would_be_without_us() {
+    for what in ['m', 'd', 'u', 'p'] {
         let Some((said, _)) = followed_while(what) else { return };
         assert_eq!(said, 0, "{what}");
     }

@@ -281,10 +281,13 @@ const TIMERS_PASSED: i32 = 1000;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Interval and value, each of seconds and microseconds; what runs does not run out before it begins.
+/// Interval and value, each of seconds and microseconds; what runs does not run out before it begins. One
+/// with an interval and nothing left has run out, and its signal is pending: only when that is taken does the
+/// kernel set it again, which it does not for a signal that it has not sent.
 fn micros(timer: &Timer) -> [u64; 4] {
     let pair = |nanos: u64| [nanos / SECOND, nanos % SECOND / 1000];
-    let ([a, b], [c, d]) = (pair(timer.interval), pair(timer.left.max(1000)));
+    let left = if timer.left == 0 { timer.interval } else { timer.left };
+    let ([a, b], [c, d]) = (pair(timer.interval), pair(left.max(1000)));
     [a, b, c, d]
 }
 
