@@ -8,6 +8,7 @@
 //! - [`process`]: start a program with nothing inherited, learn how it ended, end all it started
 //! - [`cgroup`], [`namespace`]: what bounds a group of processes, and what it sees of the host
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
+//! - [`standing`]: how a process stands, before it is stopped
 //! - `ptrace`: stop another process, read and set its threads, run system calls in it
 //! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
@@ -28,6 +29,7 @@ pub mod ptrace;
 pub mod process_memory;
 pub mod pagemap;
 pub mod maps;
+pub mod standing;
 pub mod proc;
 pub mod limits;
 pub mod shared;

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod preflight;
 pub mod capture;
 pub mod files;
 pub mod host;
