@@ -38,6 +38,16 @@ pub enum Error {
     Changing { number: u32, path: Text },
     #[error("descriptor {number} ({path}) cannot be opened: {}", numbered(why, *number))]
     Unopened { number: u32, path: Text, why: Box<Unopened> },
+    #[error("the connection that carries pages broke; the copy cannot go on without them")]
+    Pages(#[source] std::io::Error),
+    #[error(
+        "what carries pages sent something else; both sides must be the same version of Farcall"
+    )]
+    PageHead,
+    #[error("the page at {address:#x} was damaged on its way; the copy cannot go on without it")]
+    PageSum { address: u64 },
+    #[error("a page at {address:#x} was asked for, which was not left behind")]
+    NotLeft { address: u64 },
 }
 
 impl Error {

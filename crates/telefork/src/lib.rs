@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod preflight;
+pub mod lazy;
 pub mod capture;
 pub mod files;
 pub mod host;

@@ -21,6 +21,7 @@ mod section;
 mod layout;
 mod error;
 
+pub mod paging;
 pub mod descriptor;
 pub mod thread;
 pub mod process;

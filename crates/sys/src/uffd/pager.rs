@@ -4,12 +4,14 @@
 //! come. The kernel tells of that as of faults, in one order, and the process waits until it was read; what
 //! is filled before then is refused, so nobody fills a place that has become another.
 
+use std::borrow::Borrow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
-use super::PAGE;
+use super::{Bell, PAGE};
 use super::kernel::{
     self, Api, COPY_QUIETLY, Copy, EVENT_FORK, EVENT_PAGEFAULT, EVENT_REMAP, EVENT_REMOVE,
     EVENT_UNMAP, FEATURES_OF_CHANGES, MESSAGE, REGISTER_MISSING, Range, Register, UFFD_API,
@@ -105,6 +107,16 @@ impl Pager {
     pub fn unregister(&self, start: u64, len: u64) -> Result<(), Error> {
         let mut range = Range { start, len };
         self.ioctl(UFFDIO_UNREGISTER, &mut range, "let memory be as any other")
+    }
+
+    /// Waits until something has happened in one of these processes, or the bell is rung.
+    pub fn wait<P: Borrow<Self>>(pagers: &[P], bell: &Bell) -> Result<(), Error> {
+        let all = pagers.iter().map(|pager| pager.borrow().as_fd()).chain([bell.0.as_fd()]);
+        let mut polled: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match poll(&mut polled, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(Error::kernel("wait for page faults")(error)),
+        }
     }
 
     /// Appends what has happened, without waiting. A fault may be over by now.
