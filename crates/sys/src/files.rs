@@ -5,7 +5,8 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions, Permissions};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -183,6 +184,22 @@ pub fn in_memory(name: &str) -> Result<File, Error> {
         .or_else(|_| memfd_create(label.as_c_str(), basic))
         .map(File::from)
         .map_err(Error::kernel("make a file in memory"))
+}
+
+/// A file in memory that can be executed, with these bytes.
+pub fn executable_in_memory(name: &str, bytes: &[u8]) -> Result<OwnedFd, Error> {
+    let refuse = |_| Error::CallerName { text: name.to_owned(), why: "it holds a NUL" };
+    let label = CString::new(name).map_err(refuse)?;
+    let newer = MFdFlags::MFD_CLOEXEC | MFdFlags::from_bits_retain(libc::MFD_EXEC);
+    // The flag is known from 6.3 on; before, every such file can be executed.
+    let made = memfd_create(label.as_c_str(), newer)
+        .or_else(|_| memfd_create(label.as_c_str(), MFdFlags::MFD_CLOEXEC));
+    let mut file = made.map(File::from).map_err(Error::kernel("make a program in memory"))?;
+    file.write_all(bytes).map_err(Error::kernel("write a program in memory"))?;
+    // A program that somebody has open for writing is not executed.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let again = File::open(&path).map_err(Error::file("open", &path))?;
+    Ok(again.into())
 }
 
 /// Makes a file of [`in_memory`] final: whoever has it can read it, and nobody can change it.

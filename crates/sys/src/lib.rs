@@ -9,7 +9,8 @@
 //! - [`cgroup`], [`namespace`]: what bounds a group of processes, and what it sees of the host
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
 //! - [`standing`]: how a process stands, before it is stopped
-//! - `ptrace`: stop another process, read and set its threads, run system calls in it
+//! - `ptrace`: stop another process, read and set its threads, run system calls in it, fill a new one
+//! - `park`: a copy of the calling process that waits to be captured
 //! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
@@ -20,12 +21,14 @@
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
 pub mod cgroup;
+#[cfg(target_arch = "x86_64")]
+pub mod ptrace;
+#[cfg(target_arch = "x86_64")]
+pub mod park;
 pub mod process;
 pub mod namespace;
 pub mod cpu;
 pub mod network;
-#[cfg(target_arch = "x86_64")]
-pub mod ptrace;
 pub mod process_memory;
 pub mod pagemap;
 pub mod maps;

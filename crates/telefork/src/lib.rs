@@ -12,7 +12,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod call;
 pub mod preflight;
+pub mod restore;
 pub mod lazy;
 pub mod capture;
 pub mod files;
@@ -21,5 +23,6 @@ mod elf;
 mod description;
 mod error;
 
+pub use call::{Location, telefork_to, telepad, wait_for_exit};
 pub use description::Description;
 pub use error::{Error, Objection, Unopened};

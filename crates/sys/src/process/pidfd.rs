@@ -58,7 +58,7 @@ pub(crate) fn signal(pidfd: &impl AsFd, signal: i32) -> io::Result<()> {
 }
 
 /// How a child of ours ended; `None` if it did not and `flags` say not to wait.
-pub(super) fn wait(pidfd: &impl AsFd, flags: i32) -> io::Result<Option<Exit>> {
+pub(crate) fn wait(pidfd: &impl AsFd, flags: i32) -> io::Result<Option<Exit>> {
     // SAFETY: zero is a value of all its fields, which are integers (and unions of them).
     let mut info = unsafe { MaybeUninit::<libc::siginfo_t>::zeroed().assume_init() };
     let id = pidfd.as_fd().as_raw_fd() as libc::id_t;

@@ -1,5 +1,7 @@
 //! What is different on every architecture: registers, the stub that runs system calls, numbers.
 
+use std::arch::asm;
+use std::ffi::c_void;
 use std::mem::size_of;
 
 /// The general registers of a stopped thread, in the kernel's order (`user_regs_struct`).
@@ -214,3 +216,104 @@ impl Registers {
         self.rax
     }
 }
+
+/// What `clone3` is asked for.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CloneArguments {
+    pub(super) flags: u64,
+    pub(super) pidfd: u64,
+    pub(super) child_tid: u64,
+    pub(super) parent_tid: u64,
+    pub(super) exit_signal: u64,
+    pub(super) stack: u64,
+    pub(super) stack_size: u64,
+    pub(super) tls: u64,
+    pub(super) set_tid: u64,
+    pub(super) set_tid_size: u64,
+    pub(super) cgroup: u64,
+}
+
+const _: () = assert!(size_of::<CloneArguments>() == 88);
+
+/// A system call without libc around it: its result, or minus its error number.
+///
+/// # Safety
+///
+/// As the call itself.
+pub(super) unsafe fn raw_call(number: i64, args: [usize; 6]) -> isize {
+    let result: isize;
+    // SAFETY: the instruction changes rax, rcx and r11, which are named, and whatever memory the call
+    // writes, for which the caller answers.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
+            in("r10") args[3], in("r8") args[4], in("r9") args[5],
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// `clone3`, whose child runs `main` on the stack that it is given, and never comes back here.
+///
+/// # Safety
+///
+/// The stack is nobody else's, and with what `main` uses it lives until the child has left this memory.
+pub(super) unsafe fn clone_onto(
+    arguments: &CloneArguments,
+    main: extern "C" fn(*const c_void) -> !,
+    with: *const c_void,
+) -> isize {
+    let result: isize;
+    // SAFETY: the parent goes on with the same stack and registers, but for those that are named. The
+    // child has a stack of its own, aligned as calls need it, and all that it needs in r12 and r13.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 as isize => result,
+            in("rdi") arguments, in("rsi") size_of::<CloneArguments>(),
+            in("r12") main, in("r13") with,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// The least program: one page that can be executed, which holds its own head and traps. Its addresses are
+/// those at which nothing of other programs lies that are loaded anywhere.
+pub(super) const PROGRAM: [u8; 128] = {
+    let mut bytes = [TRAP; 128];
+    let head: [u8; 64] = [
+        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, // ELF, 64 bits, little-endian
+        2, 0, 62, 0, 1, 0, 0, 0, // an executable, of x86-64
+        120, 0, 1, 0, 0, 0, 0, 0, // begins behind both heads
+        64, 0, 0, 0, 0, 0, 0, 0, // the program head follows
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let segment: [u8; 56] = [
+        1, 0, 0, 0, 5, 0, 0, 0, // to be loaded, to be read and executed
+        0, 0, 0, 0, 0, 0, 0, 0, // from the beginning of the file
+        0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, // to 64 KiB
+        128, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0,
+    ];
+    let mut at = 0;
+    while at < 64 {
+        bytes[at] = head[at];
+        if at < 56 {
+            bytes[64 + at] = segment[at];
+        }
+        at += 1;
+    }
+    bytes
+};
