@@ -146,7 +146,7 @@ fn an_image_is_described_and_a_damaged_one_refused_by_name() {
     let content = whole.windows(7).rposition(|seven| seven == b"content").unwrap();
     for (bytes, words, code) in [
         (flipped(0), "image bad", "E0702"),
-        (flipped(8), "image bad", "E0703"),
+        (flipped(8), "image bad", "E0704"),
         (flipped(100), "image bad", "E0704"),
         (whole[..whole.len() - 1].to_vec(), "image bad", "E0704"),
         (flipped(content), "image bad --verify", "E0704"),
