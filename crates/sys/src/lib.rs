@@ -25,6 +25,8 @@ pub mod cgroup;
 pub mod ptrace;
 #[cfg(target_arch = "x86_64")]
 pub mod park;
+pub mod handle;
+pub mod descriptors;
 pub mod process;
 pub mod namespace;
 pub mod cpu;
@@ -40,8 +42,6 @@ pub mod uffd;
 pub mod thread;
 pub mod spin;
 pub mod socket;
-pub mod handle;
-pub mod descriptors;
 pub mod files;
 pub mod clock;
 mod error;

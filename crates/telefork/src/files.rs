@@ -12,9 +12,9 @@
 
 mod arriving;
 mod sending;
-mod regular;
 mod folder;
 mod device;
+mod regular;
 mod terminal;
 mod stdio;
 mod unsupported;
