@@ -3,7 +3,7 @@
 //! A code is a constant of the catalogue, not a text: an error cannot be given one that is not
 //! explained. The first letter and digits say whose fault it is: E01 a command's own input, E02 the
 //! cluster and its nodes, E03 credentials, E04 files, E05 jobs and their records, E06 shared
-//! memory, E09 the rest; T01 how a task ended.
+//! memory, E07 processes that move, E09 the rest; T01 how a task ended.
 //!
 //! Elsewhere: the entries themselves (`catalogue`), what signals mean (`signals`).
 

@@ -10,6 +10,7 @@
 
 mod host;
 mod jail;
+mod moving;
 mod keys;
 mod ports;
 mod cluster;
@@ -70,6 +71,7 @@ impl Doctor {
         if !self.security {
             all.add(host::look(settings.as_ref().ok()));
             all.add(jail::look());
+            all.add(moving::look());
         }
         all.add(keys::look(&folder));
         let (section, known) = cluster::look(&self.nodes, self.config.as_deref(), &settings);

@@ -162,6 +162,9 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     if let Some(error) = error.downcast_ref::<client::memory::Error>() {
         return memory::of_memory(error);
     }
+    if error.is::<telefork::Error>() {
+        return Some(&codes::E0701);
+    }
     error.downcast_ref::<transport::Error>().map(of_transport)
 }
 

@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod preflight;
+mod image;
 mod retry;
 mod mem;
 mod why;
@@ -49,6 +51,7 @@ Examples:
   farcall mem read genes 3                      a page of shared memory
   farcall node                                  offer this machine's cores
   farcall status --nodes host-a                 what the cluster is doing
+  farcall preflight 4242                        what of a process can move
   farcall jobs                                  your jobs, those that ended and those that run
   farcall why k3f9qx2.17                        why a task waits, failed or took so long
   farcall doctor                                what this host can do, and what it cannot
@@ -70,6 +73,8 @@ enum Command {
     Why(why::Why),
     Logs(logs::Logs),
     Retry(retry::Retry),
+    Preflight(preflight::Preflight),
+    Image(image::Image),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Completions(completions::Completions),
@@ -94,6 +99,8 @@ fn main() -> ExitCode {
         Command::Why(why) => why.run(),
         Command::Logs(logs) => logs.run(),
         Command::Retry(retry) => retry.run(),
+        Command::Preflight(preflight) => preflight.run(),
+        Command::Image(image) => image.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Explain(explain) => explain.run(),
         Command::Man(man) => man.run::<Farcall>(),

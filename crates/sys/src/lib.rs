@@ -8,6 +8,7 @@
 //! - [`process`]: start a program with nothing inherited, learn how it ended, end all it started
 //! - [`cgroup`], [`namespace`]: what bounds a group of processes, and what it sees of the host
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
+//! - [`standing`]: how a process stands, before it is stopped
 //! - `ptrace`: stop another process, read and set its threads, run system calls in it, fill a new one
 //! - `park`: a copy of the calling process that waits to be captured
 //! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
@@ -27,6 +28,8 @@ pub mod descriptors;
 pub mod ptrace;
 #[cfg(target_arch = "x86_64")]
 pub mod park;
+pub mod handle;
+pub mod descriptors;
 pub mod process;
 pub mod namespace;
 pub mod cpu;
@@ -34,6 +37,7 @@ pub mod network;
 pub mod process_memory;
 pub mod pagemap;
 pub mod maps;
+pub mod standing;
 pub mod proc;
 pub mod limits;
 pub mod shared;

@@ -12,9 +12,9 @@
 
 mod arriving;
 mod sending;
-mod regular;
 mod folder;
 mod device;
+mod regular;
 mod terminal;
 mod stdio;
 mod unsupported;
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sys::Pid;
 use sys::descriptors::Listed;
-use wire::image::descriptor::{Descriptor, FileNo, Opened};
+use wire::image::descriptor::{Content, Descriptor, FileNo, OpenFile, Opened};
 
 use crate::Error;
 
@@ -33,6 +33,7 @@ pub use arriving::{Arrived, Arriving, Number};
 pub use overrides::{Override, Overrides};
 pub use sending::{Held, Offer, hold, send, wanted, withhold};
 pub use stdio::Stdio;
+pub(crate) use unsupported::shown;
 
 /// What the kinds of descriptors have to know beside the one that they look at.
 struct Context<'a> {
@@ -138,6 +139,31 @@ fn descriptions(pid: Pid, listed: &[Listed]) -> Result<Vec<u32>, Error> {
         }
     }
     Ok(numbers)
+}
+
+/// How what is open goes along, for people; `None` if it does not.
+pub(crate) fn travels(what: &Opened) -> Option<String> {
+    Some(match what {
+        Opened::File(OpenFile { path, content: Content::There, .. }) => {
+            format!("{path}: the destination's own file, whatever it holds")
+        }
+        Opened::File(OpenFile { path, deleted: true, identity, .. }) => {
+            format!("{path} (deleted): its {} bytes", identity.size)
+        }
+        Opened::File(OpenFile { path, identity, offset, .. }) => {
+            format!("{path}: its {} bytes, at offset {offset}", identity.size)
+        }
+        Opened::Folder { path } => format!("{path}: the destination's own folder"),
+        Opened::Device { path } => format!("{path}: the destination's own"),
+        Opened::Terminal { path } => format!("{path}: the terminal, passed on"),
+        Opened::Stdio { .. } => "a standard stream, passed on".to_owned(),
+        Opened::Unsupported { .. } => return None,
+    })
+}
+
+/// A number with the right form of its noun.
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

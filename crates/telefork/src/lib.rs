@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod preflight;
 pub mod restore;
 pub mod capture;
 pub mod lazy;

@@ -36,10 +36,11 @@ pub(super) enum Good {
     Cluster,
     Secrets,
     Closed,
+    Moves,
 }
 
 impl Good {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Tasks,
         Self::JailUser,
         Self::JailStrict,
@@ -47,6 +48,7 @@ impl Good {
         Self::Cluster,
         Self::Secrets,
         Self::Closed,
+        Self::Moves,
     ];
 
     fn name(self) -> &'static str {
@@ -58,6 +60,7 @@ impl Good {
             Self::Cluster => "other hosts",
             Self::Secrets => "keys kept secret",
             Self::Closed => "closed to strangers",
+            Self::Moves => "processes that move",
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn look(settings: Option<&Settings>) -> Section {
         section.findings.extend(disk("the data folder", &settings.data, Mark::Fail));
     }
     section.findings.extend(disk("the temporary folder", &std::env::temp_dir(), Mark::Warn));
-    section.findings.extend([clock(), ipv6(), own_name(), userfaultfd()]);
+    section.findings.extend([clock(), ipv6(), own_name()]);
     section
 }
 
@@ -252,19 +252,6 @@ fn own_name() -> Finding {
             .breaks(Good::Cluster)
             .remedy("cat /etc/resolv.conf"),
     }
-}
-
-/// Pages and processes that move will need it; nothing that is built does.
-fn userfaultfd() -> Finding {
-    let device = Path::new("/dev/userfaultfd").exists();
-    let users = read("/proc/sys/vm/unprivileged_userfaultfd") == "1";
-    let what = match (device, users) {
-        (_, true) => "userfaultfd is open to every user",
-        (true, false) => "userfaultfd is there, by /dev/userfaultfd",
-        (false, false) if sys::limits::is_root() => "userfaultfd is open to root",
-        (false, false) => "userfaultfd is not open to this user",
-    };
-    found(Mark::Note, format!("{what}; nothing that is built needs it"))
 }
 
 #[cfg(test)]

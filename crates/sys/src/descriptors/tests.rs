@@ -1,3 +1,5 @@
+//! Descriptors of this process, as the kernel tells of them.
+
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 

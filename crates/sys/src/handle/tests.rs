@@ -1,3 +1,5 @@
+//! Files that are moved, held and named while they are looked at.
+
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 
