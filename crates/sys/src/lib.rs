@@ -22,8 +22,6 @@
 
 pub mod cgroup;
 pub mod uffd;
-pub mod handle;
-pub mod descriptors;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;
 #[cfg(target_arch = "x86_64")]

@@ -191,7 +191,7 @@ impl Pagemap {
 /// Whether the kernel tells of many pages at once (PAGEMAP_SCAN, 6.7); otherwise each is looked at.
 pub fn is_quick() -> Result<bool, Error> {
     let own = Pagemap::open(Pid::own())?;
-    own.pages(0..page_size(), Wanted::Own)?;
+    own.look(0..page_size())?;
     Ok(own.way.get() != Way::EachPage)
 }
 
