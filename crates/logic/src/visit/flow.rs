@@ -72,9 +72,14 @@ impl Sending {
         is_news.then_some(Piece::Closed { at: self.sent })
     }
 
+    /// All of it is on its way, and so is that it is all.
+    pub fn is_sent(&self) -> bool {
+        self.is_over && self.told_over
+    }
+
     /// All of it is where it was to go.
     pub fn is_done(&self) -> bool {
-        self.is_over && self.told_over && self.kept.is_empty()
+        self.is_sent() && self.kept.is_empty()
     }
 }
 
