@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod restore;
+mod ps;
 mod retry;
 mod mem;
 mod why;
@@ -19,6 +21,7 @@ mod explain;
 mod completions;
 mod man;
 mod worker;
+mod pad;
 mod cluster;
 mod record;
 mod config;
@@ -70,12 +73,16 @@ enum Command {
     Why(why::Why),
     Logs(logs::Logs),
     Retry(retry::Retry),
+    Restore(restore::Restore),
+    Ps(ps::Ps),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Completions(completions::Completions),
     Man(man::Man),
     #[command(hide = true)]
     Worker,
+    #[command(hide = true)]
+    Pad(pad::Pad),
     #[command(hide = true)]
     DemoSerial,
 }
@@ -94,11 +101,14 @@ fn main() -> ExitCode {
         Command::Why(why) => why.run(),
         Command::Logs(logs) => logs.run(),
         Command::Retry(retry) => retry.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Ps(ps) => ps.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Explain(explain) => explain.run(),
         Command::Man(man) => man.run::<Farcall>(),
         Command::Completions(completions) => completions.run::<Farcall>(),
         Command::Worker => worker::run(),
+        Command::Pad(pad) => pad.run(),
         Command::DemoSerial => demo::serve_serially(),
     };
     match result {

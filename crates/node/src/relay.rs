@@ -76,8 +76,7 @@ impl Relay {
 
     fn to_pad(&mut self) -> io::Result<bool> {
         let mut moved = false;
-        let is_tls_news = !self.inward && self.client.input().is_empty();
-        if is_tls_news {
+        if !self.inward && self.client.input().is_empty() {
             return Ok(false);
         }
         if self.inward && self.client.input().len() < HELD_MAX {
@@ -97,11 +96,16 @@ impl Relay {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(moved),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                // The pad has ended: what it had said is still to be passed on.
+                Err(_) => {
+                    self.inward = false;
+                    self.client.input().clear();
+                    return Ok(true);
+                }
             }
         }
         if !self.inward {
-            self.pad.shutdown(Shutdown::Write)?;
+            let _ = self.pad.shutdown(Shutdown::Write);
         }
         Ok(moved)
     }

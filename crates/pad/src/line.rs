@@ -82,6 +82,11 @@ impl Line {
         }
     }
 
+    /// What came is of no concern.
+    pub(crate) fn forget(&mut self) {
+        self.input.clear();
+    }
+
     /// The next message that is here. Heartbeats are answered on the way.
     pub(crate) fn take(&mut self) -> Result<Option<Message>, Over> {
         loop {

@@ -204,6 +204,10 @@ impl Visit {
     fn hear(&mut self) {
         let Some(line) = &mut self.line else { return };
         let read = line.read();
+        if self.pad.is_refused() {
+            // The rest of an image, perhaps: it is heard out, so that its sender hears us.
+            line.forget();
+        }
         loop {
             let Some(line) = &mut self.line else { return };
             match line.take() {

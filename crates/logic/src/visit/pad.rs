@@ -238,6 +238,11 @@ impl Pad {
         }
     }
 
+    /// Whatever comes now is of no concern.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.state, State::Refused { .. })
+    }
+
     pub fn is_over(&self) -> bool {
         self.state == State::Over
     }
