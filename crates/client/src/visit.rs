@@ -3,12 +3,12 @@
 //! `Cluster::visit` opens it; the image is written, then messages go both ways. What they mean, and when a
 //! process is where, is for `logic::visit` to say: whoever drives one drives a [`Source`] with it.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memory::Error;
 use memory::line::{Line, Target as Way, now};
-use std::os::fd::OwnedFd;
 use wire::Message;
 use wire::hello::Purpose;
 use wire::name::Name;
@@ -49,11 +49,8 @@ impl Cluster {
         let shared = self.driver();
         let until = Some(Instant::now() + PATIENCE);
         let found = shared.wait_for(until, |state| state.nodes.find_up(Some(node)));
-        let unfound = || Error::Unfound {
-            region: String::new(),
-            reason: format!("no node of the name {node} is up"),
-        };
-        let way = way(shared, found.ok_or_else(unfound)?)?;
+        let absent = || Error::NoNode { node: node.to_owned() };
+        let way = way(shared, found.ok_or_else(absent)?)?;
         let (_, me) = shared.state().nodes.credentials();
         let purpose = Purpose::Visit { entry: Entry::Begin(begin) };
         let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
