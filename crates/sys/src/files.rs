@@ -5,7 +5,9 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions, Permissions};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::io::Write;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -14,7 +16,7 @@ use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, openat, renameat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, Whence, lseek, unlinkat};
 
 use crate::Error;
 
@@ -185,6 +187,22 @@ pub fn in_memory(name: &str) -> Result<File, Error> {
         .map_err(Error::kernel("make a file in memory"))
 }
 
+/// A file in memory that can be executed, with these bytes.
+pub fn executable_in_memory(name: &str, bytes: &[u8]) -> Result<OwnedFd, Error> {
+    let refuse = |_| Error::CallerName { text: name.to_owned(), why: "it holds a NUL" };
+    let label = CString::new(name).map_err(refuse)?;
+    let newer = MFdFlags::MFD_CLOEXEC | MFdFlags::from_bits_retain(libc::MFD_EXEC);
+    // The flag is known from 6.3 on; before, every such file can be executed.
+    let made = memfd_create(label.as_c_str(), newer)
+        .or_else(|_| memfd_create(label.as_c_str(), MFdFlags::MFD_CLOEXEC));
+    let mut file = made.map(File::from).map_err(Error::kernel("make a program in memory"))?;
+    file.write_all(bytes).map_err(Error::kernel("write a program in memory"))?;
+    // A program that somebody has open for writing is not executed.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let again = File::open(&path).map_err(Error::file("open", &path))?;
+    Ok(again.into())
+}
+
 /// Makes a file of [`in_memory`] final: whoever has it can read it, and nobody can change it.
 pub fn seal(file: &File) -> Result<(), Error> {
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
@@ -273,6 +291,28 @@ pub fn is_memory(path: &Path) -> Result<bool, Error> {
 /// Rights that new files of this process never get. For the whole process, so: at its start.
 pub fn set_creation_mask(without: u32) {
     umask(Mode::from_bits_truncate(without));
+}
+
+/// The parts of a file that are not holes, within a range. A file system that knows no holes has none.
+pub fn data(file: &File, within: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+    let refuse = Error::kernel::<nix::Error>;
+    let seek = |at: u64, whence| match lseek(file, at.try_into().unwrap_or(i64::MAX), whence) {
+        Ok(found) => Ok(Some((found as u64).min(within.end))),
+        // There is nothing from here to the end.
+        Err(nix::Error::ENXIO) => Ok(None),
+        Err(error) => Err(refuse("look for holes in a file")(error)),
+    };
+    let mut found = Vec::new();
+    let mut at = within.start;
+    while at < within.end {
+        let Some(start) = seek(at, Whence::SeekData)?.filter(|start| *start < within.end) else {
+            break;
+        };
+        let end = seek(start, Whence::SeekHole)?.unwrap_or(within.end);
+        found.push(start..end);
+        at = end.max(start + 1);
+    }
+    Ok(found)
 }
 
 /// `/dev/null`, for reading and writing.

@@ -8,23 +8,28 @@
 //! - [`process`]: start a program with nothing inherited, learn how it ended, end all it started
 //! - [`cgroup`], [`namespace`]: what bounds a group of processes, and what it sees of the host
 //! - [`proc`]: what `/proc` tells about memory, descriptors, threads and children
-//! - `ptrace`: stop another process, read and set its threads, run system calls in it
-//! - [`process_memory`], [`maps`]: what another process has in memory, and where
+//! - `ptrace`: stop another process, read and set its threads, run system calls in it, fill a new one
+//! - `park`: a copy of the calling process that waits to be captured
+//! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`uffd`]: memory whose faults this process answers itself
 //! - [`thread`]: threads that no signal handler runs on
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
+//! - [`descriptors`]: what another process has open; [`handle`]: files that are looked at before they are opened
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
 pub mod cgroup;
+#[cfg(target_arch = "x86_64")]
+pub mod ptrace;
+#[cfg(target_arch = "x86_64")]
+pub mod park;
 pub mod process;
 pub mod namespace;
 pub mod cpu;
 pub mod network;
-#[cfg(target_arch = "x86_64")]
-pub mod ptrace;
 pub mod process_memory;
+pub mod pagemap;
 pub mod maps;
 pub mod proc;
 pub mod limits;
@@ -33,6 +38,8 @@ pub mod uffd;
 pub mod thread;
 pub mod spin;
 pub mod socket;
+pub mod handle;
+pub mod descriptors;
 pub mod files;
 pub mod clock;
 mod error;

@@ -71,6 +71,26 @@ pub fn limit(of: Pid, resource: Resource) -> Result<Limit, Error> {
     Ok(Limit { soft: found.rlim_cur, hard: found.rlim_max })
 }
 
+/// All limits of a process, by their number in the kernel.
+pub fn all(of: Pid) -> Result<Vec<(u32, Limit)>, Error> {
+    let mut all = Vec::new();
+    // The kernel refuses the first number that it does not have.
+    for number in 0..64_u32 {
+        let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the kernel writes one `rlimit` to `found`, ours alone during the call; the null pointer
+        // says that nothing is to be set.
+        let result = unsafe { libc::prlimit(of.0, number as _, ptr::null(), &raw mut found) };
+        match check_limit(result, "read a limit of", of) {
+            Ok(()) => all.push((number, Limit { soft: found.rlim_cur, hard: found.rlim_max })),
+            Err(Error::Process { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
 /// Sets a limit of a process. Others' need the same user or root.
 pub fn set_limit(of: Pid, resource: Resource, limit: Limit) -> Result<(), Error> {
     let wanted = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };

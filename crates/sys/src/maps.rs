@@ -60,7 +60,7 @@ pub enum Content {
     /// The kernel's code for system calls that need none.
     Vdso,
     /// The kernel's data for that code: `[vvar]`, `[vvar_vclock]`, and what others there will be.
-    Vvar,
+    Vvar(Vec<u8>),
     Vsyscall,
     Uprobes,
     /// Of the kernel's making, and unknown here.
@@ -69,9 +69,9 @@ pub enum Content {
 
 /// The flags of a mapping that say how it can be captured, as `smaps` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flags(u16);
+pub struct Flags(u32);
 
-const FLAGS: [(&[u8], Flags); 15] = [
+const FLAGS: [(&[u8; 2], Flags); 17] = [
     (b"dd", Flags::NOT_DUMPED),
     (b"dc", Flags::NOT_FORKED),
     (b"wf", Flags::WIPED_ON_FORK),
@@ -87,6 +87,8 @@ const FLAGS: [(&[u8], Flags); 15] = [
     (b"ss", Flags::SHADOW_STACK),
     (b"sl", Flags::SEALED),
     (b"ht", Flags::HUGE_FILE),
+    (b"nr", Flags::NOT_RESERVED),
+    (b"mg", Flags::MERGEABLE),
 ];
 
 impl Flags {
@@ -112,10 +114,20 @@ impl Flags {
     pub const SEALED: Self = Self(1 << 13);
     /// Of hugetlbfs.
     pub const HUGE_FILE: Self = Self(1 << 14);
+    /// The kernel has not promised that there will be memory for it.
+    pub const NOT_RESERVED: Self = Self(1 << 15);
+    /// The kernel may keep equal pages once.
+    pub const MERGEABLE: Self = Self(1 << 16);
 
     /// Whether all of `other` are set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// The two letters of each that is set, as the kernel writes them.
+    pub fn letters(self) -> Vec<[u8; 2]> {
+        let set = FLAGS.iter().filter(|(_, flag)| self.contains(*flag));
+        set.map(|(letters, _)| **letters).collect()
     }
 
     /// Both.
@@ -136,7 +148,7 @@ impl Mapping {
     /// The kernel made it, and its place is all there is to know: it is in every process.
     pub fn is_kernels(&self) -> bool {
         match &self.content {
-            Content::Vdso | Content::Vvar | Content::Vsyscall | Content::Uprobes => true,
+            Content::Vdso | Content::Vvar(_) | Content::Vsyscall | Content::Uprobes => true,
             Content::Special(_)
             | Content::Anonymous
             | Content::Named(_)
@@ -251,7 +263,7 @@ fn content(name: &[u8], device: Device, inode: u64) -> Content {
         b"[vdso]" => Content::Vdso,
         b"[vsyscall]" => Content::Vsyscall,
         b"[uprobes]" => Content::Uprobes,
-        name if name.starts_with(b"[vvar") => Content::Vvar,
+        name if name.starts_with(b"[vvar") => Content::Vvar(name.to_vec()),
         name => named(name).unwrap_or_else(|| Content::Special(name.to_vec())),
     }
 }

@@ -110,6 +110,16 @@ pub fn started(of: Pid) -> Result<u64, Error> {
     field.ok_or_else(|| Error::KernelText { file: format!("{of}/stat"), field: "start" })
 }
 
+/// The device number of the terminal that controls a process, as `stat` tells those of files.
+pub fn terminal(of: Pid) -> Result<Option<u64>, Error> {
+    let text = read(of, "stat")?;
+    let after_name = text.rsplit_once(')').map(|(_, after)| after);
+    let field = after_name.and_then(|after| after.split_ascii_whitespace().nth(4)?.parse().ok());
+    let number: i32 =
+        field.ok_or_else(|| Error::KernelText { file: format!("{of}/stat"), field: "terminal" })?;
+    Ok((number != 0).then(|| u64::from(number.cast_unsigned())))
+}
+
 /// The number of the own pid namespace.
 pub fn pid_namespace() -> Result<u64, Error> {
     let path = "/proc/self/ns/pid";

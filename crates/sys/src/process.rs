@@ -23,7 +23,7 @@ pub(crate) mod pidfd;
 pub use child::Child;
 pub use first::stay_behind;
 pub use inherited::inherited;
-pub use pidfd::Exit;
+pub use pidfd::{Exit, take_descriptor};
 pub use spawn::{Spawn, Stderr, try_namespaces, try_user_namespace};
 pub use tree::{become_subreaper, end_adopted, kill_tree};
 

@@ -7,6 +7,8 @@
 //!          Stopped ──▶ Remote: system calls run in it, and nothing of them stays
 //! ```
 //!
+//! A `Husk` is a traced process without a past, to be filled and woken.
+//!
 //! The kernel takes orders about a traced thread from one thread only, the one that seized it, so nothing
 //! here can be sent to another. When that thread ends, the kernel lets go of all it has traced. Threads
 //! that end meanwhile are normal: what is asked about them fails with `Error::is_gone`.
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use crate::{Error, Pid};
 
+mod husk;
 mod remote;
 mod seized;
 mod refusal;
@@ -29,7 +32,8 @@ mod calls;
 mod state;
 mod x86_64;
 
-pub use remote::{Call, Remote};
+pub use husk::{Husk, Program, Session, Start, wait_for_child};
+pub use remote::{Call, REMOTE_LEN, Remote};
 pub use state::{Pending, RobustList, Rseq, SignalInfo, SignalMask};
 pub use thread::Stopped;
 pub use x86_64::{NO_CALL, Registers};
@@ -90,6 +94,22 @@ impl Tracee {
     /// Lets it go on, untraced.
     pub fn detach(mut self) -> Result<(), Error> {
         self.seized.detach()
+    }
+
+    /// Ends it as SIGKILL does. Only when this returns are its memory and descriptors free.
+    pub fn kill(mut self) -> Result<(), Error> {
+        let pid = self.pid();
+        calls::signal_process(pid, libc::SIGKILL).map_err(Error::process("kill", pid))?;
+        self.seized.detach()
+    }
+
+    /// The same for one that nobody waits for: if this process is its parent, having adopted it, nothing of
+    /// it stays.
+    pub fn kill_orphan(self) -> Result<(), Error> {
+        let pid = self.pid();
+        self.kill()?;
+        calls::reap(pid);
+        Ok(())
     }
 
     /// Lets it go on, and stays its tracer.

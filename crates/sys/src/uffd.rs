@@ -11,13 +11,15 @@
 //! but `copy_out`, `copy_in` and whoever has the pointer. Others write it at any moment, so there is no
 //! reference to its bytes: it is words that are atomics, and copied as such.
 //!
+//! Memory of another process is `Pager`.
+//!
 //! Large pages are off here, since a fault is about one page; a forked child does not get the memory,
 //! since nobody would answer its faults.
 
 use std::io;
 use std::mem::size_of;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,6 +31,19 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 
 use crate::Error;
+
+#[cfg(target_arch = "x86_64")]
+mod pager;
+mod kernel;
+
+#[cfg(target_arch = "x86_64")]
+pub use pager::{Event, Filled, Pager, Stopped};
+
+use kernel::{
+    Argument, COPY_WP, Copy, EVENT_PAGEFAULT, FLAG_WP, FLAG_WRITE, MESSAGE, PROTECT_WP, Protect,
+    REGISTER_MISSING, REGISTER_WP, Range, Register, UFFDIO_COPY, UFFDIO_REGISTER,
+    UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_WRITEPROTECT, call, open,
+};
 
 /// What one fault is about. On other hosts (64 KiB on some arm64) this memory cannot be had.
 pub const PAGE: usize = 4096;
@@ -418,45 +433,6 @@ pub enum SocketWanted {
     ReadWrite,
 }
 
-/// A descriptor for faults, and whether it also serves the kernel's own accesses. That needs the right
-/// to `/dev/userfaultfd`, or CAP_SYS_PTRACE, or `vm.unprivileged_userfaultfd`; without, what the kernel
-/// gives to everybody: threads alone.
-fn open() -> Result<(OwnedFd, bool), Error> {
-    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
-    let opened = match std::fs::File::open("/dev/userfaultfd") {
-        Ok(device) => {
-            // SAFETY: `device` is open for the call; this request takes flags alone.
-            let fd = unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, flags) };
-            descriptor(fd)
-        }
-        Err(error) => Err(error),
-    };
-    // SAFETY: the call takes flags alone and returns a descriptor or an error.
-    let full = opened
-        .or_else(|_| descriptor(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) } as i32));
-    let (faults, serves_kernel) = match full {
-        Ok(faults) => (faults, true),
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            let flags = flags | UFFD_USER_MODE_ONLY;
-            // SAFETY: as above.
-            let made = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) } as i32;
-            (descriptor(made).map_err(Error::kernel("serve page faults"))?, false)
-        }
-        Err(error) => return Err(Error::kernel("serve page faults")(error)),
-    };
-    let mut api = Api { api: UFFD_API, features: FEATURE_PAGEFAULT_FLAG_WP, ioctls: 0 };
-    call(&faults, UFFDIO_API, &mut api).map_err(Error::kernel("write-protect pages"))?;
-    Ok((faults, serves_kernel))
-}
-
-fn descriptor(made: i32) -> io::Result<OwnedFd> {
-    if made < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel just made this descriptor for us; nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(made) })
-}
-
 /// Addresses, without access to them.
 fn map(len: NonZeroUsize, at: Option<usize>) -> Result<NonNull<u8>, Error> {
     let mut flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -481,98 +457,11 @@ fn map(len: NonZeroUsize, at: Option<usize>) -> Result<NonNull<u8>, Error> {
     Ok(start)
 }
 
-fn call<T: Argument>(faults: &OwnedFd, request: u64, argument: &mut T) -> io::Result<()> {
-    // SAFETY: `argument` is of the type that the request takes (each has one, checked in size below),
-    // and ours alone during the call. Addresses in it lie in a mapping that was checked, or are the
-    // source of a copy, which the kernel only reads, and checks itself.
-    let result = unsafe { libc::ioctl(faults.as_raw_fd(), request, ptr::from_mut(argument)) };
-    Errno::result(result).map(drop).map_err(Into::into)
-}
-
 fn code(error: &Error) -> Option<i32> {
     match error {
         Error::Kernel { source, .. } => source.raw_os_error(),
         _ => None,
     }
-}
-
-/// What the kernel's requests take. Only the structs below.
-trait Argument {}
-
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-struct Range {
-    start: u64,
-    len: u64,
-}
-
-#[repr(C)]
-struct Api {
-    api: u64,
-    features: u64,
-    ioctls: u64,
-}
-
-#[repr(C)]
-struct Register {
-    range: Range,
-    mode: u64,
-    ioctls: u64,
-}
-
-#[repr(C)]
-struct Copy {
-    dst: u64,
-    src: u64,
-    len: u64,
-    mode: u64,
-    copy: i64,
-}
-
-#[repr(C)]
-struct Protect {
-    range: Range,
-    mode: u64,
-}
-
-impl Argument for Range {}
-impl Argument for Api {}
-impl Argument for Register {}
-impl Argument for Copy {}
-impl Argument for Protect {}
-
-const _: () = assert!(size_of::<Range>() == 16 && size_of::<Api>() == 24);
-const _: () = assert!(size_of::<Register>() == 32 && size_of::<Copy>() == 40);
-const _: () = assert!(size_of::<Protect>() == 24);
-
-// From linux/userfaultfd.h, whose numbers are for ever.
-const UFFD_API: u64 = 0xaa;
-const UFFD_USER_MODE_ONLY: i32 = 1;
-const FEATURE_PAGEFAULT_FLAG_WP: u64 = 1;
-const REGISTER_MISSING: u64 = 1;
-const REGISTER_WP: u64 = 2;
-const COPY_WP: u64 = 2;
-const PROTECT_WP: u64 = 1;
-const EVENT_PAGEFAULT: u8 = 0x12;
-const FLAG_WRITE: u64 = 1;
-const FLAG_WP: u64 = 2;
-/// Bytes of `struct uffd_msg`.
-const MESSAGE: usize = 32;
-const USERFAULTFD_IOC_NEW: u64 = request(NONE, 0x00, 0);
-const UFFDIO_API: u64 = request(READ | WRITE, 0x3f, size_of::<Api>());
-const UFFDIO_REGISTER: u64 = request(READ | WRITE, 0x00, size_of::<Register>());
-const UFFDIO_UNREGISTER: u64 = request(READ, 0x01, size_of::<Range>());
-const UFFDIO_WAKE: u64 = request(READ, 0x02, size_of::<Range>());
-const UFFDIO_COPY: u64 = request(READ | WRITE, 0x03, size_of::<Copy>());
-const UFFDIO_WRITEPROTECT: u64 = request(READ | WRITE, 0x06, size_of::<Protect>());
-
-const NONE: u64 = 0;
-const WRITE: u64 = 1;
-const READ: u64 = 2;
-
-/// The number of a request, as `_IOC` in asm-generic/ioctl.h makes it.
-const fn request(direction: u64, number: u64, size: usize) -> u64 {
-    direction << 30 | (size as u64) << 16 | UFFD_API << 8 | number
 }
 
 #[cfg(test)]

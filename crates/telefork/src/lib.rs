@@ -12,8 +12,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod call;
+pub mod restore;
+pub mod capture;
+pub mod lazy;
+pub mod files;
+pub mod host;
+mod elf;
 mod description;
 mod error;
 
+pub use call::{Location, telefork_to, telepad, wait_for_exit};
 pub use description::Description;
-pub use error::Error;
+pub use error::{Error, Objection, Unopened};

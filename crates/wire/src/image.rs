@@ -21,6 +21,7 @@ mod section;
 mod layout;
 mod error;
 
+pub mod paging;
 pub mod descriptor;
 pub mod thread;
 pub mod process;
@@ -67,6 +68,8 @@ pub struct PageCounts {
     pub zero: u64,
     pub known: u64,
     pub with_sender: u64,
+    /// Pages that are not to be touched.
+    pub guards: u64,
 }
 
 /// What the sections of one kind come to.
@@ -105,6 +108,7 @@ impl Summary {
                         Place::Zero => &mut pages.zero,
                         Place::Known(_) => &mut pages.known,
                         Place::Sender => &mut pages.with_sender,
+                        Place::Guard => &mut pages.guards,
                     };
                     *place = place.saturating_add(count(&told.runs));
                 }

@@ -265,7 +265,10 @@ fn a_summary_counts_what_is_there_and_reads_no_page() {
         assert_eq!(sections, index.length - (32 + 32 + 8 + entries + 8 + 40), "seed {seed}");
     }
     let summary = Summary::decode(Cursor::new(write(1, &small()))).expect("whole").expect("one");
-    assert_eq!(summary.pages, PageCounts { carried: 1, zero: 2, known: 1, with_sender: 9 });
+    assert_eq!(
+        summary.pages,
+        PageCounts { carried: 1, zero: 2, known: 1, with_sender: 9, guards: 0 }
+    );
     assert_eq!((summary.mappings, summary.mapped, summary.descriptors), (6, 40 * 4096, 7));
 }
 

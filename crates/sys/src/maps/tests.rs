@@ -30,8 +30,8 @@ fn kernels_own_mappings_are_known_by_name() {
     assert_eq!(content("[heap]"), Content::Heap);
     assert_eq!(content("[stack]"), Content::Stack);
     assert_eq!(content("[vdso]"), Content::Vdso);
-    assert_eq!(content("[vvar]"), Content::Vvar);
-    assert_eq!(content("[vvar_vclock]"), Content::Vvar);
+    assert_eq!(content("[vvar]"), Content::Vvar(b"[vvar]".to_vec()));
+    assert_eq!(content("[vvar_vclock]"), Content::Vvar(b"[vvar_vclock]".to_vec()));
     assert_eq!(content("[vsyscall]"), Content::Vsyscall);
     assert_eq!(content("[uprobes]"), Content::Uprobes);
     assert_eq!(content("[anon:a pool]"), Content::Named(b"a pool".to_vec()));

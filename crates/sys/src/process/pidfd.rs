@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::Pid;
+use crate::{Error, Pid};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,20 @@ pub(crate) fn open(pid: Pid) -> io::Result<Option<OwnedFd>> {
     Ok(Some(unsafe { OwnedFd::from_raw_fd(number as i32) }))
 }
 
+/// The descriptor with this number of another process, as one of ours. The caller may trace it.
+pub fn take_descriptor(of: Pid, number: i32) -> Result<OwnedFd, Error> {
+    let refused = |source| Error::Process { action: "hand over a descriptor of", pid: of, source };
+    let gone = || refused(io::Error::from_raw_os_error(libc::ESRCH));
+    let pidfd = open(of).map_err(refused)?.ok_or_else(gone)?;
+    // SAFETY: takes three numbers and returns one; no memory is involved.
+    let taken = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    if taken < 0 {
+        return Err(refused(io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel just made this descriptor; nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(taken as i32) })
+}
+
 /// Sends a signal; to a process that has ended this is no error.
 pub(crate) fn signal(pidfd: &impl AsFd, signal: i32) -> io::Result<()> {
     let pidfd = pidfd.as_fd().as_raw_fd();
@@ -44,7 +58,7 @@ pub(crate) fn signal(pidfd: &impl AsFd, signal: i32) -> io::Result<()> {
 }
 
 /// How a child of ours ended; `None` if it did not and `flags` say not to wait.
-pub(super) fn wait(pidfd: &impl AsFd, flags: i32) -> io::Result<Option<Exit>> {
+pub(crate) fn wait(pidfd: &impl AsFd, flags: i32) -> io::Result<Option<Exit>> {
     // SAFETY: zero is a value of all its fields, which are integers (and unions of them).
     let mut info = unsafe { MaybeUninit::<libc::siginfo_t>::zeroed().assume_init() };
     let id = pidfd.as_fd().as_raw_fd() as libc::id_t;

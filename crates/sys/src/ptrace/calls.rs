@@ -43,6 +43,16 @@ pub(super) fn seize(tid: Pid) -> io::Result<()> {
     plain(libc::PTRACE_SEIZE, tid, OPTIONS as usize)
 }
 
+/// The same; and the kernel kills it if the tracing thread ends.
+pub(super) fn seize_for_life(tid: Pid) -> io::Result<()> {
+    plain(libc::PTRACE_SEIZE, tid, (OPTIONS | libc::PTRACE_O_EXITKILL) as usize)
+}
+
+/// The same orders, and one more: should the calling thread end, the other is killed.
+pub(super) fn kill_with_tracer(tid: Pid) -> io::Result<()> {
+    plain(libc::PTRACE_SETOPTIONS, tid, (OPTIONS | libc::PTRACE_O_EXITKILL) as usize)
+}
+
 pub(super) fn interrupt(tid: Pid) -> io::Result<()> {
     plain(libc::PTRACE_INTERRUPT, tid, 0)
 }

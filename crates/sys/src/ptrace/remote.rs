@@ -45,6 +45,9 @@ const LIST_LEN: u64 = (CALLS_MAX * ENTRY) as u64;
 /// What callers may use for what their calls point to.
 const SCRATCH_LEN: u64 = 1 << 16;
 
+/// What all of it takes.
+pub const REMOTE_LEN: u64 = LIST_LEN + SCRATCH_LEN + STUB_LEN;
+
 /// How long a thread that was interrupted in a call that took too long is waited for.
 const INTERRUPTING: Duration = Duration::from_secs(1);
 
@@ -90,6 +93,20 @@ struct Before {
 impl<'a> Remote<'a> {
     /// Prepares a thread, whose calls may take as long as `patience`.
     pub fn enter(thread: &'a mut Stopped, patience: Duration) -> Result<Self, Error> {
+        Self::enter_somewhere(thread, None, patience)
+    }
+
+    /// The same with what calls need at this address, where `REMOTE_LEN` bytes are free: for who changes
+    /// what else is mapped.
+    pub fn enter_at(thread: &'a mut Stopped, at: u64, patience: Duration) -> Result<Self, Error> {
+        Self::enter_somewhere(thread, Some(at), patience)
+    }
+
+    fn enter_somewhere(
+        thread: &'a mut Stopped,
+        at: Option<u64>,
+        patience: Duration,
+    ) -> Result<Self, Error> {
         let Task { pid, tid } = thread.task;
         let refuse = |why| Error::Uncallable { pid, tid, why };
         let registers = thread.registers()?;
@@ -119,8 +136,9 @@ impl<'a> Remote<'a> {
             born: Vec::new(),
             is_over: false,
         };
-        remote.list = Some(remote.map(LIST_LEN + SCRATCH_LEN, OPEN)?);
-        remote.stub = remote.map(STUB_LEN, CODE).ok();
+        remote.list = Some(remote.map(at, LIST_LEN + SCRATCH_LEN, OPEN)?);
+        let behind = at.map(|at| at + LIST_LEN + SCRATCH_LEN);
+        remote.stub = remote.map(behind, STUB_LEN, CODE).ok();
         if let Some(stub) = remote.stub {
             let mut code = vec![TRAP; STUB_LEN as usize];
             code[..STUB.len()].copy_from_slice(&STUB);
@@ -160,6 +178,43 @@ impl<'a> Remote<'a> {
             }
         }
         Ok(results)
+    }
+
+    /// The same in another thread of this process, one that its calls have started. That keeps its registers
+    /// and its mask.
+    pub fn run_in(
+        &mut self,
+        thread: &mut Stopped,
+        calls: &[Call],
+    ) -> Result<Vec<io::Result<u64>>, Error> {
+        let registers = thread.registers()?;
+        let mask = thread.signal_mask()?;
+        thread.set_signal_mask(SignalMask::ALL)?;
+        let mut other = Remote {
+            patience: self.patience,
+            before: Before { registers, mask, section: None },
+            instruction: self.instruction,
+            stub: self.stub,
+            list: self.list,
+            ignores_trap: self.ignores_trap,
+            owed: Vec::new(),
+            born: Vec::new(),
+            // What it borrows is not its own to take away.
+            is_over: true,
+            thread,
+        };
+        let results = other.run(calls)?;
+        other.thread.set_registers(&registers)?;
+        other.thread.set_signal_mask(mask)?;
+        Ok(results)
+    }
+
+    /// To be called when the kernel's own memory (the vDSO) has been moved.
+    pub fn find_instruction(&mut self) -> Result<(), Error> {
+        let Task { pid, tid } = self.thread.task;
+        let why = Uncallable::NoVdso;
+        self.instruction = borrowed(pid)?.ok_or(Error::Uncallable { pid, tid, why })?;
+        Ok(())
     }
 
     /// The threads and processes that its calls have started, each stopped before its first instruction:
@@ -239,9 +294,10 @@ impl<'a> Remote<'a> {
         Ok(outcome(self.thread.registers()?.result()))
     }
 
-    fn map(&mut self, len: u64, protection: u64) -> Result<u64, Error> {
+    fn map(&mut self, at: Option<u64>, len: u64, protection: u64) -> Result<u64, Error> {
         let none = u64::MAX;
-        self.step(libc::SYS_mmap, [0, len, protection, PRIVATE, none, 0])?
+        let flags = PRIVATE | at.map_or(0, |_| libc::MAP_FIXED_NOREPLACE as u64);
+        self.step(libc::SYS_mmap, [at.unwrap_or(0), len, protection, flags, none, 0])?
             .map_err(self.thread.refused("map memory for calls in"))
     }
 

@@ -32,6 +32,11 @@ impl Stopped {
         self.task.tid
     }
 
+    /// Has the kernel kill it should the tracing thread end. What it starts from now on is killed too.
+    pub fn kill_with_tracer(&mut self) -> Result<(), Error> {
+        calls::kill_with_tracer(self.tid()).map_err(self.refused("guard"))
+    }
+
     pub fn registers(&self) -> Result<Registers, Error> {
         calls::registers(self.tid()).map_err(self.refused("read the registers of"))
     }

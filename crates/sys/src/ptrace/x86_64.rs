@@ -1,5 +1,7 @@
 //! What is different on every architecture: registers, the stub that runs system calls, numbers.
 
+use std::arch::asm;
+use std::ffi::c_void;
 use std::mem::size_of;
 
 /// The general registers of a stopped thread, in the kernel's order (`user_regs_struct`).
@@ -37,6 +39,8 @@ pub struct Registers {
 }
 
 const _: () = assert!(size_of::<Registers>() == size_of::<libc::user_regs_struct>());
+
+const WORDS: usize = size_of::<Registers>() / size_of::<u64>();
 
 /// `orig_rax` of a thread that is in no system call.
 pub const NO_CALL: u64 = u64::MAX;
@@ -87,6 +91,110 @@ impl Registers {
         (self.orig_rax as i64 >= 0 && is_restart).then_some(self.orig_rax)
     }
 
+    /// The same thread, about to make the interrupted call from its beginning: no kernel but the one that
+    /// it waits in can go on with it. `number` is the call's, which is not always the one in the registers.
+    #[must_use]
+    pub fn with_call_again(mut self, number: u64) -> Self {
+        self.rip = self.rip.wrapping_sub(SYSCALL.len() as u64);
+        self.rax = number;
+        self.orig_rax = NO_CALL;
+        self
+    }
+
+    /// The same thread, after a call that has returned this.
+    #[must_use]
+    pub fn with_result(mut self, result: u64) -> Self {
+        self.rax = result;
+        self.orig_rax = NO_CALL;
+        self
+    }
+
+    /// As the kernel writes them for debuggers (`NT_PRSTATUS`).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.words().into_iter().flat_map(u64::to_ne_bytes).collect()
+    }
+
+    /// The other direction; `None` if there are more or fewer bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut words = [0; WORDS];
+        let chunks = bytes.as_chunks();
+        if chunks.0.len() != WORDS || !chunks.1.is_empty() {
+            return None;
+        }
+        for (word, chunk) in words.iter_mut().zip(chunks.0) {
+            *word = u64::from_ne_bytes(*chunk);
+        }
+        let [r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rest @ ..] =
+            words;
+        let [orig_rax, rip, cs, eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs] = rest;
+        Some(Self {
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            orig_rax,
+            rip,
+            cs,
+            eflags,
+            rsp,
+            ss,
+            fs_base,
+            gs_base,
+            ds,
+            es,
+            fs,
+            gs,
+        })
+    }
+
+    fn words(&self) -> [u64; WORDS] {
+        [
+            self.r15,
+            self.r14,
+            self.r13,
+            self.r12,
+            self.rbp,
+            self.rbx,
+            self.r11,
+            self.r10,
+            self.r9,
+            self.r8,
+            self.rax,
+            self.rcx,
+            self.rdx,
+            self.rsi,
+            self.rdi,
+            self.orig_rax,
+            self.rip,
+            self.cs,
+            self.eflags,
+            self.rsp,
+            self.ss,
+            self.fs_base,
+            self.gs_base,
+            self.ds,
+            self.es,
+            self.fs,
+            self.gs,
+        ]
+    }
+
+    /// The addresses of the next instruction, of the stack's end, and of the thread's own memory.
+    pub fn touched_first(&self) -> [u64; 3] {
+        [self.rip, self.rsp, self.fs_base]
+    }
+
     /// Makes one call with the `syscall` instruction at this address.
     pub(super) fn set_call(&mut self, instruction: u64, number: u64, args: [u64; 6]) {
         self.leave_call(instruction);
@@ -113,3 +221,105 @@ impl Registers {
         self.rax
     }
 }
+
+/// What `clone3` is asked for.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CloneArguments {
+    pub(super) flags: u64,
+    pub(super) pidfd: u64,
+    pub(super) child_tid: u64,
+    pub(super) parent_tid: u64,
+    pub(super) exit_signal: u64,
+    pub(super) stack: u64,
+    pub(super) stack_size: u64,
+    pub(super) tls: u64,
+    pub(super) set_tid: u64,
+    pub(super) set_tid_size: u64,
+    pub(super) cgroup: u64,
+}
+
+const _: () = assert!(size_of::<CloneArguments>() == 88);
+
+/// A system call without libc around it: its result, or minus its error number.
+///
+/// # Safety
+///
+/// As the call itself.
+pub(super) unsafe fn raw_call(number: i64, args: [usize; 6]) -> isize {
+    let result: isize;
+    // SAFETY: the instruction changes rax, rcx and r11, which are named, and whatever memory the call
+    // writes, for which the caller answers.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
+            in("r10") args[3], in("r8") args[4], in("r9") args[5],
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// `clone3`, whose child runs `main` on the stack that it is given, and never comes back here.
+///
+/// # Safety
+///
+/// The stack is nobody else's, and with what `main` uses it lives until the child has left this memory.
+pub(super) unsafe fn clone_onto(
+    arguments: &CloneArguments,
+    main: extern "C" fn(*const c_void) -> !,
+    with: *const c_void,
+) -> isize {
+    let result: isize;
+    // SAFETY: the parent goes on with the same stack and registers, but for those that are named. The
+    // child has a stack of its own, aligned as calls need it, and all that it needs in r12 and r13.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 as isize => result,
+            in("rdi") arguments, in("rsi") size_of::<CloneArguments>(),
+            in("r12") main, in("r13") with,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// The least program: one page that can be executed, which holds its own head and traps. Its addresses are
+/// those at which nothing of other programs lies that are loaded anywhere.
+pub(super) const PROGRAM: [u8; 128] = {
+    let mut bytes = [TRAP; 128];
+    let head: [u8; 64] = [
+        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, // ELF, 64 bits, little-endian
+        2, 0, 62, 0, 1, 0, 0, 0, // an executable, of x86-64
+        120, 0, 1, 0, 0, 0, 0, 0, // begins behind both heads
+        64, 0, 0, 0, 0, 0, 0, 0, // the program head follows
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let segment: [u8; 56] = [
+        1, 0, 0, 0, 5, 0, 0, 0, // to be loaded, to be read and executed
+        0, 0, 0, 0, 0, 0, 0, 0, // from the beginning of the file
+        0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, // to 64 KiB
+        128, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0,
+    ];
+    let mut at = 0;
+    while at < 64 {
+        bytes[at] = head[at];
+        if at < 56 {
+            bytes[64 + at] = segment[at];
+        }
+        at += 1;
+    }
+    bytes
+};

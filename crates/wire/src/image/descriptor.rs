@@ -51,6 +51,8 @@ pub struct OpenFile {
     pub offset: u64,
     pub identity: FileIdentity,
     pub deleted: bool,
+    /// Its rights, for where it is made anew.
+    pub mode: u32,
     pub content: Content,
 }
 
@@ -59,8 +61,10 @@ pub struct OpenFile {
 pub enum Content {
     /// The destination must have the same path with these bytes.
     Same(Hash),
-    /// They come in the sections of this file.
+    /// They come in the sections of this file, in their order.
     Shipped(FileNo),
+    /// Whatever the destination has under this path: somebody has wished it so.
+    There,
 }
 
 /// The number of a file that is taken along.

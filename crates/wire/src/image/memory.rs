@@ -114,4 +114,6 @@ pub enum Place {
     Known(Vec<Hash>),
     /// With the sender, who is asked for them.
     Sender,
+    /// Nowhere: to touch it is an error (`MADV_GUARD_INSTALL`), whatever its mapping permits.
+    Guard,
 }

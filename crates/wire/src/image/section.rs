@@ -241,7 +241,7 @@ impl Sequence {
             Place::Known(names) if names.len() as u64 != count => {
                 Err("it has not one hash for each page")
             }
-            Place::Known(_) | Place::Zero | Place::Sender => Ok(()),
+            Place::Known(_) | Place::Zero | Place::Sender | Place::Guard => Ok(()),
         }
     }
 

@@ -34,6 +34,10 @@ impl<W: Write> Writer<W> {
         Self { to, id, sequence, offset, number: 0, entries, unwritten }
     }
 
+    pub fn id(&self) -> ImageId {
+        self.id
+    }
+
     /// Puts the next section, with the slices of its body one after another.
     pub fn put(&mut self, section: &Section, body: &[&[u8]]) -> Result<(), Error> {
         let kind = section.kind();

@@ -303,6 +303,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
             offset: 9,
             identity: IDENTITY,
             deleted: false,
+            mode: 0o644,
             content,
         })
     };

@@ -1,0 +1,234 @@
+//! A process as it stands: stopped, described, and its pages put into an image.
+//!
+//! ```text
+//!   freeze ──▶ Frozen ──▶ describe ──▶ Description ──▶ send: the pages that must go
+//!                │
+//!                ├─ twin: it goes on at once, and its copy is sent · end: it is no more
+//!                └─ release: it goes on as if nothing had happened
+//! ```
+//!
+//! What the kernel tells from outside is read from `/proc` and by `ptrace`; the rest the process is made to ask
+//! for itself (`calls`), and nothing of that stays in it. A call that was interrupted by the freezing is told
+//! such that it is made again where the copy wakes.
+//!
+//! Elsewhere: descriptors and their files (`files`), what cannot travel (`preflight`).
+
+use std::io::Write;
+use std::time::Duration;
+
+use sys::ptrace::{Remote, Tracee};
+use sys::{Pid, maps, proc};
+use wire::image::Writer;
+
+use crate::files::{Held, Overrides};
+use crate::lazy::PageServer;
+use crate::{Description, Error, files, host};
+use left::Left;
+use pages::Kept;
+use twin::Doomed;
+
+mod process;
+mod thread;
+mod twin;
+mod left;
+mod pages;
+pub mod mappings;
+mod interrupted;
+mod calls;
+mod told;
+
+pub use mappings::{Carry, Look};
+pub use pages::Sent;
+
+/// How long one run of injected calls may take: all are such that the kernel answers at once.
+const CALLS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes in memory of a process from which on it takes long (some ms) to be told the flags of its mappings:
+/// the kernel visits each page for that.
+const LARGE: u64 = 64 << 20;
+
+/// A process all of whose threads stand still. Dropped, it goes on.
+#[derive(Debug)]
+pub struct Frozen {
+    tracee: Tracee,
+    /// What was known of its mappings before it was stopped.
+    look: Option<Look>,
+    /// What is read of the files that are mapped.
+    carry: Carry,
+    /// What was wished of single descriptors.
+    overrides: Overrides,
+}
+
+impl Frozen {
+    /// Stops all threads of a process. Fails, and lets it go on, if one does not stop within `patience`.
+    /// A large one is looked at before, while it still runs.
+    pub fn freeze(pid: Pid, patience: Duration) -> Result<Self, Error> {
+        let is_large = proc::memory(pid)?.is_some_and(|memory| memory.resident > LARGE);
+        Self::freeze_known(pid, is_large.then(|| Look::at(pid)).transpose()?, patience)
+    }
+
+    /// The same of one that was looked at, however large it is.
+    pub fn freeze_known(pid: Pid, look: Option<Look>, patience: Duration) -> Result<Self, Error> {
+        let tracee = Tracee::seize(pid, patience)?;
+        let frozen = Self { tracee, look, carry: Carry::default(), overrides: Overrides::none() };
+        // Its number is the process's, and so is what only it can be asked for.
+        if frozen.tracee.threads()[0].tid() != pid {
+            return Err(Error::Headless { pid });
+        }
+        Ok(frozen)
+    }
+
+    /// Which mapped files are carried along. Set before `describe`.
+    pub fn set_carry(&mut self, carry: Carry) {
+        self.carry = carry;
+    }
+
+    /// Which descriptors are dropped, or opened anew. Set before `describe`.
+    pub fn set_overrides(&mut self, overrides: Overrides) {
+        self.overrides = overrides;
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.tracee.pid()
+    }
+
+    /// All that is to be known of it but the bytes of its pages.
+    pub fn describe(&mut self) -> Result<Description, Error> {
+        let pid = self.pid();
+        let found = match &self.look {
+            None => maps::detailed(pid)?,
+            Some(look) => look.complete(maps::mappings(pid)?),
+        };
+        if let Some((at, objection)) = mappings::objections(&found).next() {
+            return Err(Error::Mapping { pid, at, objection });
+        }
+        let mut files = mappings::Files::new(pid, self.carry);
+        let mappings = mappings::describe(&found, &mut files)?;
+        let host = host::of(pid, &found, files.c_library(&found))?;
+        let mut outside = Some(process::Outside::read(pid)?);
+        let mut threads = Vec::with_capacity(self.tracee.threads().len());
+        let mut process = None;
+        for stopped in self.tracee.threads_mut() {
+            let seen = thread::Seen::read(stopped)?;
+            let mut remote = Remote::enter(stopped, CALLS_PATIENCE)?;
+            threads.push(seen.ask(&mut remote)?);
+            if let Some(outside) = outside.take() {
+                process = Some(outside.ask(&mut remote)?);
+            }
+            remote.finish()?;
+        }
+        let Some(mut process) = process else { return Err(Error::Headless { pid }) };
+        process.pending = thread::shared_pending(&self.tracee.threads()[0])?;
+        let descriptors = files::describe(pid, &self.overrides)?;
+        Ok(Description { host, process, threads, mappings, descriptors })
+    }
+
+    /// Puts its files that are taken along, and then its pages. It was described so.
+    pub fn send<W: Write>(
+        &self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<Sent, Error> {
+        files::hold(self.pid(), &description.descriptors)?.send(to)?;
+        self.send_pages(description, to)
+    }
+
+    /// Puts its pages alone, for who deals with its files otherwise.
+    pub fn send_pages<W: Write>(
+        &self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<Sent, Error> {
+        pages::send(self.pid(), description, &Kept::default(), &Left::default(), to)
+    }
+
+    /// Puts its files, and of its pages only what a copy touches first. The rest stays behind, with this
+    /// process: it is to stand still, and to be served, until the copy has all of it.
+    pub fn send_ahead<W: Write>(
+        &self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<PageServer, Error> {
+        files::hold(self.pid(), &description.descriptors)?.send(to)?;
+        send_ahead(self.pid(), description, &Kept::default(), to)
+    }
+
+    /// Lets it go on, and keeps a copy of its memory as it was: a stopped process that nobody sees end. It
+    /// was described so. What a fork does not copy, shared memory and files that it may write, is copied first.
+    pub fn twin(mut self, description: &Description) -> Result<Twin, Error> {
+        let kept = Kept::read(self.pid(), description)?;
+        let mut files = files::hold(self.pid(), &description.descriptors)?;
+        files.copy_written()?;
+        let adopts = description.process.attributes.child_subreaper;
+        let mut copy = twin::make(&mut self.tracee, adopts)?;
+        self.release()?;
+        // Else whoever reads from a pipe of the original would not see its end.
+        twin::close_descriptors(&mut copy)?;
+        Ok(Twin { copy, kept, files })
+    }
+
+    /// Lets it go on.
+    pub fn release(self) -> Result<(), Error> {
+        Ok(self.tracee.detach()?)
+    }
+
+    /// Ends it.
+    pub fn end(self) -> Result<(), Error> {
+        Ok(self.tracee.kill()?)
+    }
+}
+
+fn send_ahead<W: Write>(
+    pid: Pid,
+    description: &Description,
+    kept: &Kept,
+    to: &mut Writer<W>,
+) -> Result<PageServer, Error> {
+    let left = Left::of(pid, description)?;
+    pages::send(pid, description, kept, &left, to)?;
+    left.put(description, to)?;
+    Ok(PageServer::new(pid, to.id(), left.ranges))
+}
+
+/// A copy of a process that has gone on. Dropped, it ends, and nothing of it stays.
+#[derive(Debug)]
+pub struct Twin {
+    copy: Doomed,
+    /// What it has not of the original.
+    kept: Kept,
+    files: Held,
+}
+
+impl Twin {
+    pub fn pid(&mut self) -> Pid {
+        self.copy.process().pid()
+    }
+
+    /// Puts files and pages of the original as they were when it was described.
+    pub fn send<W: Write>(
+        &mut self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<Sent, Error> {
+        self.files.send(to)?;
+        pages::send(self.pid(), description, &self.kept, &Left::default(), to)
+    }
+
+    /// Puts files, and of the pages only what a copy touches first; see [`Frozen::send_ahead`].
+    pub fn send_ahead<W: Write>(
+        &mut self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<PageServer, Error> {
+        self.files.send(to)?;
+        send_ahead(self.pid(), description, &self.kept, to)
+    }
+
+    /// Only when this returns is its memory free.
+    pub fn end(self) -> Result<(), Error> {
+        self.copy.end()
+    }
+}
+
+#[cfg(test)]
+mod tests;
