@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use sys::Pid;
+use telefork::restore::{self, Restore};
 use wire::image::Reader;
 
 /// A process that stands ready and has not run an instruction. Dropped, nothing of it is left. It has the
@@ -17,21 +18,24 @@ pub trait Built {
 /// Makes a process of the image that comes.
 pub type Build = fn(&mut dyn Read) -> Result<Box<dyn Built>, String>;
 
-/// Reads an image to its end. Whatever is wrong with it is said by name.
-pub fn check(from: &mut dyn Read) -> Result<telefork::Description, String> {
-    let mut reader = Reader::new(from).map_err(|error| chain(&error))?;
-    let Some(reader) = &mut reader else { return Err("no image came; try again".to_owned()) };
-    let (description, mut next) =
-        telefork::Description::take(reader).map_err(|error| chain(&error))?;
-    let mut piece = vec![0; 64 * 1024];
-    while next.is_some() {
-        while reader.left() > 0 {
-            let count = reader.left().min(piece.len() as u64) as usize;
-            reader.read(&mut piece[..count]).map_err(|error| chain(&error))?;
-        }
-        next = reader.next_section().map_err(|error| chain(&error))?;
+impl Built for restore::Built {
+    fn pid(&self) -> Pid {
+        restore::Built::pid(self)
     }
-    Ok(description)
+
+    fn wake(self: Box<Self>) -> Result<(), String> {
+        restore::Built::wake(*self).map(drop).map_err(|error| chain(&error))
+    }
+}
+
+/// A process of an image of `telefork`.
+pub fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
+    let reader = Reader::new(from).map_err(|error| chain(&error))?;
+    let mut reader = reader.ok_or("no image came; try again")?;
+    // The numbers of processes are this host's own: a visitor gets the next one that is free.
+    let restore = Restore { keeps_numbers: false, ..Restore::default() };
+    let built = restore.build(&mut reader).map_err(|error| chain(&error))?;
+    Ok(Box::new(built))
 }
 
 /// An error and its causes, in one line.

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgid};
 use sys::clock::monotonic_nanoseconds;
 use sys::socket::recv_with_fds;
 use wire::Message;
@@ -283,7 +283,10 @@ impl Visit {
                 if let (Ok(signal), Some(visitor)) = (signal, self.visitor)
                     && self.ended.is_none()
                 {
-                    let _ = kill(visitor, signal);
+                    // Nobody looks after the pad's own group: there the kernel drops what a terminal stops
+                    // programs with.
+                    let is_dropped = signal == Signal::SIGTSTP && getpgid(Some(visitor)) == getpgid(None);
+                    let _ = kill(visitor, if is_dropped { Signal::SIGSTOP } else { signal });
                 }
             }
             // Pipes have no size.
