@@ -42,7 +42,8 @@ impl Ps {
             named.push(own_node()?);
         }
         let visits = Cluster::connect(&named)?.visits(PATIENCE);
-        let text = if self.json { terminal::json_line(&in_json(&visits)) } else { in_table(&visits) };
+        let text =
+            if self.json { terminal::json_line(&in_json(&visits)) } else { in_table(&visits) };
         terminal::say(&text)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -56,8 +56,7 @@ impl Restore {
         let named = if named.is_empty() { vec![crate::status::own_node()?] } else { named };
         let cluster = Cluster::connect(&named)?;
         let from = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let begin =
-            Begin { from: cut(from), pid: 0, command: cut(command), memory: self.memory };
+        let begin = Begin { from: cut(from), pid: 0, command: cut(command), memory: self.memory };
         let mut visit = cluster.visit(&self.on, begin)?;
         let wake = Wake { alone: Alone::Ends, terminal: None };
         let mut source = Source::new(Terms::default(), wake);
@@ -73,11 +72,13 @@ impl Restore {
             Fate::There { .. } => streams::serve(&mut visit),
             Fate::Here { why } => {
                 let (what, help) = why.split_once("; ").unwrap_or((&why, "try another node"));
-                let what = format!("{} does not wake on {}: {what}", self.file.display(), visit.node());
+                let what =
+                    format!("{} does not wake on {}: {what}", self.file.display(), visit.node());
                 Err(complaint(&codes::E0701, what).help(help).into())
             }
             Fate::Doubt => {
-                let what = format!("it is not known whether it runs: {} cannot be asked", visit.node());
+                let what =
+                    format!("it is not known whether it runs: {} cannot be asked", visit.node());
                 let help = "ask `farcall ps` when the node can be reached again";
                 Err(complaint(&codes::E0702, what).help(help).into())
             }
@@ -142,8 +143,8 @@ fn open(path: &Path) -> anyhow::Result<(File, String)> {
     };
     let reader = Reader::new(&mut file).map_err(|error| no_image(error.to_string()))?;
     let mut reader = reader.ok_or_else(|| no_image("it is empty".to_owned()))?;
-    let (description, _) = telefork::Description::take(&mut reader)
-        .map_err(|error| no_image(error.to_string()))?;
+    let (description, _) =
+        telefork::Description::take(&mut reader).map_err(|error| no_image(error.to_string()))?;
     let words = description.process.arguments.iter().map(ToString::to_string);
     let command = words.collect::<Vec<_>>().join(" ");
     file.rewind().context("cannot go back to the beginning of the image")?;

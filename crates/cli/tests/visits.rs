@@ -8,13 +8,18 @@
 pub mod seeds;
 mod support;
 
+use std::io::{Read, Write, pipe};
+use std::process::Stdio;
+
 use support::process::{children, descriptors, is_alive};
 use support::raw::Raw;
 use support::target::{Target, check_forbidden};
-use support::until;
+use support::{PATIENCE, Running, until};
+use sys::process::{Spawn, Stderr};
 use transport::{Credentials, Role};
 use wire::Message;
 use wire::hello::{Goodbye, Purpose, Welcome};
+use wire::image::{ImageId, Writer};
 use wire::limits::VISIT_TEXT_MAX;
 use wire::visit::{Begin, Entry, Wake};
 
@@ -192,8 +197,11 @@ fn a_damaged_image_is_refused_by_name() {
     let mut altered = good.clone();
     let middle = altered.len() / 2;
     altered[middle] ^= 1;
-    let cases =
-        [("empty", Vec::new()), ("short", good[..20].to_vec()), ("text", b"no image at all".to_vec())];
+    let cases = [
+        ("empty", Vec::new()),
+        ("short", good[..20].to_vec()),
+        ("text", b"no image at all".to_vec()),
+    ];
     for (name, bytes) in cases {
         target.machine.write(name, bytes);
         let words = format!("restore {name} --on target --nodes {}", target.address);
@@ -211,4 +219,67 @@ fn a_damaged_image_is_refused_by_name() {
     target.machine.run(&words).complains(&["error[E", "elsewhere", "help:"]);
     until("all visitors are gone", || visitors(&target).is_empty());
     target.check_unharmed();
+}
+
+/// A shell that has read one line, captured.
+fn captured(target: &Target) -> std::path::PathBuf {
+    let script =
+        "read a; echo got $a; read b; echo and $b; trap 'echo bye; exit 9' TERM; read c; exit 7";
+    let ((input, mut typed), (mut output, said)) = (pipe().unwrap(), pipe().unwrap());
+    let mut shell = Spawn::new("/bin/sh");
+    shell.args = vec!["-c".into(), script.into()];
+    shell.stderr = Stderr::Null;
+    shell.descriptors = vec![(input.into(), 0), (said.into(), 1)];
+    let mut shell = shell.start().unwrap();
+    typed.write_all(b"one\n").unwrap();
+    let mut said = [0; 8];
+    output.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"got one\n");
+    let mut frozen = telefork::capture::Frozen::freeze(shell.pid(), PATIENCE).unwrap();
+    let description = frozen.describe().unwrap();
+    let path = target.machine.path("shell.image");
+    let mut writer = Writer::new(std::fs::File::create(&path).unwrap(), ImageId(7));
+    description.put(&mut writer).unwrap();
+    frozen.send(&description, &mut writer).unwrap();
+    writer.finish().unwrap();
+    drop(frozen);
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    path
+}
+
+#[test]
+fn an_image_goes_on_over_there_with_the_streams_and_the_status_of_here() {
+    let target = Target::start_with("--jail none");
+    let image = captured(&target);
+    let words = format!("restore {} --on target --nodes {}", image.display(), target.address);
+    let ran = target.machine.run_with_input(&words, "two\nthree\n");
+    assert_eq!((ran.code, &ran.stdout[..]), (Some(7), "and two\n"), "{ran:?}");
+    until("the visitor is gone", || visitors(&target).is_empty());
+
+    // The same image again, from a user's own socket or not; this one is ended by a signal of here.
+    let mut command = target.machine.command(words.split_whitespace());
+    command.stdin(Stdio::piped());
+    let mut restored = Running::of(&mut command);
+    restored.child.stdin.as_mut().unwrap().write_all(b"two\n").unwrap();
+    restored.line_with("and two");
+    let shown = visitors(&target);
+    assert_eq!(shown[0]["state"], "runs", "{shown:?}");
+    let pid = shown[0]["pid"].as_u64().unwrap() as u32;
+    assert!(is_alive(pid));
+    restored.signal("TERM");
+    restored.line_with("bye");
+    assert_eq!(restored.end(), Some(9));
+    until("the visitor is gone", || visitors(&target).is_empty() && !is_alive(pid));
+
+    // A node that dies takes its visitors along, and the command says so.
+    let mut command = target.machine.command(words.split_whitespace());
+    command.stdin(Stdio::piped());
+    let mut restored = Running::of(&mut command);
+    restored.child.stdin.as_mut().unwrap().write_all(b"two\n").unwrap();
+    restored.line_with("and two");
+    let pid = visitors(&target)[0]["pid"].as_u64().unwrap() as u32;
+    target.node.signal("KILL");
+    until("the visitor is gone with its node", || !is_alive(pid));
+    restored.finish().complains(&["error[E0704]", "target", "help:"]);
 }

@@ -108,6 +108,11 @@ impl Visit {
 
     /// The next message, at most until then.
     pub fn next(&mut self, until: Time) -> Result<Option<Message>, Error> {
+        if let Some((_, message)) = self.line.take()? {
+            return Ok(Some(message));
+        }
+        // Even who does not want to wait is told what has come.
+        self.line.wait(false, now())?;
         Ok(self.line.next(until)?.map(|(_, message)| message))
     }
 

@@ -237,7 +237,8 @@ impl Line {
                 return Err(Error::Silent { node: self.node.clone(), seconds });
             }
             let ready = wait(&self.socket, true, until.since(now()).into());
-            let ready = ready.map_err(|source| Error::Kernel { action: "wait at a socket", source })?;
+            let ready =
+                ready.map_err(|source| Error::Kernel { action: "wait at a socket", source })?;
             if ready.readable {
                 self.read(now())?;
             }

@@ -877,7 +877,8 @@ impl Daemon {
         self.workers.visits().into_iter().for_each(|visit| self.workers.kill_visit(visit));
         // Killed processes end at once; the kernel only has to get round to it.
         let until = now() + FAREWELL;
-        while !(self.workers.ids().is_empty() && self.workers.visits().is_empty()) && now() < until {
+        while !(self.workers.ids().is_empty() && self.workers.visits().is_empty()) && now() < until
+        {
             for visit in self.workers.visits() {
                 self.workers.visit_ended(self.poll.registry(), visit);
             }

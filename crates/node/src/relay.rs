@@ -26,7 +26,8 @@ pub(crate) fn start(connection: Connection) -> io::Result<OwnedFd> {
     let client = Watched::new(connection, poll.registry(), CLIENT)?;
     let mut pad = mio::net::UnixStream::from_std(near);
     poll.registry().register(&mut pad, PAD, Interest::READABLE | Interest::WRITABLE)?;
-    let relay = Relay { poll, client, pad, inward: true, outward: true, from_pad: Vec::new(), sent: 0 };
+    let relay =
+        Relay { poll, client, pad, inward: true, outward: true, from_pad: Vec::new(), sent: 0 };
     thread::Builder::new().name("relay".into()).spawn(move || relay.run())?;
     Ok(far.into())
 }
@@ -122,7 +123,8 @@ impl Relay {
                     moved = true;
                 }
                 Ok(_) => moved = true,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 // What it had said before it ended has been read.
                 Err(_) => {
                     self.outward = false;

@@ -43,8 +43,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let words = cause.to_string();
+        // Some say what they are made of themselves.
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
         source = cause.source();
     }
     text

@@ -64,6 +64,9 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
             processes_max: None,
         },
     )?;
+    // A child that is to be filled is ours to trace from its first moment. Neighbours are kept out by their
+    // accounts, or by Landlock, as before.
+    sys::limits::dumpable().map_err(jail::Error::from)?;
     // Who changes his user is for a moment not bound to die with the node: its end of the socket tells.
     if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
         return Err(Error::NoConnection);
@@ -144,9 +147,9 @@ impl Visit {
 
     fn wait(&mut self) -> Result<(), Error> {
         let due = self.pad.poll_timeout().since(now());
-        let timeout = PollTimeout::try_from(Duration::from(due).saturating_add(Duration::from_millis(1)));
-        let mut watched =
-            vec![PollFd::new(self.control.as_fd(), PollFlags::POLLIN)];
+        let timeout =
+            PollTimeout::try_from(Duration::from(due).saturating_add(Duration::from_millis(1)));
+        let mut watched = vec![PollFd::new(self.control.as_fd(), PollFlags::POLLIN)];
         watched.push(PollFd::new(self.children.as_fd(), PollFlags::POLLIN));
         if let Some(line) = &self.line {
             let mut wanted = PollFlags::POLLIN;
@@ -285,7 +288,8 @@ impl Visit {
                 {
                     // Nobody looks after the pad's own group: there the kernel drops what a terminal stops
                     // programs with.
-                    let is_dropped = signal == Signal::SIGTSTP && getpgid(Some(visitor)) == getpgid(None);
+                    let is_dropped =
+                        signal == Signal::SIGTSTP && getpgid(Some(visitor)) == getpgid(None);
                     let _ = kill(visitor, if is_dropped { Signal::SIGSTOP } else { signal });
                 }
             }

@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("pad") {
         let control = sys::process::inherited(3).expect("a socket of the test");
-        let rules = Rules { level: worker::jail::Level::None, scratch: "/tmp".into(), account: None };
+        let rules =
+            Rules { level: worker::jail::Level::None, scratch: "/tmp".into(), account: None };
         return match serve(control.into(), &rules, build) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -111,8 +112,14 @@ impl Visit {
         spawn.stderr = Stderr::Inherit;
         let pad = spawn.start().expect("a pad");
         let line = connect(&control);
-        let mut this =
-            Self { pad, control: Some(control), line, input: BytesMut::new(), output: Vec::new(), pid: 0 };
+        let mut this = Self {
+            pad,
+            control: Some(control),
+            line,
+            input: BytesMut::new(),
+            output: Vec::new(),
+            pid: 0,
+        };
         this.line.write_all(image).expect("the image goes out");
         this
     }
@@ -140,7 +147,8 @@ impl Visit {
 
     fn next(&mut self) -> Message {
         loop {
-            let frame = wire::frame::take(&mut self.input, CONTROL_BODY_MAX).expect("a short frame");
+            let frame =
+                wire::frame::take(&mut self.input, CONTROL_BODY_MAX).expect("a short frame");
             if let Some(frame) = frame {
                 return wire::decode(frame).expect("a message").1;
             }
@@ -152,7 +160,10 @@ impl Visit {
     }
 
     fn type_in(&mut self, at: u64, text: &str) {
-        self.send(&Message::Stdio(Bytes0 { stream: 0, at }, Bytes::copy_from_slice(text.as_bytes())));
+        self.send(&Message::Stdio(
+            Bytes0 { stream: 0, at },
+            Bytes::copy_from_slice(text.as_bytes()),
+        ));
         self.send(&Message::Closed(Closed { stream: 0, at: at + text.len() as u64 }));
     }
 
@@ -240,12 +251,14 @@ fn nothing_is_lost() {
 }
 
 fn signals_and_stops() {
-    let mut visit = Visit::woken("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done", Alone::Ends);
+    let mut visit =
+        Visit::woken("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done", Alone::Ends);
     while visit.output.is_empty() {
         let message = visit.next();
         visit.take(message);
     }
-    let signal = |number: Signal| Message::Signal(wire::visit::Signal { number: number as i32 as u8 });
+    let signal =
+        |number: Signal| Message::Signal(wire::visit::Signal { number: number as i32 as u8 });
     visit.send(&signal(Signal::SIGTSTP));
     loop {
         match visit.next() {

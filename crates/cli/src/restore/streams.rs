@@ -12,9 +12,7 @@ use client::memory::line::now;
 use client::visit::Visit;
 use client::visit::flow::{Piece, Receiving, Sending};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use signal_hook::consts::{
-    SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
-};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use wire::Message;
 use wire::hello::Goodbye;
 use wire::visit::{Closed, Exited, Signal, Stdio, Taken};
@@ -23,8 +21,7 @@ use crate::codes;
 use crate::errors::complaint;
 
 /// What is passed on. Whatever else comes does here what it always does.
-const SIGNALS: [i32; 8] =
-    [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
+const SIGNALS: [i32; 8] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
 
 struct Streams {
     input: Sending,
@@ -68,7 +65,8 @@ pub(super) fn serve(visit: &mut Visit) -> anyhow::Result<ExitCode> {
         let mut wanted = PollFlags::POLLIN;
         wanted.set(PollFlags::POLLOUT, visit.unsent() > 0);
         let mut watched = vec![PollFd::new(socket.as_fd(), wanted)];
-        watched.extend(signals.iter().map(|(_, heard)| PollFd::new(heard.as_fd(), PollFlags::POLLIN)));
+        watched
+            .extend(signals.iter().map(|(_, heard)| PollFd::new(heard.as_fd(), PollFlags::POLLIN)));
         let reads = streams.is_open && streams.input.room() > 0 && visit.unsent() == 0;
         if reads {
             watched.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
@@ -106,7 +104,8 @@ impl Streams {
         let room = self.input.room().min(piece.len());
         match input.read(&mut piece[..room]) {
             Ok(count @ 1..) => self.input.push(&piece[..count]),
-            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
             Ok(0) | Err(_) => {
                 self.is_open = false;
                 self.input.close();

@@ -11,12 +11,18 @@ use super::Terms;
 #[derive(Clone, Debug)]
 pub enum PadEvent {
     /// The image was whole, and a process stands ready.
-    Built { pid: u32 },
+    Built {
+        pid: u32,
+    },
     /// It cannot be built.
-    Failed { reason: String },
+    Failed {
+        reason: String,
+    },
     /// The outcome of `Wake`: it runs, or never did and is gone.
     Awake,
-    NotAwake { reason: String },
+    NotAwake {
+        reason: String,
+    },
     /// On the latest connection.
     Message(Message),
     /// The latest connection is over.
@@ -24,7 +30,9 @@ pub enum PadEvent {
     /// Another connection of the same client: the one before is of no more use.
     Returned,
     /// The visitor was stopped by a signal, or has ended and everything that it wrote was sent.
-    Stopped { number: u8 },
+    Stopped {
+        number: u8,
+    },
     Ended(Exited),
     Tick,
 }
@@ -53,11 +61,24 @@ pub enum PadEffect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     Building,
-    Built { pid: u32, until: Time },
-    Waking { pid: u32, wake: Wake },
-    Runs { pid: u32, alone: Alone, ended: Option<Exited> },
+    Built {
+        pid: u32,
+        until: Time,
+    },
+    Waking {
+        pid: u32,
+        wake: Wake,
+    },
+    Runs {
+        pid: u32,
+        alone: Alone,
+        ended: Option<Exited>,
+    },
     /// It never ran, which whoever asks is told for a while.
-    Refused { reason: String, until: Time },
+    Refused {
+        reason: String,
+        until: Time,
+    },
     Over,
 }
 

@@ -57,9 +57,16 @@ enum State {
     /// The image is on its way.
     Sending,
     /// `WAKE` was sent.
-    Waking { until: Time, doubt: Time },
+    Waking {
+        until: Time,
+        doubt: Time,
+    },
     /// Another connection is being made or waits for the answer; `next` is when to try again.
-    Asking { next: Time, is_open: bool, doubt: Time },
+    Asking {
+        next: Time,
+        is_open: bool,
+        doubt: Time,
+    },
     Over(Fate),
 }
 
@@ -128,10 +135,9 @@ impl Source {
                 self.ask(now, *doubt);
             }
             (State::Waking { .. } | State::Asking { .. }, SourceEvent::Tick) => {}
-            (
-                State::Waking { .. } | State::Asking { .. },
-                SourceEvent::GivenUp { .. },
-            ) => self.doubt(),
+            (State::Waking { .. } | State::Asking { .. }, SourceEvent::GivenUp { .. }) => {
+                self.doubt()
+            }
         }
     }
 

@@ -85,13 +85,27 @@ enum Step {
 
 use Step::*;
 const STEPS: [Step; 15] = [
-    Build, FailToBuild, DeliverToPad, DeliverToSource, Cut, PadSeesCut, SourceSeesCut, AskReaches,
-    AskFails, GiveUp, KillSource, KillNode, RestartNode, KillVisitor, Wait,
+    Build,
+    FailToBuild,
+    DeliverToPad,
+    DeliverToSource,
+    Cut,
+    PadSeesCut,
+    SourceSeesCut,
+    AskReaches,
+    AskFails,
+    GiveUp,
+    KillSource,
+    KillNode,
+    RestartNode,
+    KillVisitor,
+    Wait,
 ];
 
 impl World {
     fn new(cuts: u32, kills: u32) -> Self {
-        let connection = Connection { source_is_on: true, pad_is_on: true, ..Connection::default() };
+        let connection =
+            Connection { source_is_on: true, pad_is_on: true, ..Connection::default() };
         Self {
             now: Time(0),
             slow: 2,
@@ -194,8 +208,11 @@ impl World {
                 let pad = if this.pad_lives { this.pad.poll_timeout() } else { Time::NEVER };
                 let next = source.min(pad);
                 // A network may be slow, and is not slower than all patience together.
-                let delivers = this.connection.source_is_on && !this.connection.to_source.is_empty()
-                    || this.connection.pad_is_on && this.pad_lives && !this.connection.to_pad.is_empty()
+                let delivers = this.connection.source_is_on
+                    && !this.connection.to_source.is_empty()
+                    || this.connection.pad_is_on
+                        && this.pad_lives
+                        && !this.connection.to_pad.is_empty()
                     || this.asks && this.node_is_up;
                 if next == Time::NEVER || (delivers && this.slow == 0) {
                     return None;
@@ -240,10 +257,7 @@ impl World {
                 }
                 PadEffect::HangUp => self.connection.is_cut = true,
                 PadEffect::Leave => self.pad_dies(),
-                PadEffect::Pass(_)
-                | PadEffect::Resume
-                | PadEffect::Alone
-                | PadEffect::Tell(_) => {}
+                PadEffect::Pass(_) | PadEffect::Resume | PadEffect::Alone | PadEffect::Tell(_) => {}
             }
         }
     }
@@ -289,7 +303,10 @@ impl World {
     fn judge(&self) {
         let ran = matches!(self.visitor, Visitor::Runs | Visitor::Lost);
         assert!(self.wakes <= 1, "woken twice");
-        assert!(!(self.original == Original::Runs && self.visitor == Visitor::Runs), "both: {self:?}");
+        assert!(
+            !(self.original == Original::Runs && self.visitor == Visitor::Runs),
+            "both: {self:?}"
+        );
         assert!(self.original != Original::Ended || ran, "neither: {self:?}");
         match self.source.fate() {
             Some(Fate::Here { .. }) => assert_eq!(self.original, Original::Runs),
@@ -306,8 +323,8 @@ impl World {
 
     /// Nothing more happens by itself.
     fn judge_the_end(&self, kills: u32) {
-        let places = u32::from(self.original == Original::Runs)
-            + u32::from(self.visitor == Visitor::Runs);
+        let places =
+            u32::from(self.original == Original::Runs) + u32::from(self.visitor == Visitor::Runs);
         let lost_with_its_node = self.visitor == Visitor::Lost;
         if self.source_lives {
             assert!(self.source.fate().is_some(), "a source without an end: {self:?}");

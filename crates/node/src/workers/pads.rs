@@ -181,7 +181,11 @@ impl Workers {
 impl Pad {
     fn register(&self, registry: &Registry, visit: VisitId) -> std::io::Result<()> {
         let exit = Source::PadExit(visit.0).token();
-        registry.register(&mut SourceFd(&self.child.as_fd().as_raw_fd()), exit, Interest::READABLE)?;
+        registry.register(
+            &mut SourceFd(&self.child.as_fd().as_raw_fd()),
+            exit,
+            Interest::READABLE,
+        )?;
         let said = Source::Pad(visit.0).token();
         registry.register(&mut SourceFd(&self.control.as_raw_fd()), said, Interest::READABLE)
     }

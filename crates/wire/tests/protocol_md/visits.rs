@@ -5,8 +5,8 @@ use farcall_wire::Message;
 use farcall_wire::limits::VISIT_LEASE;
 use farcall_wire::units::Span;
 use farcall_wire::visit::{
-    Alone, Begin, Built, Closed, Exited, Refused, Resize, Signal, Stage, Stdio, Stopped, Taken, Visit,
-    Visits, Wake, Woken,
+    Alone, Begin, Built, Closed, Exited, Refused, Resize, Signal, Stage, Stdio, Stopped, Taken,
+    Visit, Visits, Wake, Woken,
 };
 
 pub(super) fn begin() -> Begin {
