@@ -15,8 +15,8 @@
 #![forbid(unsafe_code)]
 
 mod serve;
-mod line;
 mod streams;
+mod line;
 pub mod arrival;
 
 pub use serve::{Error, Rules, serve};

@@ -160,7 +160,7 @@ impl Streams {
     fn put(&mut self, line: &mut Line, is_enough: fn(&Line) -> bool) {
         for (stream, output) in (1..).zip(&mut self.outputs) {
             while !is_enough(line) {
-                match output.sending.next() {
+                match output.sending.poll_piece() {
                     Some(Piece::Bytes { at, bytes }) => {
                         line.put(&Message::Stdio(Stdio { stream, at }, Bytes::from(bytes)));
                     }

@@ -50,7 +50,7 @@ pub(super) fn serve(visit: &mut Visit) -> anyhow::Result<ExitCode> {
         }
         // 2. What is here for the visitor.
         while visit.unsent() == 0
-            && let Some(piece) = streams.input.next()
+            && let Some(piece) = streams.input.poll_piece()
         {
             let message = match piece {
                 Piece::Bytes { at, bytes } => {

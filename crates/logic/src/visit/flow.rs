@@ -59,7 +59,7 @@ impl Sending {
     }
 
     /// What goes out next. The peer's window has room for it, since no more than a window is kept.
-    pub fn next(&mut self) -> Option<Piece> {
+    pub fn poll_piece(&mut self) -> Option<Piece> {
         let from = (self.sent - self.taken) as usize;
         let count = (self.kept.len() - from).min(STDIO_CHUNK_MAX);
         if count > 0 {

@@ -1,3 +1,5 @@
+//! Bytes of a stream over connections that break.
+
 use wire::limits::STDIO_WINDOW;
 
 use super::{Piece, Receiving, Sending};
@@ -36,7 +38,7 @@ fn bytes_come_once_and_in_order_over_connections_that_break_anywhere() {
                 from.again();
             }
             for _ in 0..dice.below(6) {
-                match from.next() {
+                match from.poll_piece() {
                     // Some pieces never arrive; what comes behind a gap is refused.
                     Some(_) if dice.below(15) == 0 => {
                         assert!(from.taken(to.again()));
@@ -80,6 +82,6 @@ fn a_gap_and_more_than_a_window_are_refused() {
     let mut from = Sending::default();
     from.push(b"abc");
     assert!(!from.taken(1), "what was not sent cannot have been taken");
-    assert!(from.next().is_some());
+    assert!(from.poll_piece().is_some());
     assert!(from.taken(2) && !from.taken(1));
 }
