@@ -481,6 +481,18 @@ impl World {
                 self.links[connection.0 as usize] = Link::Closed;
                 self.node.handle(self.now, Event::BlobLent);
             }
+            // Some pads cannot be started.
+            Effect::BeginVisit { visit, connection, begin } => {
+                self.links[connection.0 as usize] = Link::Closed;
+                let stage = wire::visit::Stage::Runs;
+                self.node.handle(self.now, Event::VisitCame { visit, stage });
+                if begin.pid % 2 == 0 {
+                    self.node.handle(self.now, Event::VisitEnded { visit });
+                }
+            }
+            Effect::ReturnVisit { connection, .. } => {
+                self.links[connection.0 as usize] = Link::Closed;
+            }
             Effect::Redeem { link, channel, .. } => {
                 let joined = Joined::Refused { reason: "no such token".to_owned() };
                 self.node.handle(self.now, Event::Redeemed { link, channel, joined });

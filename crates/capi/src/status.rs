@@ -90,7 +90,7 @@ impl From<Error> for Failure {
             Error::Name { .. } | Error::OtherParties { .. } => FARCALL_WRONG_ARGUMENT,
             Error::Kernel { .. } | Error::Faults { .. } => FARCALL_KERNEL,
             away if away.is_away() => FARCALL_AWAY,
-            Error::Unfound { .. } => FARCALL_UNREACHABLE,
+            Error::Unfound { .. } | Error::NoNode { .. } => FARCALL_UNREACHABLE,
             _ => FARCALL_OTHER,
         };
         Self { status, words: chain(&error) }

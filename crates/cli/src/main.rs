@@ -6,6 +6,8 @@
 mod demo;
 mod preflight;
 mod image;
+mod restore;
+mod ps;
 mod retry;
 mod mem;
 mod why;
@@ -21,6 +23,7 @@ mod explain;
 mod completions;
 mod man;
 mod worker;
+mod pad;
 mod cluster;
 mod record;
 mod config;
@@ -75,12 +78,16 @@ enum Command {
     Retry(retry::Retry),
     Preflight(preflight::Preflight),
     Image(image::Image),
+    Restore(restore::Restore),
+    Ps(ps::Ps),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Completions(completions::Completions),
     Man(man::Man),
     #[command(hide = true)]
     Worker,
+    #[command(hide = true)]
+    Pad(pad::Pad),
     #[command(hide = true)]
     DemoSerial,
 }
@@ -101,11 +108,14 @@ fn main() -> ExitCode {
         Command::Retry(retry) => retry.run(),
         Command::Preflight(preflight) => preflight.run(),
         Command::Image(image) => image.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Ps(ps) => ps.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Explain(explain) => explain.run(),
         Command::Man(man) => man.run::<Farcall>(),
         Command::Completions(completions) => completions.run::<Farcall>(),
         Command::Worker => worker::run(),
+        Command::Pad(pad) => pad.run(),
         Command::DemoSerial => demo::serve_serially(),
     };
     match result {

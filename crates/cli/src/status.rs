@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Show nodes, slots, who uses them, and what runs
 ///
 /// Asks the nodes that are named, and those that they know. Without any name, the node of this user
-/// on this machine.
+/// on this machine. A visitor is a process that moved there; it takes a slot (see farcall ps).
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -81,7 +81,8 @@ fn strangers(nodes: &[NodeStatus]) -> Vec<&MemberReport> {
 }
 
 fn in_tables(nodes: &[NodeStatus]) -> String {
-    let mut all = table(&["NODE", "SLOTS", "RUNNING", "WAITING", "BLOBS", "UP", "ADDRESS"], 1..5);
+    let mut all =
+        table(&["NODE", "SLOTS", "VISITORS", "RUNNING", "WAITING", "BLOBS", "UP", "ADDRESS"], 1..6);
     let mut clients = table(&["CLIENT", "NODE", "RUNNING", "WAITING", "DONE"], 2..5);
     let mut workers = table(&["PROGRAM", "NODE", "CLIENT", "TASKS", "DONE"], 3..5);
     for (name, node, report) in reports(nodes) {
@@ -89,11 +90,11 @@ fn in_tables(nodes: &[NodeStatus]) -> String {
             report.clients.iter().map(number).fold(0, u32::saturating_add)
         };
         let (running, waiting) = (sum(|client| client.running), sum(|client| client.waiting));
-        let numbers = [report.slots, running, waiting].map(|number| number.to_string());
-        let [slots, running, waiting] = numbers;
+        let numbers = [report.slots, report.visitors, running, waiting];
+        let [slots, visitors, running, waiting] = numbers.map(|number| number.to_string());
         let blobs = format!("{} ({})", report.blobs, spell_size(report.blob_bytes));
         let up = spell(report.up);
-        row(&mut all, [name, &slots, &running, &waiting, &blobs, &up, &node.address]);
+        row(&mut all, [name, &slots, &visitors, &running, &waiting, &blobs, &up, &node.address]);
         // Our own link has nothing to tell.
         let busy =
             |client: &&ClientReport| client.running > 0 || client.waiting > 0 || client.done > 0;
@@ -163,6 +164,7 @@ fn in_json(nodes: &[NodeStatus]) -> Value {
             "agent": report.agent,
             "up_seconds": report.up.as_secs_f64(),
             "slots": report.slots,
+            "visitors": report.visitors,
             "blobs": report.blobs,
             "blob_bytes": report.blob_bytes,
             "clients": report.clients.iter().map(|client| json!({

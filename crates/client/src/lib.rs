@@ -29,6 +29,7 @@
 
 mod join;
 mod local;
+pub mod visit;
 mod regions;
 mod cluster;
 mod map;

@@ -553,7 +553,10 @@ impl Nodes {
             Message::Status(report) => self.nodes[at].report = Some(report),
             Message::Why(why) => self.nodes[at].why = Some(*why),
             Message::Jobs(jobs) => self.nodes[at].jobs = Some(jobs),
-            Message::Regions(_) | Message::RegionCreated(_) | Message::RegionDropped(_) => {
+            Message::Regions(_)
+            | Message::RegionCreated(_)
+            | Message::RegionDropped(_)
+            | Message::Visits(_) => {
                 self.hear_of_regions(at, channel, message);
             }
             Message::Log(log, bytes) => {

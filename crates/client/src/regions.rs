@@ -303,7 +303,7 @@ fn opens(way: &Way, me: &Name, region: &Name) -> bool {
     matches!(result, Ok(Ok(_) | Err(Refusal::NotYours)))
 }
 
-fn way(shared: &Shared, at: usize) -> Result<Way, Error> {
+pub(crate) fn way(shared: &Shared, at: usize) -> Result<Way, Error> {
     let state = shared.state();
     match (state.nodes.target_of(at), state.nodes.credentials().0) {
         (Target::Unix(path), _) => Ok(Way::Unix(path)),

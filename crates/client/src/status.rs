@@ -38,6 +38,8 @@ pub struct NodeReport {
     pub started: SystemTime,
     /// Tasks that it runs at a time.
     pub slots: u32,
+    /// Processes that moved there; each takes one of the slots.
+    pub visitors: u32,
     /// Clients with a link to it.
     pub clients: Vec<ClientReport>,
     /// Its processes that run tasks.
@@ -122,6 +124,7 @@ impl From<Report> for NodeReport {
             up: report.up.into(),
             started: SystemTime::UNIX_EPOCH + started,
             slots: report.slots,
+            visitors: report.visitors,
             clients: clients.collect(),
             workers: workers.collect(),
             blobs: report.blobs,

@@ -14,6 +14,7 @@
 //!                                             blobs: what is here, and for whom
 //!                                             members: who is in the cluster
 //!                                             history, heard, logs: what it can say of tasks
+//!   visit: when a process that moves is here, and when there; both sides
 //!   link: hello and heartbeat of one connection, on both sides
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod controllers;
 pub mod netmem;
 pub mod regions;
 pub mod slots;
+pub mod visit;
 pub mod history;
 pub mod heard;
 pub mod logs;
@@ -36,4 +38,4 @@ pub mod link;
 pub mod alarms;
 mod ids;
 
-pub use ids::{BufferId, Exit, LinkId, Payload, WorkerId};
+pub use ids::{BufferId, Exit, LinkId, Payload, VisitId, WorkerId};

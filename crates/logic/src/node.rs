@@ -14,6 +14,7 @@ mod keeping;
 mod v1;
 mod netmem;
 mod regions;
+mod visits;
 mod streams;
 mod gossip;
 
@@ -42,12 +43,13 @@ use crate::members::Members;
 use crate::netmem::Peers;
 use crate::regions::Regions;
 use crate::slots::{self, Finished, Slots};
-use crate::{BufferId, Exit, LinkId, Payload, WorkerId};
+use crate::{BufferId, Exit, LinkId, Payload, VisitId, WorkerId};
 pub use figures::Figures;
 use gossip::Gossip;
 use lending::Lending;
 use streams::Streams;
 use tasks::Arrivals;
+use visits::Visits;
 
 pub use lending::FetchBlob;
 pub use netmem::Port;
@@ -188,6 +190,15 @@ pub enum Event {
     },
     /// From a vault, or from a peer of another protocol for regions.
     Region(crate::regions::Event),
+    /// A pad tells how far its visit is.
+    VisitCame {
+        visit: VisitId,
+        stage: wire::visit::Stage,
+    },
+    /// A pad and whatever it started have ended, or never began.
+    VisitEnded {
+        visit: VisitId,
+    },
     /// The node is asked to stop: it finishes what it has begun.
     Leave,
     Tick,
@@ -272,6 +283,18 @@ pub enum Effect {
     },
     /// For a vault.
     Region(crate::regions::Effect),
+    /// Start a pad for the visit and give it this connection; as a link it is forgotten. `VisitEnded`
+    /// follows in any case.
+    BeginVisit {
+        visit: VisitId,
+        connection: LinkId,
+        begin: wire::visit::Begin,
+    },
+    /// Give the visit's pad this connection; as a link it is forgotten.
+    ReturnVisit {
+        visit: VisitId,
+        connection: LinkId,
+    },
     /// A piece of a stream for a worker, after its task.
     ToWorker {
         worker: WorkerId,
@@ -345,6 +368,7 @@ pub struct Node {
     controllers: Controllers,
     controller_owners: HashMap<LinkId, Name>,
     regions: Regions,
+    visits: Visits,
     netmem: Peers,
     ports: Vec<Port>,
     /// Of these, the ones whose regions have been looked for.
@@ -375,6 +399,7 @@ impl Node {
             controllers: Controllers::default(),
             controller_owners: HashMap::new(),
             regions: Regions::new(crate::regions::Options::default()),
+            visits: Visits::default(),
             netmem: Peers::default(),
             ports: Vec::new(),
             sought: Vec::new(),
@@ -461,6 +486,8 @@ impl Node {
                 self.slots.not_started(now, worker, &reason);
             }
             Event::Region(event) => self.region_event(now, event),
+            Event::VisitCame { visit, stage } => self.visit_came(visit, stage),
+            Event::VisitEnded { visit } => self.visit_ended(visit),
             Event::Leave => self.leave(now),
             Event::Tick => self.tick(now),
         }
@@ -494,7 +521,8 @@ impl Node {
     /// Nobody has a task here, and nobody will send one.
     fn is_done(&self) -> bool {
         let mut clients = self.links.iter().flatten().filter(|link| link.kind == Kind::Client);
-        self.slots.is_empty() && self.controllers.is_idle() && clients.all(|client| client.settled)
+        let is_idle = self.slots.is_empty() && self.controllers.is_idle();
+        is_idle && self.visits.count() == 0 && clients.all(|client| client.settled)
     }
 
     /// The driver's kernel keeps the limits of memory, and tells of what it killed for them.
@@ -612,6 +640,9 @@ impl Node {
             }
             (Purpose::Fetch { hash, permit }, _) => {
                 return self.greeted_fetch(now, link, *hash, *permit, &peer);
+            }
+            (Purpose::Visit { entry }, _) => {
+                return self.greeted_visit(now, link, entry.clone(), &peer);
             }
             (Purpose::Client | Purpose::Node { .. } | Purpose::Memory, _) => {
                 let reason = match peer {
@@ -788,6 +819,7 @@ impl Node {
             Message::Job(job) => self.hear(now, link, job),
             Message::WhyAsk(ask) => self.why(now, link, channel, ask.name),
             Message::JobsAsk => self.jobs(now, link, channel),
+            Message::VisitsAsk => self.visits_asked(now, link, channel),
             // A client that leaves closes its connection; there is nothing to do before.
             Message::MembersAsk => self.listens(link),
             Message::RegionCreate(_) | Message::RegionDrop(_) | Message::RegionsAsk => {

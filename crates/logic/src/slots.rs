@@ -282,6 +282,8 @@ impl Known {
 #[derive(Debug)]
 pub struct Slots {
     size: u32,
+    /// Slots that no task gets.
+    visitors: u32,
     ahead_max: u32,
     users: Vec<Option<User>>,
     lanes: Slab<Lane>,
@@ -325,6 +327,7 @@ impl Slots {
     pub fn new(size: u32) -> Self {
         Self {
             size: size.max(1),
+            visitors: 0,
             ahead_max: wire::limits::AHEAD_MAX,
             users: Vec::new(),
             lanes: Slab::new(),
@@ -349,6 +352,11 @@ impl Slots {
             paused: BTreeSet::new(),
             effects: VecDeque::new(),
         }
+    }
+
+    /// So many slots are taken by what is no task.
+    pub fn host(&mut self, visitors: u32) {
+        self.visitors = visitors;
     }
 
     pub fn size(&self) -> u32 {

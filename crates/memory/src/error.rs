@@ -311,6 +311,12 @@ pub enum Error {
         /// What is the matter.
         reason: String,
     },
+    /// A node was named that is not up.
+    #[error("no node of the name {node} is up; see which are with `farcall status`")]
+    NoNode {
+        /// What was asked for.
+        node: String,
+    },
     /// This process may not answer page faults, so no region can be mapped.
     #[error(
         "memory cannot be mapped, since the kernel does not let this process answer page faults; allow \

@@ -82,6 +82,16 @@ pub struct Line {
 impl Line {
     /// Dials a node, waits until it lets us in, and returns the line with what it says of itself.
     pub fn dial(target: &Target, me: &Name, patience: Duration) -> Result<(Self, Welcome), Error> {
+        Self::dial_for(target, me, Purpose::Memory, patience)
+    }
+
+    /// The same for another purpose.
+    pub fn dial_for(
+        target: &Target,
+        me: &Name,
+        purpose: Purpose,
+        patience: Duration,
+    ) -> Result<(Self, Welcome), Error> {
         let node = target.to_string();
         let unreachable =
             |source| Error::Unreachable { node: node.clone(), source: Box::new(source) };
@@ -98,7 +108,7 @@ impl Line {
         let until = now() + Span::from(patience);
         let silent = || Error::Silent { node: node.clone(), seconds: patience.as_secs() };
         let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
-        let hello = Hello { agent, name: me.clone(), purpose: Purpose::Memory };
+        let hello = Hello { agent, name: me.clone(), purpose };
         let mut this = Self::over(connection, &node, hello)?;
 
         // 1. TLS. The greeting is not queued before: the socket would be asked whether it takes it.
@@ -201,6 +211,43 @@ impl Line {
         let outcome = self.connection.flush().map_err(|source| self.broken(source))?;
         self.is_blocked = outcome == FlushOutcome::Blocked;
         Ok(())
+    }
+
+    /// Sends bytes that are no frame, behind all that was queued, and waits until the socket has them.
+    /// `false`: the other side has said something meanwhile, and not all of them were sent.
+    pub fn pour(&mut self, mut bytes: &[u8], patience: Duration) -> Result<bool, Error> {
+        let mut until = now() + Span::from(patience);
+        while !bytes.is_empty() {
+            let sent = self.connection.send(bytes);
+            let sent = match sent {
+                Ok(sent) => sent,
+                // It may have said why before it hung up.
+                Err(_) if self.read(now()).is_ok() && !self.connection.input().is_empty() => {
+                    return Ok(false);
+                }
+                Err(source) => return Err(self.broken(source)),
+            };
+            bytes = &bytes[sent..];
+            if sent > 0 {
+                until = now() + Span::from(patience);
+                continue;
+            }
+            if now() >= until {
+                let seconds = patience.as_secs();
+                return Err(Error::Silent { node: self.node.clone(), seconds });
+            }
+            let ready = wait(&self.socket, true, until.since(now()).into());
+            let ready =
+                ready.map_err(|source| Error::Kernel { action: "wait at a socket", source })?;
+            if ready.readable {
+                self.read(now())?;
+            }
+            if !self.connection.input().is_empty() || self.is_ended {
+                return Ok(false);
+            }
+        }
+        self.flush()?;
+        Ok(true)
     }
 
     /// The socket did not take all: wait until it can be written, and flush again.

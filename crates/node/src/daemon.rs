@@ -7,6 +7,7 @@
 mod blobs;
 mod netmem;
 mod v1;
+mod visits;
 
 use std::collections::HashSet;
 use std::fs;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use logic::node::{Effect, Event, Node, Peer};
 use logic::slots;
-use logic::{LinkId, Payload, WorkerId};
+use logic::{LinkId, Payload, VisitId, WorkerId};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Events, Interest, Poll};
 use sys::clock::monotonic_nanoseconds;
@@ -467,6 +468,8 @@ impl Daemon {
             Source::Stop => self.stop(now),
             Source::Threads => self.threads(now),
             Source::Alarm => self.alarm.rang(),
+            Source::Pad(at) => self.pad_said(now, VisitId(at)),
+            Source::PadExit(at) => self.pad_exit(now, VisitId(at)),
         }
     }
 
@@ -698,6 +701,9 @@ impl Daemon {
                 if let wire::Message::Why(why) = &mut message {
                     self.complete(why);
                 }
+                if let wire::Message::Visits(visits) = &mut message {
+                    self.complete_visits(visits);
+                }
                 self.links.admit(link, &message);
                 self.links.send(link, channel, &message);
             }
@@ -722,6 +728,10 @@ impl Daemon {
                 self.controllers.carry_out(&mut self.links, &self.payloads.buffers, effect);
             }
             Effect::Region(effect) => self.vaults.carry_out(effect),
+            Effect::BeginVisit { visit, connection, begin } => {
+                self.begin_visit(now, visit, connection, &begin);
+            }
+            Effect::ReturnVisit { visit, connection } => self.return_to_visit(visit, connection),
             Effect::NetMem(_) | Effect::NetMemRefused { .. } => self.carry_out_netmem(now, effect),
             Effect::Close { link } => {
                 self.payloads.forget(link);
@@ -864,9 +874,14 @@ impl Daemon {
                 known.kill();
             }
         }
+        self.workers.visits().into_iter().for_each(|visit| self.workers.kill_visit(visit));
         // Killed processes end at once; the kernel only has to get round to it.
         let until = now() + FAREWELL;
-        while !self.workers.ids().is_empty() && now() < until {
+        while !(self.workers.ids().is_empty() && self.workers.visits().is_empty()) && now() < until
+        {
+            for visit in self.workers.visits() {
+                self.workers.visit_ended(self.poll.registry(), visit);
+            }
             for worker in self.workers.ids() {
                 let _ = self.workers.ended(self.poll.registry(), worker);
             }

@@ -24,6 +24,7 @@ mod join;
 mod alarm;
 mod workers;
 mod groups;
+mod relay;
 mod payloads;
 mod regions;
 mod bulk;

@@ -290,6 +290,7 @@ impl Links {
                 Message::StatusAsk
                     | Message::WhyAsk(_)
                     | Message::JobsAsk
+                    | Message::VisitsAsk
                     | Message::Attach(_)
                     | Message::Request(Ask { request: Request::Detach, .. }, _)
             );

@@ -21,6 +21,9 @@ pub(crate) enum Source {
     ControllerListener(u32),
     /// A listener of NetMem.
     NetMemListener(u32),
+    /// A visit's pad has said something.
+    Pad(u32),
+    PadExit(u32),
     /// Something is due.
     Alarm,
 }
@@ -44,6 +47,8 @@ impl Source {
             Self::ControllerListener(index) => (11, index),
             Self::NetMemListener(index) => (12, index),
             Self::Alarm => (13, 0),
+            Self::Pad(index) => (14, index),
+            Self::PadExit(index) => (15, index),
         };
         Token(kind << KINDS | index as usize)
     }
@@ -65,6 +70,8 @@ impl Source {
             11 => Self::ControllerListener(index),
             12 => Self::NetMemListener(index),
             13 => Self::Alarm,
+            14 => Self::Pad(index),
+            15 => Self::PadExit(index),
             kind => unreachable!("no token of kind {kind} was ever given out"),
         }
     }

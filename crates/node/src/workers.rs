@@ -4,6 +4,8 @@
 //! end of its standard error, and the progress page. Nothing that comes from a worker is believed:
 //! it is decoded like a stranger's bytes, and a worker that talks nonsense is killed.
 
+mod pads;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -35,6 +37,7 @@ use crate::groups::Groups;
 use crate::options::{Jail, WorkerCommand};
 use crate::scratch::{self, Scratch};
 use crate::source::Source;
+use pads::Pads;
 
 /// Memory that the kernel adds to a group's count in one step.
 const PAGES_AT_ONCE: u64 = 1 << 20;
@@ -135,6 +138,7 @@ pub(crate) struct Workers {
     accounts: Accounts,
     scratch: Scratch,
     table: HashMap<WorkerId, Worker>,
+    pads: Pads,
     /// Workers whose number has been given to another may still be about to end.
     started: u64,
 }
@@ -147,7 +151,8 @@ impl Workers {
         scratch: Scratch,
     ) -> Self {
         let accounts = Accounts::take(scratch.folder());
-        Self { command, jail, groups, accounts, scratch, table: HashMap::new(), started: 0 }
+        let (table, pads) = (HashMap::new(), Pads::new());
+        Self { command, jail, groups, accounts, scratch, table, pads, started: 0 }
     }
 
     pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Worker> {
@@ -164,10 +169,10 @@ impl Workers {
         self.table.iter_mut().filter_map(told).collect()
     }
 
-    /// Whether a process is a worker or descends from one.
+    /// Whether a process is a worker or a pad, or descends from one.
     pub(crate) fn has_started(&self, mut process: sys::Pid) -> bool {
         for _ in 0..GENERATIONS {
-            if self.table.values().any(|worker| worker.child.pid() == process) {
+            if self.known().contains(&process) {
                 return true;
             }
             match sys::proc::kinship(process) {
@@ -177,6 +182,12 @@ impl Workers {
         }
         // Nobody has so many ancestors without a reason.
         true
+    }
+
+    /// The processes that were started here.
+    fn known(&self) -> Vec<sys::Pid> {
+        let workers = self.table.values().map(|worker| worker.child.pid());
+        workers.chain(self.pads.values().map(|pad| pad.child.pid())).collect()
     }
 
     /// Starts a process and sends it its program.
@@ -329,9 +340,8 @@ impl Workers {
         let exit = ended.true_exit(exit);
         // Before anything is read: what it has left behind could write for ever.
         ended.group.take().into_iter().for_each(|group| self.groups.let_go(group));
-        let known: Vec<sys::Pid> = self.table.values().map(|worker| worker.child.pid()).collect();
         // What it started and left behind is ours now.
-        let _ = sys::process::end_adopted(&known);
+        let _ = sys::process::end_adopted(&self.known());
         // First what it sent, then what it did not send any more, then what it wrote for people.
         let mut said = Vec::new();
         ended.drain(&mut said);

@@ -127,6 +127,12 @@ pub fn not_dumpable() -> Result<(), Error> {
     prctl::set_dumpable(false).map_err(Error::kernel("forbid dumps and tracing"))
 }
 
+/// Undoes `not_dumpable`, and what a change of user does of it: the calling process's children can be traced
+/// before they execute something.
+pub fn dumpable() -> Result<(), Error> {
+    prctl::set_dumpable(true).map_err(Error::kernel("allow tracing"))
+}
+
 /// The effective user of the calling process.
 pub fn own_user() -> u32 {
     nix::unistd::geteuid().as_raw()

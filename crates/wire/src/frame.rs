@@ -79,6 +79,20 @@ impl Kind {
     pub const ANSWER: u8 = 0x79;
     pub const CHANGED: u8 = 0x7a;
     pub const RECALL: u8 = 0x7b;
+
+    pub const BUILT: u8 = 0x80;
+    pub const REFUSED: u8 = 0x81;
+    pub const WAKE: u8 = 0x82;
+    pub const WOKEN: u8 = 0x83;
+    pub const STDIO: u8 = 0x84;
+    pub const TAKEN: u8 = 0x85;
+    pub const CLOSED: u8 = 0x86;
+    pub const SIGNAL: u8 = 0x87;
+    pub const RESIZE: u8 = 0x88;
+    pub const STOPPED: u8 = 0x89;
+    pub const EXITED: u8 = 0x8a;
+    pub const VISITS_ASK: u8 = 0x8e;
+    pub const VISITS: u8 = 0x8f;
 }
 
 /// A frame whose body is still bytes.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::Permit;
 use crate::name::{Hash, Name};
+use crate::visit::Entry;
 
 /// The version of this protocol. Version 1 is the worker socket protocol of 2019.
 pub const VERSION: u32 = 2;
@@ -42,6 +43,8 @@ pub enum Purpose {
     Fetch { hash: Hash, permit: Permit },
     /// A client's connection for one region; `ATTACH` says which.
     Memory,
+    /// A client's connection for one process that moves here; behind the greeting it is the pad's.
+    Visit { entry: Entry },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +74,10 @@ pub enum Goodbye {
         reason: String,
     },
     Full {
+        reason: String,
+    },
+    /// What was asked for is not here, and nothing of it runs.
+    Absent {
         reason: String,
     },
 }

@@ -12,6 +12,7 @@
 mod message;
 
 pub mod hello;
+pub mod visit;
 pub mod join;
 pub mod worker;
 pub mod job;

@@ -321,3 +321,20 @@ pub const IMAGE_SECTIONS_MAX: u32 = 1 << 22;
 pub const IMAGE_THREADS_MAX: usize = 128 * 1024;
 pub const IMAGE_MAPPINGS_MAX: usize = 256 * 1024;
 pub const IMAGE_DESCRIPTORS_MAX: usize = 4 << 20;
+
+/// How long a process that was built waits to be woken: many round trips, and not so long that one whose
+/// source is gone without a word holds much memory for much longer.
+pub const VISIT_LEASE: Span = Span::from_secs(5);
+/// Visitors of a node, each of them two processes and a connection: all are told of in one message.
+pub const VISITS_MAX: usize = 128;
+/// Bytes of a visitor's command, and of the name of the host that it comes from.
+pub const VISIT_TEXT_MAX: usize = 128;
+/// How long a visitor's end is kept for a client that does not know it yet.
+pub const VISIT_KEPT: Span = Span::from_secs(600);
+/// How long a source asks what became of a process that it gave up for one that was to be woken. Less than
+/// `VISIT_KEPT`: a visitor that has come and gone is never taken for one that was not there.
+pub const VISIT_DOUBT: Span = Span::from_secs(300);
+/// Bytes of a standard stream that may be under way: what a pipe holds.
+pub const STDIO_WINDOW: u64 = 64 * 1024;
+/// Bytes of one piece of a standard stream.
+pub const STDIO_CHUNK_MAX: usize = 16 * 1024;

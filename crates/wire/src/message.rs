@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::frame::{self, Frame, Kind};
-use crate::{blob, hello, job, join, member, region, status, task, worker};
+use crate::{blob, hello, job, join, member, region, status, task, visit, worker};
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,19 @@ pub enum Message {
     Answer(region::Answer, Bytes),
     Changed(region::Changed),
     Recall(region::Recall),
+    Built(visit::Built),
+    Refused(visit::Refused),
+    Wake(visit::Wake),
+    Woken(visit::Woken),
+    Stdio(visit::Stdio, Bytes),
+    Taken(visit::Taken),
+    Closed(visit::Closed),
+    Signal(visit::Signal),
+    Resize(visit::Resize),
+    Stopped(visit::Stopped),
+    Exited(visit::Exited),
+    VisitsAsk,
+    Visits(visit::Visits),
 }
 
 /// Why a frame is no message.
@@ -134,6 +147,19 @@ impl Message {
             Self::Answer(_, bytes) => (Kind::ANSWER, Some(bytes)),
             Self::Changed(_) => empty(Kind::CHANGED),
             Self::Recall(_) => empty(Kind::RECALL),
+            Self::Built(_) => empty(Kind::BUILT),
+            Self::Refused(_) => empty(Kind::REFUSED),
+            Self::Wake(_) => empty(Kind::WAKE),
+            Self::Woken(_) => empty(Kind::WOKEN),
+            Self::Stdio(_, bytes) => (Kind::STDIO, Some(bytes)),
+            Self::Taken(_) => empty(Kind::TAKEN),
+            Self::Closed(_) => empty(Kind::CLOSED),
+            Self::Signal(_) => empty(Kind::SIGNAL),
+            Self::Resize(_) => empty(Kind::RESIZE),
+            Self::Stopped(_) => empty(Kind::STOPPED),
+            Self::Exited(_) => empty(Kind::EXITED),
+            Self::VisitsAsk => empty(Kind::VISITS_ASK),
+            Self::Visits(_) => empty(Kind::VISITS),
         };
         frame::put(output, kind, channel, |body| {
             self.put_head(body);
@@ -189,8 +215,21 @@ impl Message {
             Self::Answer(answer, _) => put_answer(body, answer),
             Self::Changed(changed) => put(body, changed),
             Self::Recall(recall) => put_small(body, recall),
+            Self::Built(built) => put_small(body, built),
+            Self::Refused(refused) => put(body, refused),
+            Self::Wake(wake) => put_small(body, wake),
+            Self::Woken(woken) => put_small(body, woken),
+            Self::Stdio(stdio, _) => put_small(body, stdio),
+            Self::Taken(taken) => put_small(body, taken),
+            Self::Closed(closed) => put_small(body, closed),
+            Self::Signal(signal) => put_small(body, signal),
+            Self::Resize(resize) => put_small(body, resize),
+            Self::Stopped(stopped) => put_small(body, stopped),
+            Self::Exited(exited) => put_small(body, exited),
+            Self::Visits(visits) => put(body, visits),
             Self::Ping | Self::Pong | Self::Cancel | Self::Data(_) | Self::End => {}
             Self::StatusAsk | Self::MembersAsk | Self::JobsAsk | Self::RegionsAsk => {}
+            Self::VisitsAsk => {}
         }
     }
 }
@@ -305,6 +344,19 @@ pub fn decode(frame: Frame) -> Result<(u64, Message), DecodeError> {
         Kind::ANSWER => with_trailer(&body).map(|(head, bytes)| Message::Answer(head, bytes)),
         Kind::CHANGED => whole(&body).map(Message::Changed),
         Kind::RECALL => whole(&body).map(Message::Recall),
+        Kind::BUILT => whole(&body).map(Message::Built),
+        Kind::REFUSED => whole(&body).map(Message::Refused),
+        Kind::WAKE => whole(&body).map(Message::Wake),
+        Kind::WOKEN => whole(&body).map(Message::Woken),
+        Kind::STDIO => with_trailer(&body).map(|(head, bytes)| Message::Stdio(head, bytes)),
+        Kind::TAKEN => whole(&body).map(Message::Taken),
+        Kind::CLOSED => whole(&body).map(Message::Closed),
+        Kind::SIGNAL => whole(&body).map(Message::Signal),
+        Kind::RESIZE => whole(&body).map(Message::Resize),
+        Kind::STOPPED => whole(&body).map(Message::Stopped),
+        Kind::EXITED => whole(&body).map(Message::Exited),
+        Kind::VISITS_ASK => bare(&body, Message::VisitsAsk),
+        Kind::VISITS => whole(&body).map(Message::Visits),
         _ => return Err(DecodeError::UnknownKind { kind }),
     };
     message.map(|message| (channel, message)).ok_or(malformed)

@@ -12,6 +12,8 @@ pub struct Report {
     pub agent: String,
     pub up: Span,
     pub slots: u32,
+    /// Processes that moved here; each takes one of the slots.
+    pub visitors: u32,
     pub users: Vec<User>,
     pub workers: Vec<Worker>,
     pub blobs: u64,

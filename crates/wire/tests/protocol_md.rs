@@ -2,6 +2,8 @@
 
 #[path = "protocol_md/regions.rs"]
 mod regions;
+#[path = "protocol_md/visits.rs"]
+mod visits;
 #[path = "../../../fuzz/src/seeds.rs"]
 pub mod seeds;
 
@@ -22,6 +24,7 @@ use farcall_wire::task::{
     Run, RunHead, Status, TakeBack, Times, Window,
 };
 use farcall_wire::units::Span;
+use farcall_wire::visit::Entry;
 use farcall_wire::worker::{Buffer, HOLD_BACK, Jail, Need, Ready, Setup, progress};
 use farcall_wire::{Message, decode, limits, netmem, worker_v1};
 
@@ -259,6 +262,7 @@ fn values() -> BTreeMap<&'static str, u64> {
         SESSIONS_MAX REQUESTS_MAX TRANSACTION_PAGES_MAX TRANSACTION_BYTES_MAX TRANSACTION_COPIED_MAX
         REPLICATED_PAGES_MAX REPLICATED_BYTES_MAX WATCHES_OF_SESSION_MAX WATCHES_MAX CHANGES_KEPT CHANGES_KEPT_MAX COMMITS_KEPT
         WAITING_MAX LOCKS_MAX BARRIERS_MAX HOT_KEPT HOT_TOLD_MAX BACKLOG_MAX VERSION_ASKED_MAX CACHE_WATCHES_MAX CACHE_HELD_MAX
+        VISITS_MAX VISIT_TEXT_MAX STDIO_WINDOW STDIO_CHUNK_MAX
     ]
     .into();
     all.extend([
@@ -281,6 +285,9 @@ fn values() -> BTreeMap<&'static str, u64> {
         ("SNAPSHOTS_OF_SESSION_MAX", limits::SNAPSHOTS_OF_SESSION_MAX as u64),
         ("SNAPSHOTS_MAX", limits::SNAPSHOTS_MAX as u64),
         ("SNAPSHOTS_HELD_MAX", limits::SNAPSHOTS_HELD_MAX),
+        ("VISIT_LEASE", limits::VISIT_LEASE.0),
+        ("VISIT_KEPT", limits::VISIT_KEPT.0),
+        ("VISIT_DOUBT", limits::VISIT_DOUBT.0),
         ("HOLD_BACK", HOLD_BACK.0),
         ("VERSION", VERSION.into()),
         ("HEADER", HEADER as u64),
@@ -331,6 +338,8 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("hello-join", 0, hello(Purpose::Join)),
         ("hello-fetch", 0, hello(Purpose::Fetch { hash, permit })),
         ("hello-memory", 0, hello(Purpose::Memory)),
+        ("hello-visit", 0, hello(Purpose::Visit { entry: Entry::Begin(visits::begin()) })),
+        ("hello-visit-return", 0, hello(Purpose::Visit { entry: Entry::Return { visit: 300 } })),
         (
             "welcome",
             0,
@@ -343,6 +352,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("goodbye-forbidden", 0, M::Goodbye(Goodbye::Forbidden { reason: "no".into() })),
         ("goodbye-protocol", 0, M::Goodbye(Goodbye::Protocol { reason: "no".into() })),
         ("goodbye-full", 0, M::Goodbye(Goodbye::Full { reason: "no".into() })),
+        ("goodbye-absent", 0, M::Goodbye(Goodbye::Absent { reason: "no".into() })),
         ("define", 0, M::Define(Define { number: 0, program: core.clone(), memory: 1 << 30 })),
         ("credit", 0, M::Credit(Credit { limit: 300 })),
         ("run-inline", 5, run(0, 1, 0, Input::Inline, b"hello")),
@@ -466,6 +476,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("need", 0, M::Need(Need { bytes: 1 << 20 })),
     ];
     all.extend(regions::messages());
+    all.extend(visits::messages());
     all
 }
 
@@ -510,6 +521,7 @@ fn report() -> Report {
         agent: "x 1".into(),
         up: Span(1_000_000_000),
         slots: 8,
+        visitors: 1,
         users: vec![User { name: name("me"), running: 1, waiting: 2, done: 3 }],
         workers: vec![Worker {
             pid: 4242,

@@ -261,6 +261,7 @@ mod tests {
             up: Duration::from_secs(500),
             started: start,
             slots: 1,
+            visitors: 0,
             clients: Vec::new(),
             workers: Vec::new(),
             blobs: 0,

@@ -25,7 +25,7 @@ pub(super) fn of_memory(error: &Error) -> Option<Code> {
         // This command makes no typed use of pages, and passes these on all the same.
         Error::TooLarge { .. } | Error::Layout { .. } | Error::Full { .. } => &codes::E0611,
         Error::Name { .. } => &codes::E0102,
-        Error::Silent { .. } | Error::Unfound { .. } => &codes::E0201,
+        Error::Silent { .. } | Error::Unfound { .. } | Error::NoNode { .. } => &codes::E0201,
         Error::Protocol { .. } | Error::Down { .. } => &codes::E0205,
         Error::Kernel { .. } | Error::Faults { .. } => &codes::E0204,
         // What the transport says is more to the point.

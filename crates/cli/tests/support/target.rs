@@ -28,9 +28,14 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// A node that was told more.
+    pub(crate) fn start_with(words: &str) -> Self {
         let machine = Machine::new();
         let specimen = machine.core("misbehaving/specimen.c");
-        let (node, address) = machine.start_node("--name target --slots 1");
+        let (node, address) = machine.start_node(&format!("--name target --slots 1 {words}"));
         let mut this = Self { machine, node, address, specimen, memory: 0 };
         // What an honest client makes it need is not the attackers' doing.
         this.check_serves();

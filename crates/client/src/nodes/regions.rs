@@ -35,6 +35,12 @@ impl Nodes {
         up.into_iter().map(|at| self.put(at, &Message::RegionsAsk)).collect()
     }
 
+    /// Asks those that are up for their visitors.
+    pub(crate) fn ask_visits(&mut self) -> Vec<Question> {
+        let up = self.all_up();
+        up.into_iter().map(|at| self.put(at, &Message::VisitsAsk)).collect()
+    }
+
     pub(crate) fn create_region(&mut self, at: usize, create: Create) -> Question {
         self.put(at, &Message::RegionCreate(create))
     }

@@ -37,6 +37,7 @@ impl Node {
             agent: self.options.agent.clone(),
             up: now.since(self.since),
             slots: self.slots.size(),
+            visitors: self.visits.count() as u32,
             users: self.slots.users(),
             workers: self.slots.workers().into_iter().map(|(_, worker)| worker).collect(),
             blobs,

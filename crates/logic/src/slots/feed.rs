@@ -202,7 +202,7 @@ impl Slots {
 
     /// Whether one more worker may be started for a lane; an idle one may make room.
     fn slot_free(&mut self, now: Time, lane: usize) -> bool {
-        if self.alive < self.size as usize {
+        if self.alive < self.size.saturating_sub(self.visitors) as usize {
             return true;
         }
         let class = self.lanes[lane].class;

@@ -1,0 +1,163 @@
+//! A process that moves to a node: the client's connection for it.
+//!
+//! `Cluster::visit` opens it; the image is written, then messages go both ways. What they mean, and when a
+//! process is where, is for `logic::visit` to say: whoever drives one drives a [`Source`] with it.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use memory::Error;
+use memory::line::{Line, Target as Way, now};
+use wire::Message;
+use wire::hello::Purpose;
+use wire::name::Name;
+use wire::units::{Span, Time};
+use wire::visit::{Begin, Entry, Visit as Told};
+
+use crate::Cluster;
+use crate::regions::way;
+
+pub use logic::visit::{Fate, Source, SourceEffect, SourceEvent, Terms, flow};
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nothing may move while an image is written.
+const STANDSTILL: Duration = Duration::from_secs(30);
+
+/// One process's visit at a node.
+pub struct Visit {
+    way: Way,
+    me: Name,
+    line: Line,
+    token: u64,
+    node: String,
+}
+
+/// One visitor, as its node tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VisitReport {
+    /// The node that it is on.
+    pub node: String,
+    /// What is known of it there.
+    pub visit: Told,
+}
+
+impl Cluster {
+    /// Opens a visit at the node of this name. Its pad waits for the image.
+    pub fn visit(&self, node: &str, begin: Begin) -> Result<Visit, Error> {
+        let shared = self.driver();
+        let until = Some(Instant::now() + PATIENCE);
+        let found = shared.wait_for(until, |state| state.nodes.find_up(Some(node)));
+        let absent = || Error::NoNode { node: node.to_owned() };
+        let way = way(shared, found.ok_or_else(absent)?)?;
+        let (_, me) = shared.state().nodes.credentials();
+        let purpose = Purpose::Visit { entry: Entry::Begin(begin) };
+        let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
+        Ok(Visit { way, me, line, token: welcome.link, node: welcome.node.to_string() })
+    }
+
+    /// The visitors of all nodes that this user may see.
+    pub fn visits(&self, timeout: Duration) -> Vec<VisitReport> {
+        let shared = self.driver();
+        let until = Some(Instant::now() + timeout);
+        shared.wait_for(until, |state| state.nodes.are_settled().then_some(()));
+        let questions = shared.submit(|state| state.nodes.ask_visits());
+        shared.wait_for(until, |state| {
+            questions.iter().all(|question| state.nodes.is_answered(*question)).then_some(())
+        });
+        let mut state = shared.state();
+        let mut reports = Vec::new();
+        for question in questions {
+            let answer = state.nodes.take_answer(question);
+            let node = state.nodes.name_of(question.at);
+            if let Some(Message::Visits(told)) = answer {
+                let told = told.visits.into_iter();
+                reports.extend(told.map(|visit| VisitReport { node: node.clone(), visit }));
+            }
+        }
+        reports.sort_by(|one, other| {
+            (&one.node, one.visit.number).cmp(&(&other.node, other.visit.number))
+        });
+        reports
+    }
+}
+
+impl Visit {
+    /// The node's name.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// What another connection for this visit is greeted with. Of no use to whoever has not the same
+    /// certificate.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// Sends bytes of the image. `false`: the node has said something instead of taking them.
+    pub fn pour(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        self.line.pour(bytes, STANDSTILL)
+    }
+
+    /// Sends a message, or queues what the socket does not take.
+    pub fn send(&mut self, message: &Message) -> Result<(), Error> {
+        self.line.put(0, message);
+        self.line.flush()
+    }
+
+    /// The next message, at most until then.
+    pub fn next(&mut self, until: Time) -> Result<Option<Message>, Error> {
+        if let Some((_, message)) = self.line.take()? {
+            return Ok(Some(message));
+        }
+        // Even who does not want to wait is told what has come.
+        self.line.wait(false, now())?;
+        Ok(self.line.next(until)?.map(|(_, message)| message))
+    }
+
+    /// Where to wait for more.
+    pub fn socket(&self) -> Arc<OwnedFd> {
+        self.line.socket()
+    }
+
+    /// Bytes that wait for the node.
+    pub fn unsent(&self) -> usize {
+        self.line.unsent()
+    }
+
+    /// When the connection is to be looked at even if nothing comes.
+    pub fn poll_timeout(&self) -> Time {
+        self.line.poll_timeout()
+    }
+
+    /// Makes the connection again, after it was lost. [`Error::Down`] with a goodbye `Absent` says that
+    /// there is no such visit, and that nothing of it runs.
+    pub fn again(&mut self) -> Result<(), Error> {
+        self.line.close();
+        let purpose = Purpose::Visit { entry: Entry::Return { visit: self.token } };
+        self.line = Line::dial_for(&self.way, &self.me, purpose, PATIENCE)?.0;
+        Ok(())
+    }
+
+    /// Ends the connection.
+    pub fn close(&mut self) {
+        self.line.close();
+    }
+}
+
+/// The moment that so much later is.
+pub fn after(span: Duration) -> Time {
+    now() + Span::from(span)
+}
+
+/// What the loss of a connection means to a [`Source`].
+pub fn lost(error: &Error) -> SourceEvent {
+    use logic::link::Down;
+    match error {
+        Error::Down { source: Down::Goodbye(wire::hello::Goodbye::Absent { .. }), .. } => {
+            SourceEvent::Absent
+        }
+        _ => SourceEvent::Lost,
+    }
+}

@@ -1,0 +1,130 @@
+//! Processes that move to this node: who may, how many, and which connection belongs to which.
+//!
+//! What a visitor consists of, and when it runs, its pad sees to: behind the greeting the node passes its
+//! connections on unread. Each takes a slot for as long as it is here, so that fewer tasks run beside it.
+
+use std::collections::BTreeMap;
+
+use wire::Message;
+use wire::hello::Goodbye;
+use wire::limits::{VISIT_TEXT_MAX, VISITS_MAX};
+use wire::name::Name;
+use wire::units::Time;
+use wire::visit::{Begin, Entry, Stage, Visit};
+
+use super::{Effect, Node, Peer};
+use crate::{LinkId, VisitId};
+
+#[derive(Debug)]
+struct Guest {
+    owner: Name,
+    /// Who may come back: the same certificate, or the same user over the Unix socket.
+    peer: Peer,
+    /// Names the visit to its client. Unguessable.
+    token: u64,
+    begin: Begin,
+    stage: Stage,
+    since: Time,
+}
+
+/// The visits of a node, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Visits {
+    guests: BTreeMap<VisitId, Guest>,
+    begun: u32,
+}
+
+impl Visits {
+    pub(super) fn count(&self) -> usize {
+        self.guests.len()
+    }
+}
+
+impl Node {
+    /// A client's connection for a process that moves.
+    pub(super) fn greeted_visit(&mut self, now: Time, link: LinkId, entry: Entry, peer: &Peer) {
+        let owner = match peer {
+            Peer::Client(name) | Peer::Admin(name) => name.clone(),
+            Peer::Stranger | Peer::Node(_) => {
+                let reason = "only clients bring processes; join as a client first".to_owned();
+                return self.refuse(now, link, Goodbye::Forbidden { reason });
+            }
+        };
+        match entry {
+            Entry::Begin(begin) => self.begin_visit(now, link, begin, owner, peer),
+            Entry::Return { visit } => self.return_to_visit(now, link, visit, peer),
+        }
+    }
+
+    fn begin_visit(&mut self, now: Time, link: LinkId, begin: Begin, owner: Name, peer: &Peer) {
+        if begin.from.len() > VISIT_TEXT_MAX || begin.command.len() > VISIT_TEXT_MAX {
+            let reason = format!("a name of more than {VISIT_TEXT_MAX} bytes");
+            return self.breach(now, link, reason);
+        }
+        if self.leaving.is_some() {
+            let reason = "this node leaves; choose another one".to_owned();
+            return self.refuse(now, link, Goodbye::Full { reason });
+        }
+        if self.visits.count() >= VISITS_MAX {
+            let reason = format!("{VISITS_MAX} visitors are here; choose another node");
+            return self.refuse(now, link, Goodbye::Full { reason });
+        }
+        let Some(token) = self.connection(link).map(|connection| connection.token) else { return };
+        self.visits.begun += 1;
+        let visit = VisitId(self.visits.begun);
+        let (peer, stage) = (peer.clone(), Stage::Arriving);
+        let guest = Guest { owner, peer, token, begin: begin.clone(), stage, since: now };
+        self.visits.guests.insert(visit, guest);
+        self.slots.host(self.visits.count() as u32);
+        self.welcome(now, link, token);
+        self.links[link.0 as usize] = None;
+        self.effects.push_back(Effect::BeginVisit { visit, connection: link, begin });
+    }
+
+    fn return_to_visit(&mut self, now: Time, link: LinkId, token: u64, peer: &Peer) {
+        let mut guests = self.visits.guests.iter();
+        let found = guests.find(|(_, guest)| guest.token == token && guest.peer == *peer);
+        let Some(visit) = found.map(|(visit, _)| *visit) else {
+            let reason = "no such visit of this certificate".to_owned();
+            return self.refuse(now, link, Goodbye::Absent { reason });
+        };
+        self.welcome(now, link, token);
+        self.links[link.0 as usize] = None;
+        self.effects.push_back(Effect::ReturnVisit { visit, connection: link });
+    }
+
+    pub(super) fn visit_came(&mut self, visit: VisitId, stage: Stage) {
+        if let Some(guest) = self.visits.guests.get_mut(&visit) {
+            // A pad is believed only forwards.
+            guest.stage = guest.stage.max(stage);
+        }
+    }
+
+    /// Nothing of it runs any more.
+    pub(super) fn visit_ended(&mut self, visit: VisitId) {
+        self.visits.guests.remove(&visit);
+        self.slots.host(self.visits.count() as u32);
+    }
+
+    /// To whoever may see them. Their numbers of processes are the driver's to add.
+    pub(super) fn visits_asked(&mut self, now: Time, link: LinkId, channel: u64) {
+        let Some(connection) = self.connection(link) else { return };
+        let owner = match &connection.peer {
+            Peer::Admin(_) => None,
+            Peer::Client(name) => Some(name.clone()),
+            Peer::Node(_) | Peer::Stranger => return,
+        };
+        let may_see = |guest: &&Guest| owner.as_ref().is_none_or(|owner| guest.owner == *owner);
+        let told = self.visits.guests.iter().filter(|(_, guest)| may_see(guest));
+        let told = told.map(|(visit, guest)| Visit {
+            number: visit.0,
+            owner: guest.owner.clone(),
+            begin: guest.begin.clone(),
+            stage: guest.stage,
+            pid: 0,
+            since: now.since(guest.since),
+        });
+        let visits = wire::visit::Visits { visits: told.collect() };
+        self.send(link, channel, Message::Visits(visits));
+    }
+}

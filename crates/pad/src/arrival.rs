@@ -1,0 +1,54 @@
+//! What a pad needs of a process that was built: its number, and that it wakes.
+
+use std::io::Read;
+
+use sys::Pid;
+use telefork::restore::{self, Restore};
+use wire::image::Reader;
+
+/// A process that stands ready and has not run an instruction. Dropped, nothing of it is left. It has the
+/// pad's own 0, 1 and 2 for its standard streams, and is the pad's child, in a process group of its own: in the
+/// pad's, which nobody in its session looks after, the kernel would drop the signals that stop programs.
+pub trait Built {
+    fn pid(&self) -> Pid;
+    /// It runs; or it never will, and is gone.
+    fn wake(self: Box<Self>) -> Result<(), String>;
+}
+
+/// Makes a process of the image that comes.
+pub type Build = fn(&mut dyn Read) -> Result<Box<dyn Built>, String>;
+
+impl Built for restore::Built {
+    fn pid(&self) -> Pid {
+        restore::Built::pid(self)
+    }
+
+    fn wake(self: Box<Self>) -> Result<(), String> {
+        restore::Built::wake(*self).map(drop).map_err(|error| chain(&error))
+    }
+}
+
+/// A process of an image of `telefork`.
+pub fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
+    let reader = Reader::new(from).map_err(|error| chain(&error))?;
+    let mut reader = reader.ok_or("no image came; try again")?;
+    // The numbers of processes are this host's own: a visitor gets the next one that is free.
+    let restore = Restore { keeps_numbers: false, ..Restore::default() };
+    let built = restore.build(&mut reader).map_err(|error| chain(&error))?;
+    Ok(Box::new(built))
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        // Some say what they are made of themselves.
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,22 @@
+//! Where a process that moves arrives: one process of a node for each visit.
+//!
+//! ```text
+//!  node == connections ==> pad <== image, messages, standard streams ==> the visitor's client
+//!                           |
+//!                           +-- builds, wakes, feeds and waits for --> the visitor, its child
+//! ```
+//!
+//! It gives up the rights of a worker of level `user` before it reads a byte of an image, and dies with its
+//! node; its visitor is in its control group and among its children, and ends with it.
+//!
+//! Elsewhere: when it wakes the visitor, and when it leaves (`logic::visit`), the node's end (`node`), how a
+//! process is built (`telefork`).
+
+#![forbid(unsafe_code)]
+
+mod serve;
+mod streams;
+mod line;
+pub mod arrival;
+
+pub use serve::{Error, Rules, serve};

@@ -1,0 +1,377 @@
+//! A pad's life: its first connection, the image, then one loop until the visit is over.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use logic::visit::{Pad, PadEffect, PadEvent, Terms};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgid};
+use sys::clock::monotonic_nanoseconds;
+use sys::socket::recv_with_fds;
+use wire::Message;
+use wire::limits::AWAY_PATIENCE;
+use wire::units::Time;
+use wire::visit::{Exited, Stage};
+use worker::jail;
+
+use crate::arrival::{Build, Built, chain};
+use crate::line::{Line, Over};
+use crate::streams::{Nonsense, Streams};
+
+/// Descriptors that a visitor may have open.
+const OPEN_FILES_MAX: u64 = 4096;
+
+/// What a pad gives up before it reads an image.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub level: jail::Level,
+    pub scratch: PathBuf,
+    pub account: Option<u32>,
+}
+
+/// Why a pad ends early. Its client sees that it does.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the pad cannot be jailed")]
+    Jail(#[from] jail::Error),
+    #[error("cannot {action}")]
+    Kernel { action: &'static str, source: io::Error },
+    #[error("the node gave the pad no connection")]
+    NoConnection,
+}
+
+fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Kernel { action, source }
+}
+
+/// Serves one visit, whose connections come over `control`.
+pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Error> {
+    let first = connection(&control)?.ok_or(Error::NoConnection)?;
+    jail::apply(
+        rules.level,
+        &jail::Rules {
+            scratch: rules.scratch.clone(),
+            writable: Vec::new(),
+            user: rules.account.map(|id| jail::User { uid: id, gid: id }),
+            open_files_max: OPEN_FILES_MAX,
+            file_bytes_max: None,
+            processes_max: None,
+        },
+    )?;
+    // A child that is to be filled is ours to trace from its first moment. Neighbours are kept out by their
+    // accounts, or by Landlock, as before.
+    sys::limits::dumpable().map_err(jail::Error::from)?;
+    // Who changes his user is for a moment not bound to die with the node: its end of the socket tells.
+    if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
+        return Err(Error::NoConnection);
+    }
+    Visit::begin(control, first)?.run(build)
+}
+
+/// The next connection that the node gives us; `None`: it has hung up.
+fn connection(control: &UnixStream) -> Result<Option<UnixStream>, Error> {
+    let (count, mut descriptors) =
+        recv_with_fds(control, &mut [0; 1], 1).map_err(kernel("take a connection"))?;
+    Ok(descriptors.pop().filter(|_| count > 0).map(UnixStream::from))
+}
+
+struct Visit {
+    control: UnixStream,
+    /// Says that a child of ours has changed.
+    children: UnixStream,
+    pad: Pad,
+    line: Option<Line>,
+    streams: Streams,
+    built: Option<Box<dyn Built>>,
+    /// Once it runs.
+    visitor: Option<Pid>,
+    /// How it ended, until all that it wrote is on its way.
+    ended: Option<Exited>,
+    is_over: bool,
+}
+
+fn now() -> Time {
+    Time(monotonic_nanoseconds())
+}
+
+impl Visit {
+    fn begin(control: UnixStream, first: UnixStream) -> Result<Self, Error> {
+        let pipes = Streams::new().map_err(kernel("make pipes"))?;
+        let (streams, [input, output, errors]) = pipes;
+        give(&input, &output, &errors).map_err(|errno| kernel("place pipes")(errno.into()))?;
+        let signals = UnixStream::pair().map_err(kernel("make a socket"))?;
+        let (children, ring) = signals;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, ring)
+            .map_err(kernel("hear of children"))?;
+        children.set_nonblocking(true).map_err(kernel("use a socket"))?;
+        // One that says nothing any more must not hold its place for ever.
+        first.set_nonblocking(false).map_err(kernel("use a connection"))?;
+        let patience = Some(Duration::from(AWAY_PATIENCE));
+        first.set_read_timeout(patience).map_err(kernel("use a connection"))?;
+        let line = Some(Line::new(first).map_err(kernel("use a connection"))?);
+        let pad = Pad::new(Terms::default());
+        let (built, visitor, ended, is_over) = (None, None, None, false);
+        Ok(Self { control, children, pad, line, streams, built, visitor, ended, is_over })
+    }
+
+    fn run(mut self, build: Build) -> Result<(), Error> {
+        // 1. The image, without a buffer between: its reader takes not a byte beyond its end.
+        let event = match self.line.as_mut().map(|line| line.image(build)) {
+            Some(Ok(built)) => {
+                let pid = built.pid().0.unsigned_abs();
+                self.built = Some(built);
+                PadEvent::Built { pid }
+            }
+            Some(Err(reason)) => PadEvent::Failed { reason },
+            None => PadEvent::Failed { reason: "nobody brought it; try again".to_owned() },
+        };
+        self.control.set_nonblocking(true).map_err(kernel("use the node's socket"))?;
+        self.handle(event);
+        // 2. Everything else.
+        while !self.is_over {
+            self.streams.turn(self.line.as_mut());
+            self.see_off();
+            self.flush();
+            if !self.is_over {
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), Error> {
+        let due = self.pad.poll_timeout().since(now());
+        let timeout =
+            PollTimeout::try_from(Duration::from(due).saturating_add(Duration::from_millis(1)));
+        let mut watched = vec![PollFd::new(self.control.as_fd(), PollFlags::POLLIN)];
+        watched.push(PollFd::new(self.children.as_fd(), PollFlags::POLLIN));
+        if let Some(line) = &self.line {
+            let mut wanted = PollFlags::POLLIN;
+            wanted.set(PollFlags::POLLOUT, line.has_unsent());
+            watched.push(PollFd::new(line.socket(), wanted));
+        }
+        if self.visitor.is_some() {
+            let is_full = self.line.as_ref().is_some_and(Line::is_full);
+            let outputs = self.streams.outputs().filter(|_| !is_full);
+            watched.extend(outputs.map(|end| PollFd::new(end, PollFlags::POLLIN)));
+            let input = self.streams.input().into_iter();
+            watched.extend(input.map(|end| PollFd::new(end, PollFlags::POLLOUT)));
+        }
+        match poll(&mut watched, timeout.unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(kernel("wait")(errno.into())),
+        }
+        let seen = |at: usize| {
+            watched.get(at).and_then(PollFd::revents).is_some_and(|flags| !flags.is_empty())
+        };
+        let (node, children) = (seen(0), seen(1));
+        let client = self.line.is_some() && seen(2);
+        drop(watched);
+        if node {
+            self.hear_node();
+        }
+        if children {
+            self.reap();
+        }
+        if client {
+            self.hear();
+        }
+        if self.pad.poll_timeout() <= now() {
+            self.handle(PadEvent::Tick);
+        }
+        Ok(())
+    }
+
+    /// Another connection, or the node's end, with which ours comes.
+    fn hear_node(&mut self) {
+        match connection(&self.control) {
+            Ok(Some(socket)) => {
+                self.line = Line::new(socket).ok();
+                let event = if self.line.is_some() { PadEvent::Returned } else { PadEvent::Lost };
+                self.handle(event);
+            }
+            Ok(None) => {
+                self.end();
+                self.is_over = true;
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn hear(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        let read = line.read();
+        if self.pad.is_refused() {
+            // The rest of an image, perhaps: it is heard out, so that its sender hears us.
+            line.forget();
+        }
+        loop {
+            let Some(line) = &mut self.line else { return };
+            match line.take() {
+                Ok(Some(message)) => self.handle(PadEvent::Message(message)),
+                Ok(None) => break,
+                Err(Over) => return self.lose(),
+            }
+        }
+        if read.is_err() {
+            self.lose();
+        }
+    }
+
+    fn lose(&mut self) {
+        self.line = None;
+        self.handle(PadEvent::Lost);
+    }
+
+    fn flush(&mut self) {
+        if let Some(line) = &mut self.line
+            && line.flush().is_err()
+        {
+            self.lose();
+        }
+    }
+
+    fn handle(&mut self, event: PadEvent) {
+        self.pad.handle(now(), event);
+        while let Some(effect) = self.pad.poll_effect() {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: PadEffect) {
+        match effect {
+            PadEffect::Send(message) => {
+                if let Some(line) = &mut self.line {
+                    line.put(&message);
+                }
+            }
+            PadEffect::Wake(_) => {
+                let Some(built) = self.built.take() else { return };
+                let pid = Pid::from_raw(built.pid().0);
+                let event = match built.wake() {
+                    Ok(()) => {
+                        self.visitor = Some(pid);
+                        // Its ends are its own now: ours would keep its pipes open.
+                        let _ = let_go();
+                        PadEvent::Awake
+                    }
+                    Err(reason) => PadEvent::NotAwake { reason },
+                };
+                self.pad.handle(now(), event);
+            }
+            PadEffect::Pass(message) => self.pass(message),
+            PadEffect::Resume => {
+                if let Some(line) = &mut self.line {
+                    self.streams.resume(line);
+                }
+            }
+            PadEffect::Alone => self.streams.throw_away(),
+            PadEffect::HangUp => self.line = None,
+            PadEffect::End => self.end(),
+            PadEffect::Tell(stage) => self.tell(stage),
+            PadEffect::Leave => self.is_over = true,
+        }
+    }
+
+    fn pass(&mut self, message: Message) {
+        match message {
+            Message::Signal(signal) => {
+                let signal = Signal::try_from(i32::from(signal.number));
+                if let (Ok(signal), Some(visitor)) = (signal, self.visitor)
+                    && self.ended.is_none()
+                {
+                    // Nobody looks after the pad's own group: there the kernel drops what a terminal stops
+                    // programs with.
+                    let is_dropped =
+                        signal == Signal::SIGTSTP && getpgid(Some(visitor)) == getpgid(None);
+                    let _ = kill(visitor, if is_dropped { Signal::SIGSTOP } else { signal });
+                }
+            }
+            // Pipes have no size.
+            Message::Resize(_) => {}
+            message => {
+                if let Err(Nonsense) = self.streams.hear(message) {
+                    self.lose();
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, stage: Stage) {
+        // Only for people who look.
+        let _ = (&self.control).write(&[stage.byte()]);
+    }
+
+    /// Nothing of the visitor is left when this returns.
+    fn end(&mut self) {
+        self.built = None;
+        if let Some(visitor) = self.visitor.filter(|_| self.ended.is_none()) {
+            let _ = kill(visitor, Signal::SIGKILL);
+            let _ = waitpid(visitor, None);
+            self.visitor = None;
+        }
+        let _ = sys::process::end_adopted(&[]);
+    }
+
+    /// Hears of children that stopped or ended; those that the visitor left behind are ours as well.
+    fn reap(&mut self) {
+        let mut bytes = [0; 64];
+        while io::Read::read(&mut self.children, &mut bytes).is_ok_and(|count| count > 0) {}
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+        // Before it runs, whoever builds it waits for it.
+        while let Some(visitor) = self.visitor
+            && self.ended.is_none()
+        {
+            match waitpid(visitor, Some(flags)) {
+                Ok(WaitStatus::Exited(_, code)) => self.ended = Some(Exited::Code(code)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => {
+                    self.ended = Some(Exited::Signal(signal as i32 as u8));
+                }
+                Ok(WaitStatus::Stopped(_, signal)) => {
+                    self.handle(PadEvent::Stopped { number: signal as i32 as u8 });
+                }
+                Err(Errno::EINTR) => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// The visitor has ended: when all that it wrote is on its way, so is its end.
+    fn see_off(&mut self) {
+        let (Some(exited), Some(_)) = (self.ended, self.visitor) else { return };
+        if self.streams.finish() {
+            self.visitor = None;
+            let _ = sys::process::end_adopted(&[]);
+            self.handle(PadEvent::Ended(exited));
+        }
+    }
+}
+
+/// The visitor's ends of its streams become this process's own 0, 1 and 2, which it is born with.
+fn give(input: &OwnedFd, output: &OwnedFd, errors: &OwnedFd) -> nix::Result<()> {
+    dup2_stdin(input)?;
+    dup2_stdout(output)?;
+    dup2_stderr(errors)
+}
+
+fn let_go() -> io::Result<()> {
+    let nothing = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let nothing = OwnedFd::from(nothing);
+    give(&nothing, &nothing, &nothing).map_err(io::Error::from)
+}
+
+impl Line {
+    /// Reads the image off the socket, waiting for it.
+    fn image(&mut self, build: Build) -> Result<Box<dyn Built>, String> {
+        let mut socket = self.waiting().map_err(|error| chain(&error))?;
+        let built = build(&mut socket);
+        self.not_waiting().map_err(|error| chain(&error))?;
+        built
+    }
+}

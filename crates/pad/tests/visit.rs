@@ -1,0 +1,304 @@
+//! A pad's whole life, as a process, with a shell for its visitor: everything but how one is built.
+//!
+//! The "image" is a length and a command; the process that is built of it is a shell that has stopped itself.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use farcall_pad::arrival::Built;
+use farcall_pad::{Rules, serve};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use sys::process::{Child, Spawn, Stderr};
+use sys::socket::{pair, send_with_fds};
+use wire::Message;
+use wire::hello::Goodbye;
+use wire::limits::{CONTROL_BODY_MAX, STDIO_WINDOW};
+use wire::visit::{Alone, Closed, Exited, Stdio as Bytes0, Taken, Wake};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("pad") {
+        let control = sys::process::inherited(3).expect("a socket of the test");
+        let rules =
+            Rules { level: worker::jail::Level::None, scratch: "/tmp".into(), account: None };
+        return match serve(control.into(), &rules, build) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let tests: [(&str, fn()); 7] = [
+        ("a visitor reads, writes and ends as if it were here", reads_writes_and_ends),
+        ("a visitor that was not woken is gone with its connection", gone_with_its_connection),
+        ("nothing is lost or doubled over two connections", nothing_is_lost),
+        ("signals go there, and stops come back", signals_and_stops),
+        ("a visitor ends with its node", ends_with_its_node),
+        ("an image that is none is refused in words", refused_in_words),
+        ("who asks before it was woken rules it out", asked_before),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+    ExitCode::SUCCESS
+}
+
+struct Shell(std::process::Child);
+
+impl Built for Shell {
+    fn pid(&self) -> sys::Pid {
+        sys::Pid(self.0.id() as i32)
+    }
+
+    fn wake(self: Box<Self>) -> Result<(), String> {
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        std::mem::forget(self);
+        kill(pid, Signal::SIGCONT).map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
+    let mut length = [0; 1];
+    from.read_exact(&mut length).map_err(|error| error.to_string())?;
+    let mut command = vec![0; usize::from(length[0])];
+    from.read_exact(&mut command).map_err(|error| error.to_string())?;
+    let command = String::from_utf8(command).map_err(|_| "no image; bring one".to_owned())?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("kill -STOP $$; {command}")]);
+    shell.process_group(0);
+    shell.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let shell = Shell(shell.spawn().map_err(|error| error.to_string())?);
+    let pid = nix::unistd::Pid::from_raw(shell.0.id() as i32);
+    waitpid(pid, Some(WaitPidFlag::WUNTRACED)).map_err(|error| error.to_string())?;
+    Ok(Box::new(shell))
+}
+
+/// A pad and the client's end of its connection.
+struct Visit {
+    pad: Child,
+    control: Option<UnixStream>,
+    line: UnixStream,
+    input: BytesMut,
+    output: Vec<u8>,
+    pid: u32,
+}
+
+impl Visit {
+    fn begin(command: &str) -> Self {
+        let length = u8::try_from(command.len()).expect("a short command");
+        Self::send_image(&[&[length], command.as_bytes()].concat())
+    }
+
+    fn send_image(image: &[u8]) -> Self {
+        let (control, far) = pair().expect("a socket");
+        let own = std::env::current_exe().expect("this file");
+        let mut spawn = Spawn::new(own);
+        spawn.args = vec!["pad".into()];
+        spawn.env = std::env::vars_os().collect();
+        spawn.descriptors = vec![(far.into(), 3)];
+        spawn.stderr = Stderr::Inherit;
+        let pad = spawn.start().expect("a pad");
+        let line = connect(&control);
+        let mut this = Self {
+            pad,
+            control: Some(control),
+            line,
+            input: BytesMut::new(),
+            output: Vec::new(),
+            pid: 0,
+        };
+        this.line.write_all(image).expect("the image goes out");
+        this
+    }
+
+    fn built(command: &str) -> Self {
+        let mut this = Self::begin(command);
+        let Message::Built(built) = this.next() else { panic!("it is built") };
+        this.pid = built.pid;
+        this
+    }
+
+    fn woken(command: &str, alone: Alone) -> Self {
+        let mut this = Self::built(command);
+        this.send(&Message::Wake(Wake { alone, terminal: None }));
+        let Message::Woken(woken) = this.next() else { panic!("it is woken") };
+        assert_eq!(woken.pid, this.pid);
+        this
+    }
+
+    fn send(&mut self, message: &Message) {
+        let mut bytes = BytesMut::new();
+        message.encode(0, &mut bytes);
+        self.line.write_all(&bytes).expect("the pad takes it");
+    }
+
+    fn next(&mut self) -> Message {
+        loop {
+            let frame =
+                wire::frame::take(&mut self.input, CONTROL_BODY_MAX).expect("a short frame");
+            if let Some(frame) = frame {
+                return wire::decode(frame).expect("a message").1;
+            }
+            let mut piece = [0; 4096];
+            let count = self.line.read(&mut piece).expect("the pad speaks");
+            assert!(count > 0, "the pad hung up");
+            self.input.extend_from_slice(&piece[..count]);
+        }
+    }
+
+    fn type_in(&mut self, at: u64, text: &str) {
+        self.send(&Message::Stdio(
+            Bytes0 { stream: 0, at },
+            Bytes::copy_from_slice(text.as_bytes()),
+        ));
+        self.send(&Message::Closed(Closed { stream: 0, at: at + text.len() as u64 }));
+    }
+
+    /// Everything until the end, taking what comes.
+    fn rest(&mut self) -> Exited {
+        loop {
+            match self.next() {
+                Message::Exited(exited) => {
+                    self.send(&Message::Goodbye(Goodbye::Leaving));
+                    return exited;
+                }
+                message => self.take(message),
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        if let Message::Stdio(Bytes0 { stream: 1, at }, bytes) = message {
+            let known = (self.output.len() as u64 - at).min(bytes.len() as u64) as usize;
+            self.output.extend_from_slice(&bytes[known..]);
+            let bytes = self.output.len() as u64;
+            self.send(&Message::Taken(Taken { stream: 1, bytes }));
+        }
+    }
+
+    /// The pad leaves by itself, and its visitor is no more.
+    fn is_over(&mut self) {
+        self.pad.wait().expect("the pad ends");
+        self.is_gone();
+    }
+
+    fn is_gone(&self) {
+        let until = Instant::now() + PATIENCE;
+        while kill(nix::unistd::Pid::from_raw(self.pid as i32), None).is_ok() {
+            assert!(Instant::now() < until, "the visitor is still there");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let _ = self.pad.kill_tree();
+        let _ = self.pad.wait();
+    }
+}
+
+fn connect(control: &UnixStream) -> UnixStream {
+    let (near, far) = pair().expect("a socket");
+    near.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    send_with_fds(control, &[0], &[far.as_fd()]).expect("the pad takes it");
+    near
+}
+
+fn reads_writes_and_ends() {
+    let mut visit = Visit::woken("read a; echo \"$a $a\"; cat; exit 42", Alone::Ends);
+    visit.type_in(0, "here\nthere\n");
+    assert_eq!(visit.rest(), Exited::Code(42));
+    assert_eq!(String::from_utf8_lossy(&visit.output), "here here\nthere\n");
+    visit.is_over();
+}
+
+fn gone_with_its_connection() {
+    let mut visit = Visit::built("sleep 1000");
+    visit.line.shutdown(std::net::Shutdown::Both).expect("a socket");
+    visit.is_over();
+}
+
+fn nothing_is_lost() {
+    // More than a window, over connections that are cut here and there.
+    let mut visit = Visit::woken("seq 1 60000; exit 7", Alone::GoesOn);
+    for cut in 1..6_u64 {
+        while (visit.output.len() as u64) < cut * STDIO_WINDOW / 2 {
+            let message = visit.next();
+            visit.take(message);
+        }
+        visit.line = connect(visit.control.as_ref().expect("a node"));
+        visit.input.clear();
+        assert!(matches!(visit.next(), Message::Woken(_)));
+    }
+    assert_eq!(visit.rest(), Exited::Code(7));
+    let wanted: String = (1..=60_000).map(|number| format!("{number}\n")).collect();
+    assert!(visit.output == wanted.as_bytes(), "{} bytes", visit.output.len());
+    visit.is_over();
+}
+
+fn signals_and_stops() {
+    let mut visit =
+        Visit::woken("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done", Alone::Ends);
+    while visit.output.is_empty() {
+        let message = visit.next();
+        visit.take(message);
+    }
+    let signal =
+        |number: Signal| Message::Signal(wire::visit::Signal { number: number as i32 as u8 });
+    visit.send(&signal(Signal::SIGTSTP));
+    loop {
+        match visit.next() {
+            Message::Stopped(stopped) => {
+                assert_eq!(i32::from(stopped.number), Signal::SIGTSTP as i32);
+                break;
+            }
+            message => visit.take(message),
+        }
+    }
+    visit.send(&signal(Signal::SIGCONT));
+    visit.send(&signal(Signal::SIGUSR1));
+    assert_eq!(visit.rest(), Exited::Code(9));
+    let mut visit = Visit::woken("kill -SEGV $$", Alone::Ends);
+    assert_eq!(visit.rest(), Exited::Signal(11));
+}
+
+fn ends_with_its_node() {
+    let mut visit = Visit::woken("sleep 1000", Alone::GoesOn);
+    visit.control = None;
+    visit.is_over();
+}
+
+fn refused_in_words() {
+    let mut visit = Visit::send_image(&[2, 0xff, 0xff]);
+    let Message::Refused(refused) = visit.next() else { panic!("it is refused") };
+    assert_eq!(refused.reason, "no image; bring one");
+    visit.line.shutdown(std::net::Shutdown::Both).expect("a socket");
+    visit.pad.wait().expect("the pad ends");
+}
+
+fn asked_before() {
+    let mut visit = Visit::built("sleep 1000");
+    visit.line = connect(visit.control.as_ref().expect("a node"));
+    let Message::Refused(refused) = visit.next() else { panic!("it will never run") };
+    assert!(refused.reason.contains("before it was woken"), "{}", refused.reason);
+    visit.is_gone();
+    // Whatever comes after that is too late.
+    visit.send(&Message::Wake(Wake { alone: Alone::Ends, terminal: None }));
+    visit.is_gone();
+    visit.line.shutdown(std::net::Shutdown::Both).expect("a socket");
+    visit.is_over();
+}

@@ -1,0 +1,175 @@
+//! A process that moves: between its source and the pad that lets it in, over one connection.
+//!
+//! ```text
+//! source                                              pad
+//!   HELLO (Visit, Begin)        ->                         to the node, which starts the pad
+//!                               <-  WELCOME                its `link` names the visit
+//!   the image, as bytes without frames ->
+//!                               <-  BUILT                  or REFUSED: built, and not one instruction run
+//!   WAKE                        ->                         the commit: from here the source is in doubt
+//!                               <-  WOKEN                  or REFUSED: it runs there, or never did
+//!   STDIO TAKEN CLOSED SIGNAL RESIZE  <->  STDIO TAKEN CLOSED STOPPED
+//!                               <-  EXITED
+//! ```
+//!
+//! A connection that is lost is made again with `Return`, which the pad answers with `WOKEN` or `REFUSED`,
+//! and the node with `GOODBYE Absent` when there is no such visit: then nothing of it runs. Each direction
+//! of each stream counts its bytes, so that nothing is lost or doubled over two connections.
+//!
+//! Elsewhere: who may say what when (`logic::visit`), the image (`image`), the greeting (`hello`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+use crate::units::Span;
+
+/// What a connection of purpose Visit begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// A process wants in: its image follows.
+    Begin(Begin),
+    /// Another connection for a visit that this client began: to its standard streams, or to learn
+    /// what became of it.
+    Return { visit: u64 },
+}
+
+/// What a node is told of a process before its image; for people, and to limit it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// The host that it comes from.
+    pub from: String,
+    /// Its number there; 0 for one that was a file.
+    pub pid: u32,
+    pub command: String,
+    /// Bytes that it may have here; 0 is no limit.
+    pub memory: u64,
+}
+
+/// It stands ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    pub pid: u32,
+    /// How long it waits for `WAKE`.
+    pub lease: Span,
+}
+
+/// It does not run here, and never will in this visit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// `what; next step`.
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wake {
+    pub alone: Alone,
+    /// Of the terminal that it is to have, if its streams are one.
+    pub terminal: Option<Resize>,
+}
+
+/// What becomes of a visitor whose client is gone and does not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Alone {
+    /// It is ended, as a terminal's programs are when it is closed.
+    Ends,
+    /// It goes on; what it writes is thrown away, and there is nothing more to read.
+    GoesOn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Woken {
+    pub pid: u32,
+}
+
+/// Bytes of a standard stream follow. A terminal has two streams: 0 to it, 1 from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// 0, 1 or 2.
+    pub stream: u8,
+    /// How many bytes of the stream come before these.
+    pub at: u64,
+}
+
+/// So many bytes of a stream have arrived and are done with: `STDIO_WINDOW` more may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    pub stream: u8,
+    pub bytes: u64,
+}
+
+/// The stream has no more bytes than these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    pub stream: u8,
+    pub at: u64,
+}
+
+/// For the visitor, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    pub number: u8,
+}
+
+/// A terminal's size, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// The visitor was stopped by this signal; `SIGCONT` has it go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    pub number: u8,
+}
+
+/// How the visitor ended; nothing follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exited {
+    Code(i32),
+    Signal(u8),
+}
+
+/// The visitors of a node, of one owner or, for an admin, of all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visits {
+    pub visits: Vec<Visit>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visit {
+    /// Its number on this node, since its start.
+    pub number: u32,
+    pub owner: Name,
+    pub begin: Begin,
+    pub stage: Stage,
+    /// Here; 0 before there is a process.
+    pub pid: u32,
+    pub since: Span,
+}
+
+/// How far a visit is. A pad tells its node each by the byte of its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Stage {
+    /// Its image comes.
+    Arriving,
+    Built,
+    Runs,
+    /// It has ended, and its client does not know yet.
+    Ended,
+}
+
+impl Stage {
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Arriving => 0,
+            Self::Built => 1,
+            Self::Runs => 2,
+            Self::Ended => 3,
+        }
+    }
+
+    pub fn of_byte(byte: u8) -> Option<Self> {
+        [Self::Arriving, Self::Built, Self::Runs, Self::Ended].get(usize::from(byte)).copied()
+    }
+}
