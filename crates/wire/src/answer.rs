@@ -102,9 +102,9 @@ impl Finder {
         }
         // All but the longest end that the mark begins with.
         let longest = self.held.len().min(self.mark.len() - 1);
-        let kept = (0..=longest).rev().find(|&kept| {
-            self.held[self.held.len() - kept..] == self.mark[..kept]
-        });
+        let kept = (0..=longest)
+            .rev()
+            .find(|&kept| self.held[self.held.len() - kept..] == self.mark[..kept]);
         let rest = self.held.split_off(self.held.len() - kept.unwrap_or(0));
         Ok(std::mem::replace(&mut self.held, rest))
     }
