@@ -58,6 +58,8 @@ mod entries;
 mod outcome;
 mod error;
 
+#[cfg(target_arch = "x86_64")]
+pub use ::telefork::{Error as TeleforkError, Location, telefork_to, telepad, wait_for_exit};
 pub use asked::{AttemptReport, JobReport, Place, TaskReport};
 pub use cluster::{Cluster, address};
 pub use controller::{Answer, Controller, Crew, Listener};
@@ -76,12 +78,10 @@ pub use outcome::{Failure, Output, Why};
 pub use status::{ClientReport, Loss, MemberReport, NodeReport, NodeStatus, WorkerReport};
 pub use stream::Stream;
 #[cfg(target_arch = "x86_64")]
+pub use sys::Pid;
+#[cfg(target_arch = "x86_64")]
 pub use telefork::error::TravelError;
 #[cfg(target_arch = "x86_64")]
 pub use telefork::{Call, Copy, Telefork, TeleforkAll};
 pub use trace::Trace;
-#[cfg(target_arch = "x86_64")]
-pub use ::telefork::{Error as TeleforkError, Location, telefork_to, telepad, wait_for_exit};
-#[cfg(target_arch = "x86_64")]
-pub use sys::Pid;
 pub use wire::name::{JobId, TaskName};

@@ -126,7 +126,9 @@ impl Tickets {
             Ticket::Done(_) => None,
         });
         let waiting: Vec<TaskId> = waiting.collect();
-        let failed = waiting.into_iter().filter_map(|task| self.ended(task, Err(Box::new(Failure::of_copy()))));
+        let failed = waiting
+            .into_iter()
+            .filter_map(|task| self.ended(task, Err(Box::new(Failure::of_copy()))));
         failed.collect()
     }
 

@@ -6,8 +6,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 use std::{fs, thread};
 
-use memory::Error;
 use ::telefork::{Departed, Departing, Leaving};
+use memory::Error;
 use transport::Secrets;
 use wire::Message;
 use wire::answer::{Finder, Mark};
@@ -46,10 +46,8 @@ pub(super) fn leave(
     if cluster.driver().is_copy() {
         return Err(TravelError::Copied);
     }
-    let trips: Vec<Arc<Trip>> = (0..)
-        .zip(nodes)
-        .map(|(number, node)| Arc::new(Trip::new(node.clone(), number)))
-        .collect();
+    let trips: Vec<Arc<Trip>> =
+        (0..).zip(nodes).map(|(number, node)| Arc::new(Trip::new(node.clone(), number))).collect();
     let (departed, forms) = part()?;
     let departing = match departed {
         Departed::Child(number) => return Ok(Left::Child(number.cast_unsigned())),
