@@ -144,7 +144,7 @@ int main(int argc, char **argv) {
     unsigned long len = strtoul(argv[2], 0, 10) << 20;
     if (!strcmp(argv[1], "heap") || !strcmp(argv[1], "touch")) {
         int touches = argv[1][0] == 't';
-        char *heap = memory(len, !touches && argc > 3 && !strcmp(argv[3], "huge") ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+        char *heap = memory(len, !touches && argc > 3 && !strcmp(argv[3], "huge") ? MADV_HUGEPAGE : MADV_NORMAL);
         fill(heap, len);
         signal(SIGUSR1, on_asked);
         signal(SIGUSR2, on_asked);
