@@ -5,8 +5,8 @@
 
 mod demo;
 mod preflight;
-mod image;
 mod restore;
+mod image;
 mod ps;
 mod retry;
 mod mem;
