@@ -241,3 +241,28 @@ fn a_node_that_dies_takes_its_copies_along_and_the_parent_is_told() {
     until("it is gone with its node", || !is_alive(pid));
     assert!(pair.machine.home().exists());
 }
+
+#[test]
+fn a_hundred_calls_from_several_threads_leave_nothing_behind() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let own = std::process::id();
+    // What the first one makes for good.
+    pair.cluster.fork_call(|| ()).join().unwrap();
+    let before = (children(own), descriptors(own), children(pair.nodes[0].child.id()));
+    thread::scope(|scope| {
+        for thread in 0..4_u32 {
+            let cluster = &pair.cluster;
+            scope.spawn(move || {
+                for round in 0..25 {
+                    let call = cluster.fork_call(|| thread * 100 + round);
+                    assert_eq!(call.join().unwrap(), thread * 100 + round);
+                }
+            });
+        }
+    });
+    until("all is as before", || {
+        let now = (children(own), descriptors(own), children(pair.nodes[0].child.id()));
+        now.0 == before.0 && now.1 <= before.1 && now.2.len() <= before.2.len()
+    });
+}

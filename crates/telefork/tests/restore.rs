@@ -380,7 +380,7 @@ fn a_server_wakes_eight_clients_at_once_and_survives_a_hundred_that_send_garbage
     let address = line.strip_prefix("listening at ").unwrap();
     for round in 0..100_u32 {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
-        let garbage: Vec<u8> = (0..500 * round).map(|at| (at * round >> 3) as u8).collect();
+        let garbage: Vec<u8> = (0..500 * round).map(|at| ((at * round) >> 3) as u8).collect();
         // It may have had enough before the end.
         let _ = std::io::Write::write_all(&mut stream, &garbage);
     }

@@ -69,9 +69,10 @@ pub(super) fn leave(
 /// Makes one copy, with all locks of the library in the hands of the calling thread: in the copy it is the
 /// only one, and gives them back as here.
 fn part() -> Result<(Departed, Forms), TravelError> {
+    // These first: who holds them may be about to use a cluster.
+    let (mut output, _errors) = (stdout().lock(), stderr().lock());
     let secrets = Secrets::hold();
     let forms = secrets.forms();
-    let (mut output, _errors) = (stdout().lock(), stderr().lock());
     // Else both would write what is left. A closed output takes nothing anyway.
     let _ = output.flush();
     let (departed, wakers) = hold_all(|drivers| {
