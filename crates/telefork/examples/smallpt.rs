@@ -1,9 +1,12 @@
 //! A path tracer: spheres in a box, lit by one of them, by the light that finds its way to the eye.
 //!
-//! `smallpt [SIZE [SAMPLES [THREADS]]]` draws `render.png`, SIZE pixels wide and high, with so many paths for
+//! `smallpt [SIZE [SAMPLES [THREADS [ADDRESS]]]]` draws `render.png`, SIZE pixels wide and high, with so many paths for
 //! each pixel. The picture depends on nothing but size and samples: every row draws its random numbers from a
 //! seed of its own, and only operations are used that every processor rounds in the same way (no sine, no
 //! power). So a picture drawn elsewhere can be compared to the byte.
+//!
+//! With an address, where `yoyo_raw serve ADDRESS` listens, the program goes there, draws there, and comes back
+//! with the picture in its memory.
 //!
 //! The scene is that of Kevin Beason's smallpt.
 
@@ -12,11 +15,14 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write, stdout};
+use std::net::TcpStream;
 use std::ops::{Add, Mul, Sub};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
+
+use farcall_telefork::{Location, telefork_to, telepad, wait_for_exit};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut numbers = [256, 16, thread::available_parallelism()?.get()];
@@ -25,7 +31,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let [size, samples, threads] = numbers;
     let start = Instant::now();
-    let picture = render(size, samples, threads);
+    let draw = || render(size, samples, threads);
+    let picture = match std::env::args().nth(4) {
+        None => draw(),
+        Some(address) => elsewhere(&address, draw)?,
+    };
     let (took, side) = (start.elapsed(), u32::try_from(size)?);
     let mut encoder = png::Encoder::new(BufWriter::new(File::create("render.png")?), side, side);
     encoder.set_color(png::ColorType::Rgb);
@@ -33,6 +43,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     encoder.write_header()?.write_image_data(&picture)?;
     println!("render.png: {size} x {size}, {samples} paths a pixel, {threads} threads, {took:.2?}");
     Ok(())
+}
+
+/// Does some work at this address, and comes back with what came of it.
+fn elsewhere<T>(address: &str, work: impl FnOnce() -> T) -> Result<T, Box<dyn Error>> {
+    let mut stream = TcpStream::connect(address)?;
+    if telefork_to(&mut stream)? == Location::Parent {
+        let child = telepad(&mut stream, 0)?;
+        std::process::exit(wait_for_exit(child)?);
+    }
+    // Over there, where standard output is the connection.
+    let done = work();
+    match telefork_to(&mut stdout())? {
+        Location::Parent => {
+            stdout().flush()?;
+            std::process::exit(0)
+        }
+        Location::Child(_) => Ok(done),
+    }
 }
 
 /// The bytes of the picture, three for each pixel, from the top.

@@ -403,3 +403,30 @@ fn a_server_wakes_eight_clients_at_once_and_survives_a_hundred_that_send_garbage
     server.kill().unwrap();
     server.wait().unwrap();
 }
+
+#[test]
+fn a_picture_drawn_elsewhere_is_the_one_drawn_here_to_the_byte() {
+    let _alone = alone();
+    let tests = std::env::current_exe().unwrap();
+    let examples = tests.parent().unwrap().parent().unwrap().join("examples");
+    let mut server = Command::new(examples.join("yoyo_raw"))
+        .args(["serve", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = told.next().unwrap();
+    let address = line.strip_prefix("listening at ").unwrap();
+    let draw = |words: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(examples.join("smallpt"));
+        let drawn = command.args(["40", "4", "2"]).args(words).current_dir(folder.path()).output();
+        let drawn = drawn.unwrap();
+        assert!(drawn.status.success(), "{drawn:?}");
+        std::fs::read(folder.path().join("render.png")).unwrap()
+    };
+    assert!(draw(&[]) == draw(&[address]), "the pictures differ");
+    // It was there, and left.
+    assert_eq!(told.next().unwrap(), "the visitor has left with status 0");
+    assert!(server.wait().unwrap().success());
+}
