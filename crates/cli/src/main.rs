@@ -6,8 +6,8 @@
 mod demo;
 mod checkpoint;
 mod preflight;
-mod image;
 mod restore;
+mod image;
 mod ps;
 mod retry;
 mod mem;

@@ -98,7 +98,7 @@ fn a_hundred_connections_of_garbage_leave_nothing_behind() {
     let before = descriptors(target.pid());
     for round in 0..100_u32 {
         let (mut raw, _) = visit(&target, &me, "garbage");
-        let mut garbage: Vec<u8> = (0..5000_u32).map(|at| (at * round >> 3) as u8).collect();
+        let mut garbage: Vec<u8> = (0..5000_u32).map(|at| ((at * round) >> 3) as u8).collect();
         if round % 2 == 0 {
             // One that begins like an image.
             garbage.splice(..200, image()[..200].iter().copied());

@@ -136,9 +136,7 @@ impl Streams {
                 }
             }
             Message::Taken(Taken { stream: 0, bytes }) => {
-                if !self.input.taken(bytes) {
-                    return Err(nonsense());
-                }
+                self.input.taken(bytes).then_some(()).ok_or_else(nonsense)?;
             }
             Message::Stopped(_) => {
                 let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
