@@ -11,7 +11,7 @@
 //! semicolon where they have one; here it becomes the help.
 
 mod memory;
-mod moving;
+pub(crate) mod moving;
 
 use std::fmt;
 use std::path::Path;

@@ -74,17 +74,7 @@ pub(crate) fn refused(file: &str, error: &Error) -> errors::Complaint {
             .note(source.to_string())
             .help("check the path and its permissions");
     }
-    put(code(error), error).note(format!("the file is {file}"))
-}
-
-pub(crate) fn code(error: &Error) -> codes::Code {
-    match error {
-        Error::Foreign => &codes::E0702,
-        Error::Version { .. } => &codes::E0703,
-        Error::Truncated(_) | Error::Damaged(_) => &codes::E0704,
-        Error::Refused { .. } => &codes::E0705,
-        Error::Stream { .. } => &codes::E0401,
-    }
+    put(errors::moving::of_image(error), error).note(format!("the file is {file}"))
 }
 
 fn in_words(image: &Summary, verified: bool) -> String {

@@ -5,8 +5,8 @@
 
 mod demo;
 mod checkpoint;
-mod preflight;
 mod restore;
+mod preflight;
 mod image;
 mod ps;
 mod retry;
