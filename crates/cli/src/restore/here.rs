@@ -81,8 +81,8 @@ fn build(
     if let Some((there, new)) = built.renumbered() {
         if keep_numbers {
             let what = format!("number {there} of {shown} cannot be had here");
-            let help = "restore it as root when no other process has that number, or without \
-                        --keep-numbers";
+            let help = "restore it where numbers are free: unshare --user --map-root-user --pid --fork \
+                        --mount-proc farcall restore FILE --keep-numbers";
             return Err(complaint(&codes::E0727, what).help(help).into());
         }
         // For people: in a script this is the process's own output.
