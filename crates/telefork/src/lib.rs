@@ -28,3 +28,4 @@ pub use call::{Location, telefork_to, telepad, telepad_with, wait_for_exit};
 pub use description::Description;
 pub use error::{Error, Objection, Unopened};
 pub use refusal::Refusal;
+pub use sys::Pid;
