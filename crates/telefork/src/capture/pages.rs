@@ -25,8 +25,9 @@ use super::left::Left;
 use super::ranges::{runs, without};
 use crate::{Description, Error};
 
-/// Bytes that are read and put at once: half of what a processor's second cache has.
-const CHUNK: usize = 1 << 19;
+/// Bytes that are read and put at once: less than the buffer of a Unix socket, so that the other side has
+/// something to do while the next are read.
+const CHUNK: usize = 1 << 17;
 
 /// What was put.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

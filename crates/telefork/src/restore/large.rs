@@ -18,7 +18,7 @@ use crate::Error;
 const LARGE: u64 = 2 << 20;
 
 /// Pages in one run that are taken for the beginning of more.
-const DENSE: u64 = 64;
+const DENSE: u64 = 32;
 
 /// The furthest that is looked ahead.
 const AHEAD_MAX: u64 = 64 << 20;
