@@ -36,7 +36,7 @@ impl C {
     }
 
     /// Compiles a program with all warnings, and nothing told to the compiler but what pkg-config says when
-    /// it is asked, and how to optimise.
+    /// it is asked, and how to optimise and check.
     fn compile(&self, source: &str, asked: &[&str]) -> PathBuf {
         let source = source_file(source);
         let program = self.machine.path(source.file_stem().unwrap());
@@ -45,9 +45,9 @@ impl C {
         compile.arg(if is_cpp { "-std=c++17" } else { "-std=c11" });
         compile.args(["-g", "-Wall", "-Wextra", "-Werror", "-pedantic", "-pthread"]);
         compile.arg(source).arg("-o").arg(&program);
-        let (optimise, asked): (Vec<&str>, _) =
-            asked.iter().partition(|word| word.starts_with("-O"));
-        compile.args(optimise);
+        let (how, asked): (Vec<&str>, _) =
+            asked.iter().partition(|word| word.starts_with("-O") || word.starts_with("-f"));
+        compile.args(how);
         compile.args(self.pkg_config(&[&["--cflags", "--libs"], &asked[..]].concat()));
         well(&compile.output().unwrap());
         program
@@ -181,6 +181,23 @@ fn a_c_program_sends_copies_of_itself_into_files_and_over_tcp() {
         let failures = c.command(&program).args(["failures", "f.image"]).output().unwrap();
         Ran::of(failures).says("every failure has its status");
     }
+}
+
+#[test]
+fn a_c_program_under_addresssanitizer_sends_copies_of_itself() {
+    let c = C::new();
+    let probe = c.machine.write("probe.c", "int main(void) { return 0; }");
+    let mut sanitize = Command::new("cc");
+    sanitize.arg("-fsanitize=address").arg(probe).arg("-o").arg(c.machine.path("probe"));
+    if !sanitize.output().is_ok_and(|linked| linked.status.success()) {
+        return skipped("this C compiler has no AddressSanitizer");
+    }
+    let how = ["-O1", "-fsanitize=address"];
+    let program = c.compile("crates/capi/tests/programs/telefork.c", &how);
+    let basic = c.command(&program).args(["basic", "an.image"]).output().unwrap();
+    Ran::of(basic).says("woke up passed 7").says("child exited with status = 103");
+    let failures = c.command(&program).args(["failures", "f.image"]).output().unwrap();
+    Ran::of(failures).says("every failure has its status");
 }
 
 #[test]
