@@ -66,7 +66,6 @@ pub(crate) fn put<W: Write>(
 ) -> Result<(Sent, W), Error> {
     let mut writer = Writer::new(to, ImageId(1));
     description.put(&mut writer)?;
-    files::send(frozen.pid(), &description.descriptors, &mut writer)?;
     let sent = frozen.send(description, &mut writer)?;
     Ok((sent, writer.finish()?))
 }
