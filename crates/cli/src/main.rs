@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod checkpoint;
 mod preflight;
 mod restore;
 mod image;
@@ -55,6 +56,8 @@ Examples:
   farcall node                                  offer this machine's cores
   farcall status --nodes host-a                 what the cluster is doing
   farcall preflight 4242                        what of a process can move
+  farcall checkpoint 4242 -o sort.image         a running process becomes a file, and ends
+  farcall restore sort.image                    it goes on from there
   farcall jobs                                  your jobs, those that ended and those that run
   farcall why k3f9qx2.17                        why a task waits, failed or took so long
   farcall doctor                                what this host can do, and what it cannot
@@ -77,6 +80,7 @@ enum Command {
     Logs(logs::Logs),
     Retry(retry::Retry),
     Preflight(preflight::Preflight),
+    Checkpoint(checkpoint::Checkpoint),
     Image(image::Image),
     Restore(restore::Restore),
     Ps(ps::Ps),
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Command::Logs(logs) => logs.run(),
         Command::Retry(retry) => retry.run(),
         Command::Preflight(preflight) => preflight.run(),
+        Command::Checkpoint(checkpoint) => checkpoint.run(),
         Command::Image(image) => image.run(),
         Command::Restore(restore) => restore.run(),
         Command::Ps(ps) => ps.run(),
