@@ -250,8 +250,7 @@ fn captured(target: &Target) -> std::path::PathBuf {
 
 #[test]
 fn an_image_goes_on_over_there_with_the_streams_and_the_status_of_here() {
-    // Behind Landlock and another account a process cannot be filled yet.
-    let target = Target::start_with("--jail none");
+    let target = Target::start();
     let image = captured(&target);
     let words = format!("restore {} --on target --nodes {}", image.display(), target.address);
     let ran = target.machine.run_with_input(&words, "two\nthree\n");
