@@ -13,6 +13,7 @@ pub mod message;
 pub mod payload_head;
 pub mod kept;
 pub mod image;
+pub mod image_paging;
 pub mod worker_v1;
 pub mod netmem;
 pub mod frame;

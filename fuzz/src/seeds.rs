@@ -129,6 +129,17 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
             }));
             all
         }
+        // Each kind of a piece, and a request: little-endian words.
+        "image_paging" => [1_u32, 2, 3]
+            .map(|kind| {
+                let [len, address] = if kind == 3 { [0, 0] } else { [4096_u32, 0x1000] };
+                let sum = u64::from(kind == 1);
+                let head = [kind.to_le_bytes(), len.to_le_bytes()].concat();
+                [&head[..], &u64::from(address).to_le_bytes(), &sum.to_le_bytes()].concat()
+            })
+            .into_iter()
+            .chain([[&0x1000_u64.to_le_bytes()[..], &4096_u64.to_le_bytes()].concat()])
+            .collect(),
         "payload_head" => vec![(0..16).collect()],
         "kept" => (0..5).map(|kind| [kind; 40].to_vec()).collect(),
         "token" => vec![TOKEN.into()],

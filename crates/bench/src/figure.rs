@@ -60,6 +60,16 @@ pub enum Scene {
     Coherent,
     /// A million pages, ten thousand watches.
     Watched,
+    /// A process that moves whole.
+    Eager,
+    /// One that goes ahead of its memory.
+    Lazy,
+    /// How long one stands still that is copied.
+    Pause,
+    /// A page that has not come yet.
+    Fault,
+    /// A small process.
+    Small,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,6 +93,8 @@ pub enum Floor {
     AtLeast(f64),
     /// The figure less its reference of the same round.
     MoreAtMost(f64),
+    /// The figure less so many times its reference of the same round.
+    MoreThanRatioAtMost(f64, f64),
 }
 
 /// Finds a figure by its name. An unknown name is a mistake in `tasks` or in the table.
@@ -107,10 +119,11 @@ impl Figure {
     }
 }
 
-use Floor::{AtLeast, AtMost, MoreAtMost, RatioAtLeast, RatioAtMost};
+use Floor::{AtLeast, AtMost, MoreAtMost, MoreThanRatioAtMost, RatioAtLeast, RatioAtMost};
 use Scene::{
-    Coherent, Contended, Durable, Echo, Fresh, Latency, Lock, Memory, Noop, Pipelined, Read, Ship,
-    Start, Throughput, Transact, Update, V1Large, V1Latency, V1Throughput, Watched,
+    Coherent, Contended, Durable, Eager, Echo, Fault, Fresh, Latency, Lazy, Lock, Memory, Noop,
+    Pause, Pipelined, Read, Ship, Small, Start, Throughput, Transact, Update, V1Large, V1Latency,
+    V1Throughput, Watched,
 };
 use Unit::{Bytes, Count, Microseconds, Nanoseconds, PerSecond};
 
@@ -276,6 +289,19 @@ pub const FIGURES: &[Figure] = &[
     row("watched.large", Watched, "ours, update of a 64 B page of 10^6, 10^4 watches on others, p50", Microseconds).against("watched.small").floor(RatioAtMost(1.3)),
     row("watched.told", Watched, "ours, update of a 64 B page of 10^6 that one of 10^4 watches, p50", Microseconds).against("watched.small"),
     row("watched.page", Watched, "ours, memory of the node for a written page of 64 B", Bytes),
+    row("eager.raw.unix", Eager, "raw copy of 1 GiB over a Unix socket, into huge pages", Microseconds),
+    row("eager.unix", Eager, "ours, a process of 1 GiB in huge pages moved over a Unix socket: how long it stood still", Microseconds).against("eager.raw.unix").floor(RatioAtMost(1.6)),
+    row("eager.unix.pages", Eager, "the same in pages of 4 KiB", Microseconds).against("eager.raw.unix").floor(RatioAtMost(1.6)),
+    row("lazy.small", Lazy, "ours, a process of 64 MiB that goes ahead of its memory, over TCP: how long it stood still", Microseconds).floor(AtMost(10_000.0)),
+    row("lazy.large", Lazy, "the same of 4 GiB", Microseconds).against("lazy.small").floor(RatioAtMost(1.5)),
+    row("pause.fork", Pause, "fork() of a process of 1 GiB in pages of 4 KiB", Microseconds),
+    row("pause.twin", Pause, "ours, a twin of the same process: how long it stood still", Microseconds).against("pause.fork").floor(MoreThanRatioAtMost(1.3, 10_000.0)),
+    row("pause.fork.huge", Pause, "fork() of a process of 1 GiB in huge pages", Microseconds),
+    row("pause.twin.huge", Pause, "ours, a twin of the same process: how long it stood still", Microseconds).against("pause.fork.huge").floor(MoreThanRatioAtMost(1.3, 10_000.0)),
+    row("fault.raw", Fault, "raw TCP, 16 B there, a page of 4 KiB back, p50", Microseconds),
+    row("fault.ours", Fault, "ours, a touch of a page over there while 1 GiB streams behind, TCP, p50", Microseconds).against("fault.raw").floor(RatioAtMost(3.0)),
+    row("small.moved", Small, "ours, a process of 1 MiB moved over a Unix socket: how long it stood still", Microseconds).floor(AtMost(15_000.0)),
+
     row("watched.watch", Watched, "ours, memory of the node for a watch", Bytes),
 ];
 

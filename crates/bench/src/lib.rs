@@ -1,7 +1,7 @@
 //! Figures of Farcall beside the raw reference and its peers, measured in the same run.
 //!
 //! ```text
-//!  tasks, cores, memory ── one scene after the other; in each round raw, ours and the peers take turns
+//!  tasks, cores, memory, moves ── one scene after the other; in each round raw, ours and the peers take turns
 //!    ├─ raw     two processes and a socket: the limit
 //!    ├─ ours    Farcall, through its public library
 //!    ├─ daemon  a node of its own, with the flags under test; v1 drives it
@@ -19,6 +19,7 @@
 pub mod tasks;
 pub mod cores;
 pub mod memory;
+pub mod moves;
 mod turns;
 pub mod report;
 pub mod record;

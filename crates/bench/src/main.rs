@@ -11,11 +11,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use farcall_bench::cores;
 use farcall_bench::figure::Scene;
 use farcall_bench::memory;
+use farcall_bench::moves;
 use farcall_bench::raw::{self, Sizes, Transport, Work};
 use farcall_bench::record::Record;
 use farcall_bench::report::{self, Machine};
 use farcall_bench::setting::{Effort, Setting};
 use farcall_bench::tasks::{self, Peers};
+use telefork::restore::Memory;
 
 /// Figures of Farcall beside the raw reference and its peers, in one run
 #[derive(Parser)]
@@ -33,12 +35,17 @@ enum Command {
     Cores(Measured),
     /// Shared memory: reads, updates, locks, transactions, durability, beside Redis, memcached and etcd
     Memory(Measured),
+    /// Processes that move: whole, ahead of their memory, copied
+    Telefork(Measured),
     /// The other end of a raw reference, on its standard input
     #[command(hide = true)]
     Child { transport: Transport, work: Work, ask: usize, answer: usize },
     /// Holds pages of a coherent region, as its standard input says
     #[command(hide = true)]
     Holder { node: String },
+    /// Where a process arrives
+    #[command(hide = true)]
+    Pad { memory: String },
 }
 
 #[derive(Args)]
@@ -86,6 +93,16 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Cores(measured) => measured
             .run(executable, &cores::SCENES, |setting, scenes| cores::run(setting, scenes, &say)),
+        Command::Pad { memory } => {
+            let is_whole = memory == "whole";
+            moves::pad(if is_whole { Memory::Whole } else { Memory::Following })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Telefork(measured) => {
+            measured.run(executable, &moves::SCENES, |setting, scenes| {
+                moves::run(setting, scenes, &say)
+            })
+        }
         Command::Memory(measured) => {
             measured.run(executable, &memory::SCENES, |setting, scenes| {
                 memory::run(setting, scenes, &say)

@@ -101,11 +101,11 @@ impl Record {
         Summary::of(rounds.map(|(value, reference)| value / reference).collect())
     }
 
-    /// The figure less its reference of the same round, of every round.
-    pub fn more(&self, figure: &Figure) -> Option<Summary> {
+    /// The figure less so many times its reference of the same round, of every round.
+    pub fn more(&self, figure: &Figure, times: f64) -> Option<Summary> {
         let references = self.values(figure.reference?);
         let rounds = self.values(figure.name).iter().zip(references);
-        Summary::of(rounds.map(|(value, reference)| value - reference).collect())
+        Summary::of(rounds.map(|(value, reference)| value - times * reference).collect())
     }
 
     pub fn verdict(&self, figure: &Figure) -> Verdict {
@@ -117,7 +117,10 @@ impl Record {
             Some(Floor::RatioAtLeast(least)) => ratio.map(|ratio| ratio >= least),
             Some(Floor::AtMost(most)) => median.map(|median| median <= most),
             Some(Floor::AtLeast(least)) => median.map(|median| median >= least),
-            Some(Floor::MoreAtMost(most)) => self.more(figure).map(|more| more.median <= most),
+            Some(Floor::MoreAtMost(most)) => self.more(figure, 1.0).map(|more| more.median <= most),
+            Some(Floor::MoreThanRatioAtMost(times, most)) => {
+                self.more(figure, times).map(|more| more.median <= most)
+            }
         };
         match holds {
             Some(true) => Verdict::Holds,

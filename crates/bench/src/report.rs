@@ -98,6 +98,7 @@ fn bound(floor: Floor, unit: Unit) -> String {
         Floor::AtMost(most) => format!("≤ {}", amount(most, unit)),
         Floor::AtLeast(least) => format!("≥ {}", amount(least, unit)),
         Floor::MoreAtMost(most) => format!("≤ + {}", amount(most, unit)),
+        Floor::MoreThanRatioAtMost(ratio, most) => format!("≤ {ratio}× + {}", amount(most, unit)),
     }
 }
 

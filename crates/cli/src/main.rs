@@ -4,11 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod demo;
-mod preflight;
-mod image;
 mod moves;
 mod stand_in;
+mod preflight;
 mod restore;
+mod image;
 mod visitor;
 mod ps;
 mod retry;

@@ -99,7 +99,7 @@ fn a_hundred_connections_of_garbage_leave_nothing_behind() {
     let before = descriptors(target.pid());
     for round in 0..100_u32 {
         let (mut raw, _) = visit(&target, &me, "garbage");
-        let mut garbage: Vec<u8> = (0..5000_u32).map(|at| (at * round >> 3) as u8).collect();
+        let mut garbage: Vec<u8> = (0..5000_u32).map(|at| ((at * round) >> 3) as u8).collect();
         if round % 2 == 0 {
             // One that begins like an image.
             garbage.splice(..200, image()[..200].iter().copied());
@@ -296,11 +296,12 @@ fn a_visitor_s_streams_survive_connections_that_are_lost() {
     let target = Target::start();
     let image = captured_with(&target, "read a; echo got $a; exec cat");
     // The connection that brings the image lasts until it has come, and all after it a moment.
-    let records = |at: usize| if at < 2 { 400 } else { 20 };
+    let whole = std::fs::metadata(&image).unwrap().len() as usize / (16 << 10) + 30;
+    let records = move |at: usize| [usize::MAX, whole].get(at).copied().unwrap_or(14);
     let middle = Middle::start(&target.address, records);
     let words = format!("restore {} --on target --nodes {}", image.display(), middle.address);
     let mut text = String::new();
-    (0..200_000).for_each(|number| text += &format!("{number}\n"));
+    (0..300_000).for_each(|number| text += &format!("{number}\n"));
     let (input, output) = (target.machine.write("input", &text), target.machine.path("output"));
     let mut command = target.machine.command(words.split_whitespace());
     command.stdin(std::fs::File::open(input).unwrap());

@@ -63,7 +63,7 @@ impl Relay {
     /// Moves what can be moved. `false`: there is nothing more to pass on.
     fn turn(&mut self) -> io::Result<bool> {
         loop {
-            let moved = self.to_pad()? | self.to_client()?;
+            let moved = self.pass_to_pad()? | self.pass_to_client()?;
             // Nobody is left to hear the client.
             if !self.outward && self.from_pad.is_empty() && self.client.unsent() == 0 {
                 self.client.close();
@@ -75,7 +75,7 @@ impl Relay {
         }
     }
 
-    fn to_pad(&mut self) -> io::Result<bool> {
+    fn pass_to_pad(&mut self) -> io::Result<bool> {
         let mut moved = false;
         if !self.inward && self.client.input().is_empty() {
             return Ok(false);
@@ -111,7 +111,7 @@ impl Relay {
         Ok(moved)
     }
 
-    fn to_client(&mut self) -> io::Result<bool> {
+    fn pass_to_client(&mut self) -> io::Result<bool> {
         let mut moved = false;
         if self.outward && self.from_pad.is_empty() {
             self.from_pad.resize(READ_MAX, 0);

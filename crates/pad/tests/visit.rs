@@ -2,6 +2,8 @@
 //!
 //! The "image" is a length and a command; the process that is built of it is a shell that has stopped itself.
 
+#![expect(clippy::print_stdout, reason = "a test that is a program of its own says what it did")]
+
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;

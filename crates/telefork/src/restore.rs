@@ -25,6 +25,7 @@ use crate::{Description, Error, Refusal};
 use execute::Table;
 
 mod execute;
+mod large;
 mod settings;
 mod batch;
 mod here;

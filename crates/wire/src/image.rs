@@ -15,13 +15,13 @@
 //! Elsewhere: the layout to the byte (`layout`, `docs/image.md`), what makes sections one image
 //! (`section`), capturing and waking a process.
 
+pub mod paging;
 mod reader;
 mod writer;
 mod section;
 mod layout;
 mod error;
 
-pub mod paging;
 pub mod descriptor;
 pub mod thread;
 pub mod process;

@@ -1,5 +1,5 @@
-//! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `kept`, `image`, `worker_v1` and
-//! `netmem`, where there is no fuzzer.
+//! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `kept`, `image`, `image_paging`,
+//! `worker_v1` and `netmem`, where there is no fuzzer.
 
 #[path = "../../../fuzz/src/frame.rs"]
 pub mod frame;
@@ -11,6 +11,8 @@ pub mod netmem;
 pub mod noise;
 #[path = "../../../fuzz/src/image.rs"]
 pub mod image;
+#[path = "../../../fuzz/src/image_paging.rs"]
+pub mod image_paging;
 #[path = "../../../fuzz/src/kept.rs"]
 pub mod kept;
 #[path = "../../../fuzz/src/payload_head.rs"]
@@ -30,6 +32,11 @@ fn what_a_disk_gives_back_is_read_without_a_panic() {
 #[test]
 fn images_are_read_alike_in_every_way_or_not_at_all() {
     check("image", 20_000, image::decode);
+}
+
+#[test]
+fn what_is_said_of_pages_that_follow_is_read_as_it_was_written() {
+    check("image_paging", 50_000, image_paging::decode);
 }
 
 #[test]

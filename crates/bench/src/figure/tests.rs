@@ -24,7 +24,7 @@ fn names_are_unique() {
 fn a_floor_that_compares_has_something_to_compare_with() {
     for figure in FIGURES {
         match figure.floor {
-            Some(RatioAtMost(_) | RatioAtLeast(_) | MoreAtMost(_)) => {
+            Some(RatioAtMost(_) | RatioAtLeast(_) | MoreAtMost(_) | MoreThanRatioAtMost(..)) => {
                 assert!(figure.reference.is_some(), "{}", figure.name);
             }
             Some(AtMost(_) | AtLeast(_)) | None => (),

@@ -213,9 +213,7 @@ impl Streams {
                 }
             }
             Message::Taken(Taken { stream: 0, bytes }) => {
-                if !self.input.taken(bytes) {
-                    return Err(nonsense());
-                }
+                self.input.taken(bytes).then_some(()).ok_or_else(nonsense)?;
                 if std::mem::take(&mut self.is_resuming) {
                     self.input.again();
                 }

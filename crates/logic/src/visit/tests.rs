@@ -133,19 +133,19 @@ impl World {
         match step {
             Build if this.pad_lives && !built && !this.pad.is_over() => {
                 this.visitor = Visitor::Built;
-                this.to_pad(PadEvent::Built { pid: PID }, may_fail_to_wake);
+                this.tell_pad(PadEvent::Built { pid: PID }, may_fail_to_wake);
             }
             FailToBuild if this.pad_lives && !built && !this.pad.is_over() => {
                 this.visitor = Visitor::Killed;
-                this.to_pad(PadEvent::Failed { reason: "no".into() }, may_fail_to_wake);
+                this.tell_pad(PadEvent::Failed { reason: "no".into() }, may_fail_to_wake);
             }
             DeliverToPad if this.pad_lives && this.connection.pad_is_on => {
                 let message = this.connection.to_pad.pop_front()?;
-                this.to_pad(PadEvent::Message(message), may_fail_to_wake);
+                this.tell_pad(PadEvent::Message(message), may_fail_to_wake);
             }
             DeliverToSource if is_live(&this) && this.connection.source_is_on => {
                 let message = this.connection.to_source.pop_front()?;
-                this.to_source(SourceEvent::Message(message));
+                this.tell_source(SourceEvent::Message(message));
             }
             Cut if this.cuts > 0 && !this.connection.is_cut => {
                 this.cuts -= 1;
@@ -153,32 +153,32 @@ impl World {
             }
             PadSeesCut if this.pad_lives && this.connection.pad_is_on && this.connection.is_cut => {
                 this.connection.pad_is_on = false;
-                this.to_pad(PadEvent::Lost, may_fail_to_wake);
+                this.tell_pad(PadEvent::Lost, may_fail_to_wake);
             }
             SourceSeesCut
                 if is_live(&this) && this.connection.source_is_on && this.connection.is_cut =>
             {
                 this.connection.source_is_on = false;
-                this.to_source(SourceEvent::Lost);
+                this.tell_source(SourceEvent::Lost);
             }
             AskReaches if is_live(&this) && this.asks && this.node_is_up => {
                 this.asks = false;
                 if this.pad_lives {
                     this.connection =
                         Connection { source_is_on: true, pad_is_on: true, ..Connection::default() };
-                    this.to_pad(PadEvent::Returned, may_fail_to_wake);
+                    this.tell_pad(PadEvent::Returned, may_fail_to_wake);
                 } else {
-                    this.to_source(SourceEvent::Absent);
+                    this.tell_source(SourceEvent::Absent);
                 }
             }
             AskFails if is_live(&this) && this.asks && (!this.node_is_up || this.cuts > 0) => {
                 this.cuts -= u32::from(this.node_is_up);
                 this.asks = false;
-                this.to_source(SourceEvent::Lost);
+                this.tell_source(SourceEvent::Lost);
             }
             GiveUp if is_live(&this) && this.kills > 0 => {
                 this.kills -= 1;
-                this.to_source(SourceEvent::GivenUp { why: "enough".into() });
+                this.tell_source(SourceEvent::GivenUp { why: "enough".into() });
             }
             KillSource if is_live(&this) && this.kills > 0 => {
                 this.kills -= 1;
@@ -201,7 +201,7 @@ impl World {
             KillVisitor if this.pad_lives && this.kills > 0 && this.visitor == Visitor::Built => {
                 this.kills -= 1;
                 this.visitor = Visitor::Killed;
-                this.to_pad(PadEvent::Ended(Exited::Signal(9)), may_fail_to_wake);
+                this.tell_pad(PadEvent::Ended(Exited::Signal(9)), may_fail_to_wake);
             }
             Wait => {
                 let source = if is_live(&this) { this.source.poll_timeout() } else { Time::NEVER };
@@ -220,10 +220,10 @@ impl World {
                 this.slow -= u32::from(delivers);
                 this.now = next.max(this.now);
                 if pad <= this.now {
-                    this.to_pad(PadEvent::Tick, may_fail_to_wake);
+                    this.tell_pad(PadEvent::Tick, may_fail_to_wake);
                 }
                 if source <= this.now {
-                    this.to_source(SourceEvent::Tick);
+                    this.tell_source(SourceEvent::Tick);
                 }
             }
             _ => return None,
@@ -231,7 +231,7 @@ impl World {
         Some(this)
     }
 
-    fn to_pad(&mut self, event: PadEvent, may_fail_to_wake: bool) {
+    fn tell_pad(&mut self, event: PadEvent, may_fail_to_wake: bool) {
         self.pad.handle(self.now, event);
         while let Some(effect) = self.pad.poll_effect() {
             match effect {
@@ -262,7 +262,7 @@ impl World {
         }
     }
 
-    fn to_source(&mut self, event: SourceEvent) {
+    fn tell_source(&mut self, event: SourceEvent) {
         self.source.handle(self.now, event);
         while let Some(effect) = self.source.poll_effect() {
             match effect {

@@ -13,7 +13,7 @@ use wire::image::memory::{Mapping, MappingKind, Place, Placed, Run, Sharing};
 use wire::image::thread::Thread;
 use wire::image::{Section, Writer};
 
-use super::pages;
+use super::ranges::{runs, without};
 use crate::{Description, Error};
 
 /// Mappings that are no larger go whole: to ask for their pages takes longer.
@@ -46,7 +46,7 @@ impl Left {
         for range in ranges(description) {
             let is_small = range.end - range.start <= LOOKED_AT;
             let guards = if is_small { pagemap.look(range.clone())?.guards } else { Vec::new() };
-            left.ranges.extend(pages::without(range, &guards));
+            left.ranges.extend(without(range, &guards));
             left.guards.extend(guards);
         }
         Ok(left)
@@ -63,9 +63,9 @@ impl Left {
         if left.is_empty() {
             return None;
         }
-        let parts = pages::without(mapping.start..mapping.end, &left).into_iter();
+        let parts = without(mapping.start..mapping.end, &left).into_iter();
         let guards = within(&self.guards);
-        Some(parts.flat_map(|part| pages::without(part, &guards)).collect())
+        Some(parts.flat_map(|part| without(part, &guards)).collect())
     }
 
     /// Tells the ranges of an image.
@@ -76,7 +76,7 @@ impl Left {
     ) -> Result<(), Error> {
         let page = u64::from(description.host.page_size);
         let ranges = self.ranges.iter().cloned();
-        let runs: Vec<Run> = ranges.flat_map(|range| pages::runs(range, page)).collect();
+        let runs: Vec<Run> = ranges.flat_map(|range| runs(range, page)).collect();
         for some in runs.chunks(RUNS) {
             let placed = Placed { runs: some.to_vec(), place: Place::Sender };
             to.put(&Section::Placed(placed), &[])?;
@@ -92,7 +92,7 @@ fn ranges(description: &Description) -> Vec<Range<u64>> {
         description.threads.iter().flat_map(|thread| touched(thread, page)).collect();
     first.sort_by_key(|range| range.start);
     let mappings = description.mappings.iter().filter(|mapping| may_stay(mapping));
-    mappings.flat_map(|mapping| pages::without(mapping.start..mapping.end, &first)).collect()
+    mappings.flat_map(|mapping| without(mapping.start..mapping.end, &first)).collect()
 }
 
 /// Only memory whose faults can be answered, and that nobody else sees.

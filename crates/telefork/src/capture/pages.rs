@@ -22,10 +22,12 @@ use wire::image::memory::{Mapping, MappingKind, Pages, Place, Placed, Run, Shari
 use wire::image::{Section, Writer};
 
 use super::left::Left;
+use super::ranges::{runs, without};
 use crate::{Description, Error};
 
-/// Bytes that are read and put at once: half of what a processor's second cache has.
-const CHUNK: usize = 1 << 19;
+/// Bytes that are read and put at once: less than the buffer of a Unix socket, so that the other side has
+/// something to do while the next are read.
+const CHUNK: usize = 1 << 17;
 
 /// What was put.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -200,22 +202,6 @@ impl Selected {
     }
 }
 
-/// A range without others, which are in their order: those cannot be read.
-pub(super) fn without(range: Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut found = Vec::new();
-    let mut at = range.start;
-    for other in others.iter().filter(|it| it.start < range.end && range.start < it.end) {
-        if at < other.start {
-            found.push(at..other.start);
-        }
-        at = at.max(other.end);
-    }
-    if at < range.end {
-        found.push(at..range.end);
-    }
-    found
-}
-
 /// How far a mapping of a file of unknown size can be read, in bytes.
 fn readable(pid: Pid, all: &Range<u64>, page: u64) -> u64 {
     let can_be_read = |at: &u64| process_memory::read(pid, *at, &mut [0]).is_ok();
@@ -353,18 +339,6 @@ fn push(runs: &mut Vec<Run>, page: u64) {
         Some(last) if last.page + u64::from(last.count) == page => last.count += 1,
         _ => runs.push(Run { page, count: 1 }),
     }
-}
-
-/// A range of addresses in runs, each as long as one can be.
-pub(super) fn runs(range: Range<u64>, page: u64) -> Vec<Run> {
-    let (mut at, end) = (range.start / page, range.end / page);
-    let mut found = Vec::new();
-    while at < end {
-        let count = u32::try_from(end - at).unwrap_or(u32::MAX);
-        found.push(Run { page: at, count });
-        at += u64::from(count);
-    }
-    found
 }
 
 fn count(runs: &[Run]) -> u64 {

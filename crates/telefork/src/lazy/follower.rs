@@ -50,7 +50,10 @@ pub fn follow(
     thread::scope(|scope| {
         scope.spawn(|| follower.run(Follower::hear));
         scope.spawn(|| follower.run(|follower| follower.take(follower.faults)));
-        follower.run(|follower| follower.take(follower.stream));
+        scope.spawn(|| {
+            sys::thread::stand_back();
+            follower.run(|follower| follower.take(follower.stream));
+        });
     });
     let state = follower.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.failure {

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::ops::Range;
+use std::panic;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use sys::pagemap::Pagemap;
 use sys::{Pid, process_memory};
@@ -51,7 +53,17 @@ impl PageServer {
     }
 
     /// Sends all pages, those near a fault first, and the end.
-    pub fn stream(&self, mut to: impl Write) -> Result<(), Error> {
+    pub fn stream(&self, to: impl Write + Send) -> Result<(), Error> {
+        thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                sys::thread::stand_back();
+                self.stream_all(to)
+            });
+            sending.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+        })
+    }
+
+    fn stream_all(&self, mut to: impl Write) -> Result<(), Error> {
         let pagemap = Pagemap::open(self.pid)?;
         let mut buffer = buffer();
         let mut cursor = 0;

@@ -21,6 +21,7 @@ use wire::image::thread::Thread;
 use wire::image::{Reader, Section};
 
 use super::batch::{Argument, Batch};
+use super::large::Large;
 use super::nouns::Source;
 use super::pages::Place;
 use super::plan::Plan;
@@ -81,7 +82,7 @@ pub(super) fn execute<R: Read>(
         let mut remote = Remote::enter_at(main, base, PATIENCE)?;
         empty(&mut remote, plan, base, &found)?;
         build(&mut remote, of, plan, &numbers, &held)?;
-        let arrived = pages(pid, plan, memory, next, from)?;
+        let arrived = pages(&mut remote, plan, memory, next, from)?;
         guard(&mut remote, &arrived.guards)?;
         if !arrived.left.is_empty() {
             left = Some(Left::new(&mut remote, arrived.left, from.id())?);
@@ -303,12 +304,14 @@ struct Arrived {
 
 /// Puts pages to where they belong, until the end mark.
 fn pages<R: Read>(
-    pid: Pid,
+    remote: &mut Remote<'_>,
     plan: &Plan,
     memory: Memory,
     mut next: Option<Section>,
     from: &mut Reader<R>,
 ) -> Result<Arrived, Error> {
+    let pid = remote.pid();
+    let mut large = Large::of(&plan.maps);
     let mut buffer = vec![0_u8; BUFFER];
     let (mut kept, mut left, mut guards) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(section) = next {
@@ -316,6 +319,7 @@ fn pages<R: Read>(
             Section::Pages(told) => {
                 let length = from.left() as usize;
                 from.read(&mut buffer[..length])?;
+                large.before(&told.runs, remote)?;
                 fill(pid, plan, &told.runs, &buffer[..length], &mut kept)?;
             }
             Section::Placed(told) => match told.place {
@@ -348,6 +352,7 @@ fn pages<R: Read>(
         }
         next = from.next_section()?;
     }
+    large.finish(remote)?;
     Ok(Arrived { kept, left, guards })
 }
 

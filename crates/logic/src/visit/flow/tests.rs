@@ -19,7 +19,7 @@ impl Dice {
 fn bytes_come_once_and_in_order_over_connections_that_break_anywhere() {
     for seed in 0..200 {
         let mut dice = Dice(seed);
-        let whole: Vec<u8> = (0..300_000_u32).map(|at| (at * 7 >> 3) as u8).collect();
+        let whole: Vec<u8> = (0..300_000_u32).map(|at| ((at * 7) >> 3) as u8).collect();
         let (mut from, mut to) = (Sending::default(), Receiving::default());
         let (mut given, mut got, mut closed) = (0, Vec::new(), None);
         let mut unread = Vec::new();

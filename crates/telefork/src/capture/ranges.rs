@@ -1,0 +1,33 @@
+//! Ranges of addresses: what is left of one without others, and the runs of pages that it is in an image.
+
+use std::ops::Range;
+
+use wire::image::memory::Run;
+
+/// A range without others, which are in their order: those cannot be read.
+pub(super) fn without(range: Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut found = Vec::new();
+    let mut at = range.start;
+    for other in others.iter().filter(|it| it.start < range.end && range.start < it.end) {
+        if at < other.start {
+            found.push(at..other.start);
+        }
+        at = at.max(other.end);
+    }
+    if at < range.end {
+        found.push(at..range.end);
+    }
+    found
+}
+
+/// A range of addresses in runs, each as long as one can be.
+pub(super) fn runs(range: Range<u64>, page: u64) -> Vec<Run> {
+    let (mut at, end) = (range.start / page, range.end / page);
+    let mut found = Vec::new();
+    while at < end {
+        let count = u32::try_from(end - at).unwrap_or(u32::MAX);
+        found.push(Run { page: at, count });
+        at += u64::from(count);
+    }
+    found
+}
