@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use support::process::{children, is_alive};
-use support::{Machine, Running, until};
+use support::{Machine, Running, skipped, under, until};
 use sys::process::{Exit, Spawn, Stderr};
 
 /// A machine with a node, and a program that counts.
@@ -213,6 +213,42 @@ fn a_process_moves_in_the_default_jail_and_its_shell_notices_nothing() {
     let exit = ended.wait().unwrap();
     assert!(matches!(exit, Exit::Signal { signal: 15, .. }), "{exit:?}");
     until("nothing is left there", || stage.visitors().is_empty());
+}
+
+/// What runs a command as a user who is nobody else's.
+const ORDINARY: [&str; 4] = ["setpriv", "--reuid=1984", "--regid=1984", "--clear-groups"];
+
+#[test]
+fn an_ordinary_user_s_process_moves_to_an_ordinary_user_s_node() {
+    let machine = Machine::new();
+    let folder = machine.path("");
+    let given = Command::new("chown").args(["-R", "1984:1984"]).arg(&folder).output().unwrap();
+    let ordinary = |words: &str| {
+        let mut command = under(&ORDINARY, &machine.command(words.split_whitespace()));
+        command.current_dir(&folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let tried = ordinary("--version").output();
+    if !given.status.success() || !tried.is_ok_and(|tried| tried.status.success()) {
+        return skipped("an ordinary user's node: only root becomes another user, with setpriv");
+    }
+    let node = ordinary("node --listen 127.0.0.1:0 --name there --slots 1").spawn().unwrap();
+    let (_node, address) = machine.adopt(node);
+    let mut program = Spawn::new("/usr/bin/setpriv");
+    let script = "while read line; do echo got $line; done; exit 9";
+    let words = ORDINARY[1..].iter().copied().chain(["/bin/sh", "-c", script]);
+    program.args = words.map(Into::into).collect();
+    let ((input, mut typed), (said, output)) = (pipe().unwrap(), pipe().unwrap());
+    let mut shell = begin(program, input.into(), output.into());
+    let mut lines = BufReader::new(said).lines();
+    typed.write_all(b"one\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "got one");
+    let moved = ordinary(&format!("move {} --to there --nodes {address}", number(&shell)));
+    support::Ran::of({ moved }.output().unwrap()).says("runs on there now");
+    typed.write_all(b"two\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "got two");
+    drop(typed);
+    assert_eq!(shell.wait().unwrap(), Exit::Code(9));
 }
 
 #[test]
