@@ -159,7 +159,15 @@ impl Move {
     fn look(&self) -> anyhow::Result<()> {
         let report = preflight(Pid(self.pid), &self.wishes.overrides())?;
         let mut blocking = report.findings.iter().filter(|one| one.weight == Weight::Blocks);
-        let Some(first) = blocking.next() else { return Ok(()) };
+        let Some(first) = blocking.next() else {
+            let threads = sys::standing::standing(Pid(self.pid))?.threads;
+            if threads.iter().all(|thread| thread.state == 'T') {
+                let what = format!("process {} cannot move: it is stopped", self.pid);
+                let help = "let it go on first, with `fg` in its shell or `kill -CONT`";
+                return Err(complaint(&codes::E0709, what).help(help).into());
+            }
+            return Ok(());
+        };
         let what = format!("process {} cannot move: {}: {}", self.pid, first.object, first.reason);
         let mut refused = complaint(&codes::E0709, what);
         for other in blocking {

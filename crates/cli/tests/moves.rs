@@ -252,6 +252,40 @@ fn an_ordinary_user_s_process_moves_to_an_ordinary_user_s_node() {
 }
 
 #[test]
+fn a_process_that_moved_keeps_its_terminal() {
+    let stage = Stage::new("--jail none");
+    let (file, stop) = (stage.machine.path("numbers"), stage.machine.path("stop"));
+    let counting = [&stage.program, &file, &stop].map(|path| path.display().to_string()).join(" ");
+    let mut program = Spawn::new("/usr/bin/script");
+    let run = format!("trap : INT; {counting}; echo status $?; {counting}; echo status $?");
+    program.args = ["-qec", &run, "/dev/null"].map(Into::into).to_vec();
+    program.env = vec![("PATH".into(), "/usr/bin:/bin".into()), ("SHELL".into(), "/bin/sh".into())];
+    let ((input, mut typed), (said, output)) = (pipe().unwrap(), pipe().unwrap());
+    let mut terminal = begin(program, input.into(), output.into());
+    let mut lines = BufReader::new(said).lines().map(|line| line.unwrap().trim().to_owned());
+    for how in ["typed", "told"] {
+        lines.find(|line| line == "3").unwrap();
+        let shell = children(number(&terminal)).first().copied().unwrap();
+        let pid = children(shell).first().copied().unwrap();
+        stage.run(&format!("move {pid} --to there")).says("runs on there now");
+        let moved = std::fs::read_to_string(&file).unwrap().lines().count();
+        let later = (moved + 20).to_string();
+        lines.find(|line| *line == later).unwrap();
+        // Ctrl-C ends it there, and its shell is told so; or it ends by itself.
+        match how {
+            "typed" => typed.write_all(b"\x03").unwrap(),
+            _ => std::fs::write(&stop, "").unwrap(),
+        }
+        let status = lines.find(|line| line.contains("status")).unwrap();
+        let want = if how == "typed" { "status 130" } else { "status 7" };
+        assert!(status.ends_with(want), "{status}");
+        until("nothing of it is left there", || stage.visitors().is_empty());
+    }
+    drop(typed);
+    assert_eq!(terminal.wait().unwrap(), Exit::Code(0));
+}
+
+#[test]
 fn what_cannot_move_is_refused_by_name_and_runs_on() {
     let stage = Stage::new("--jail none");
     // It has a child.
@@ -263,6 +297,11 @@ fn what_cannot_move_is_refused_by_name_and_runs_on() {
     drop(input);
     assert_eq!(shell.wait().unwrap(), Exit::Code(3));
     let counting = Counting::start(&stage, "counted");
+    signal(counting.pid(), "STOP");
+    until("it is stopped", || state(counting.pid()) == Some('T'));
+    let ran = stage.run(&format!("move {} --to there", counting.pid()));
+    ran.complains(&["error[E0709]", "stopped", "help:"]);
+    signal(counting.pid(), "CONT");
     let ran = stage.run(&format!("move {} --to elsewhere", counting.pid()));
     ran.complains(&["error[E", "elsewhere", "help:"]);
     assert!(counting.check_one_runs());

@@ -109,8 +109,9 @@ impl Streams {
         // 1. All that has come.
         while let Some(message) = visit.next(now())? {
             if let Message::Refused(_) = message {
-                let reason = "it has ended there".to_owned();
-                return Err(anyhow::anyhow!("{} says that {reason}", visit.node()));
+                let what = format!("the process on {} has never run there", visit.node());
+                let help = "see with `farcall ps` what does";
+                return Err(complaint(&codes::E0708, what).help(help).into());
             }
             if let Some(exited) = self.hear(visit, message)? {
                 return Ok(Turn::Ended(exited));
