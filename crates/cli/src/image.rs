@@ -69,18 +69,22 @@ impl Image {
 
 /// The words of the error with its code and the file's name.
 pub(crate) fn refused(file: &str, error: &Error) -> errors::Complaint {
-    let code = match error {
+    if let Error::Stream { source, .. } = error {
+        return complaint(&codes::E0401, format!("cannot read {file}"))
+            .note(source.to_string())
+            .help("check the path and its permissions");
+    }
+    put(code(error), error).note(format!("the file is {file}"))
+}
+
+pub(crate) fn code(error: &Error) -> codes::Code {
+    match error {
         Error::Foreign => &codes::E0702,
         Error::Version { .. } => &codes::E0703,
         Error::Truncated(_) | Error::Damaged(_) => &codes::E0704,
         Error::Refused { .. } => &codes::E0705,
-        Error::Stream { source, .. } => {
-            return complaint(&codes::E0401, format!("cannot read {file}"))
-                .note(source.to_string())
-                .help("check the path and its permissions");
-        }
-    };
-    put(code, error).note(format!("the file is {file}"))
+        Error::Stream { .. } => &codes::E0401,
+    }
 }
 
 fn in_words(image: &Summary, verified: bool) -> String {

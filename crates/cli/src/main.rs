@@ -6,8 +6,9 @@
 mod demo;
 mod moves;
 mod stand_in;
-mod preflight;
+mod checkpoint;
 mod restore;
+mod preflight;
 mod image;
 mod visitor;
 mod ps;
@@ -59,6 +60,8 @@ Examples:
   farcall status --nodes host-a                 what the cluster is doing
   farcall preflight 4242                        what of a process can move
   farcall move 4242 --to host-b                 a running process goes to another host
+  farcall checkpoint 4242 -o sort.image         a running process becomes a file, and ends
+  farcall restore sort.image                    it goes on from there
   farcall jobs                                  your jobs, those that ended and those that run
   farcall why k3f9qx2.17                        why a task waits, failed or took so long
   farcall doctor                                what this host can do, and what it cannot
@@ -81,6 +84,7 @@ enum Command {
     Logs(logs::Logs),
     Retry(retry::Retry),
     Preflight(preflight::Preflight),
+    Checkpoint(checkpoint::Checkpoint),
     Image(image::Image),
     Move(moves::Move),
     Restore(restore::Restore),
@@ -116,6 +120,7 @@ fn main() -> ExitCode {
         Command::Logs(logs) => logs.run(),
         Command::Retry(retry) => retry.run(),
         Command::Preflight(preflight) => preflight.run(),
+        Command::Checkpoint(checkpoint) => checkpoint.run(),
         Command::Image(image) => image.run(),
         Command::Move(moves) => moves.run(),
         Command::Restore(restore) => restore.run(),

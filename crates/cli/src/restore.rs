@@ -1,4 +1,7 @@
-//! `farcall restore`: an image becomes a process on a node, in the foreground here.
+//! `farcall restore`: an image becomes a process here or on a node, in the foreground here.
+
+mod here;
+mod job;
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -19,16 +22,22 @@ use crate::cluster::Nodes;
 use crate::codes;
 use crate::errors::{self, complaint};
 use crate::image;
+use crate::preflight::Wishes;
 use crate::visitor::{self, Heard, Passage, SIGNALS, cut};
 
 /// Bytes of an image that are read at once.
 const PIECE: usize = 1 << 20;
-/// Wake the process of an image file on a node
+
+/// Wake the process of an image file, here or on a node
 ///
-/// The process goes on where it was captured. Its input, output, signals and exit status are this command's.
+/// The process goes on where it was captured. Its terminal, input, output, signals and exit status are this
+/// command's. A file that is cut off or altered is refused, and nothing of it runs. Files that the process has
+/// open are this host's where they have the same bytes; else they are those of the image.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  farcall restore solver.image                                here, in the foreground
+  farcall restore solver.image --fd 5=reopen                  descriptor 5: the file as it is here
   farcall restore solver.image --on host-b
   farcall restore solver.image --on host-b < input.txt > output.txt")]
 pub(crate) struct Restore {
@@ -36,16 +45,28 @@ pub(crate) struct Restore {
     file: PathBuf,
     /// The node that it is to run on, by its name
     #[arg(long, value_name = "NODE")]
-    on: String,
+    on: Option<String>,
     /// Bytes of memory that it may have there; 0 is no limit
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, requires = "on")]
     memory: u64,
+    #[command(flatten)]
+    wishes: Wishes,
+    /// Refuse where the process cannot have its old numbers: locks that hold a thread's number need them
+    #[arg(long, conflicts_with = "on")]
+    keep_numbers: bool,
     #[command(flatten)]
     nodes: Nodes,
 }
 
 impl Restore {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match &self.on {
+            None => here::run(&self.file, &self.wishes, self.keep_numbers),
+            Some(on) => self.there(on),
+        }
+    }
+
+    fn there(&self, on: &str) -> anyhow::Result<ExitCode> {
         // What is no image is not sent anywhere.
         let (mut file, command) = open(&self.file)?;
         let named = self.nodes.named()?;
@@ -53,7 +74,7 @@ impl Restore {
         let cluster = Cluster::connect(&named)?;
         let from = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let begin = Begin { from: cut(from), pid: 0, command: cut(command), memory: self.memory };
-        let mut visit = cluster.visit(&self.on, begin)?;
+        let mut visit = cluster.visit(on, begin)?;
         let wake = Wake { alone: Alone::Ends, terminal: None };
         let mut source = Source::new(Terms::default(), wake);
         let mut piece = vec![0; PIECE];

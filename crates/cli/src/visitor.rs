@@ -13,7 +13,7 @@ use wire::limits::VISIT_TEXT_MAX;
 use crate::codes;
 use crate::errors::{Complaint, complaint};
 
-pub(crate) use streams::{SIGNALS, serve};
+pub(crate) use streams::{SIGNALS, end, serve};
 
 /// How long a node may take to build what it has been sent.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -45,7 +45,7 @@ pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
     description.descriptors = strangers(twin.pid())?;
     // The copy is not the twin, which must not outlive us.
     description.process.attributes.parent_death_signal = 0;
-    let mut writer = Writer::new(to, ImageId(random()?));
+    let mut writer = Writer::new(to, image_id()?);
     description.put(&mut writer)?;
     frozen.send(&description, &mut writer)?;
     frozen.end()?;
@@ -99,6 +99,11 @@ fn strangers(twin: Pid) -> Result<Vec<Descriptor>, Error> {
         },
     };
     Ok(numbers.into_iter().map(descriptor).collect())
+}
+
+/// A number for an image that no other one has.
+pub fn image_id() -> Result<ImageId, Error> {
+    random().map(ImageId)
 }
 
 /// A number that no other image has.

@@ -235,7 +235,7 @@ impl Streams {
 }
 
 /// As the visitor ended.
-fn end(exited: Exited) -> ExitCode {
+pub(crate) fn end(exited: Exited) -> ExitCode {
     match exited {
         Exited::Code(code) => ExitCode::from(code as u8),
         Exited::Signal(number) => {
