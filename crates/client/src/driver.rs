@@ -13,7 +13,7 @@
 //! when somebody awaits a future, when results come that nobody waits for, and for heartbeats.
 
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -89,10 +89,44 @@ pub(crate) struct State {
     /// When a caller last asked for something.
     used: Time,
     closed: bool,
+    /// This process is a copy of the one that linked: sockets, thread and nodes are that one's.
+    is_copy: bool,
     /// What happened and nobody has read yet, if anybody wants to.
     pub(crate) pages: Option<Pages>,
     /// Nodes on this machine that end with the cluster.
     local: Option<Embedded>,
+}
+
+/// Every driver of this process, for `hold_all`.
+static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+fn all() -> MutexGuard<'static, Vec<Weak<Shared>>> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All drivers of this process, none of which changes meanwhile: a copy of the process that is made now has
+/// them whole. Not to be held by one who uses a cluster.
+pub(crate) fn hold_all<R>(held: impl FnOnce(&mut [Held<'_>]) -> R) -> R {
+    let all = all();
+    let drivers: Vec<Arc<Shared>> = all.iter().filter_map(Weak::upgrade).collect();
+    let mut states: Vec<_> = drivers.iter().map(|driver| Held(driver.state())).collect();
+    held(&mut states)
+}
+
+/// One of them.
+pub(crate) struct Held<'a>(MutexGuard<'a, State>);
+
+impl Held<'_> {
+    /// This is a copy of its process: nothing of it may be used, and nothing that is asked of it may wait.
+    /// Returns whom to wake once nothing is held.
+    pub(crate) fn leave_behind(&mut self) -> Vec<Waker> {
+        let state = &mut *self.0;
+        (state.is_copy, state.closed, state.leading) = (true, true, false);
+        (state.followers, state.awaited) = (0, 0);
+        // Their nodes are not ours to end.
+        std::mem::forget(state.local.take());
+        state.tickets.fail_all()
+    }
 }
 
 pub(crate) fn now() -> Time {
@@ -125,6 +159,7 @@ impl Shared {
             led: Time(0),
             used: Time(0),
             closed: false,
+            is_copy: false,
             pages: None,
             local,
         };
@@ -144,6 +179,10 @@ impl Shared {
             }
         });
         spawn.map_err(|source| Error::Kernel { action: "start a thread", source })?;
+        let mut all = all();
+        all.retain(|known| known.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        drop(all);
         Ok(shared)
     }
 
@@ -177,7 +216,7 @@ impl Shared {
     /// Drives once without waiting, unless somebody drives already.
     pub(crate) fn poke(&self) {
         let state = self.state();
-        if !state.leading {
+        if !state.leading && !state.is_copy {
             drop(self.lead(state, Duration::ZERO));
         }
     }
@@ -203,6 +242,11 @@ impl Shared {
                     self.turn.notify_one();
                 }
                 return Some(result);
+            }
+            if state.is_copy {
+                // Nothing comes any more; what is asked for now fails like what was.
+                drop(state.tickets.fail_all());
+                return done(&mut state);
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
@@ -309,6 +353,11 @@ impl Shared {
         None
     }
 
+    /// This process is a copy of the one that linked.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.state().is_copy
+    }
+
     pub(crate) fn cancel(&self, ticket: TicketId) {
         self.submit(|state| {
             if let Some(task) = state.tickets.task(ticket) {
@@ -386,6 +435,10 @@ impl State {
 
     /// Carries out what the dispatcher wants, then sends.
     fn settle(&mut self, now: Time, woken: &mut Vec<Waker>) {
+        if self.is_copy {
+            woken.extend(self.tickets.fail_all());
+            return;
+        }
         loop {
             while let Some(effect) = self.dispatch.poll_effect() {
                 match effect {

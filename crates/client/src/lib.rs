@@ -20,6 +20,9 @@
 //!
 //! A [`Controller`] drives workers of another protocol, of 2019, whoever made them.
 //!
+//! [`telefork_to`] writes this process to a stream, and [`telepad`] wakes a copy of it elsewhere;
+//! [`Cluster::telefork`] and [`Cluster::fork_call`] do so on a node.
+//!
 //! [`netmem`] is a client and a server of NetMem, a simple protocol for shared pages.
 //!
 //! Elsewhere: every decision (`logic`), the daemon (`node`).
@@ -29,6 +32,8 @@
 
 mod join;
 mod local;
+#[cfg(target_arch = "x86_64")]
+mod telefork;
 pub mod visit;
 mod regions;
 mod cluster;
@@ -53,6 +58,8 @@ mod entries;
 mod outcome;
 mod error;
 
+#[cfg(target_arch = "x86_64")]
+pub use ::telefork::{Error as TeleforkError, Location, telefork_to, telepad, wait_for_exit};
 pub use asked::{AttemptReport, JobReport, Place, TaskReport};
 pub use cluster::{Cluster, address};
 pub use controller::{Answer, Controller, Crew, Listener};
@@ -70,5 +77,11 @@ pub use memory::{Durability, Page, Read, Region, RegionOptions, RegionReport, Sn
 pub use outcome::{Failure, Output, Why};
 pub use status::{ClientReport, Loss, MemberReport, NodeReport, NodeStatus, WorkerReport};
 pub use stream::Stream;
+#[cfg(target_arch = "x86_64")]
+pub use sys::Pid;
+#[cfg(target_arch = "x86_64")]
+pub use telefork::error::TravelError;
+#[cfg(target_arch = "x86_64")]
+pub use telefork::{Call, Copy, Telefork, TeleforkAll};
 pub use trace::Trace;
 pub use wire::name::{JobId, TaskName};

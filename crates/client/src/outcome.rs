@@ -142,6 +142,8 @@ pub enum Why {
         /// How.
         reason: String,
     },
+    /// This process is a copy of the one that asked, and has none of its links.
+    Copied,
 }
 
 impl Why {
@@ -160,6 +162,7 @@ impl Why {
             Self::Refused { .. } => "refused",
             Self::Reported { .. } => "worker's error",
             Self::Broken { .. } => "broken contract",
+            Self::Copied => "copied",
         }
     }
 }
@@ -185,7 +188,18 @@ impl fmt::Display for Why {
             Self::Refused { reason } => write!(f, "refused: {reason}"),
             Self::Reported { reason } => f.write_str(reason),
             Self::Broken { reason } => write!(f, "it broke its contract: {reason}"),
+            Self::Copied => f.write_str(COPIED),
         }
+    }
+}
+
+/// What is said of whatever a copy of a process asks of its original's links.
+pub(crate) const COPIED: &str =
+    "this process is a copy of the one that linked to the cluster; connect anew";
+
+impl Failure {
+    pub(crate) fn of_copy() -> Self {
+        Self { why: Why::Copied, node: None, attempt: 1, ran: Duration::ZERO, task: None }
     }
 }
 

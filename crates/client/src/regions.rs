@@ -12,6 +12,7 @@ use wire::region::{About, Refusal};
 use crate::Cluster;
 use crate::driver::{Owner, Shared};
 use crate::nodes::{Question, Target};
+use crate::outcome::COPIED;
 
 /// How long nodes may take to say what regions they have, and to make one (a disk, or etcd, may have to
 /// agree).
@@ -304,6 +305,9 @@ fn opens(way: &Way, me: &Name, region: &Name) -> bool {
 }
 
 pub(crate) fn way(shared: &Shared, at: usize) -> Result<Way, Error> {
+    if shared.is_copy() {
+        return Err(Error::Unfound { region: String::new(), reason: COPIED.to_owned() });
+    }
     let state = shared.state();
     match (state.nodes.target_of(at), state.nodes.credentials().0) {
         (Target::Unix(path), _) => Ok(Way::Unix(path)),

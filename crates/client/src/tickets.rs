@@ -119,6 +119,19 @@ impl Tickets {
         }
     }
 
+    /// None of these will ever end: this is a copy of the process that asked. Returns whom to wake.
+    pub(crate) fn fail_all(&mut self) -> Vec<Waker> {
+        let waiting = self.tickets.iter().filter_map(|(_, ticket)| match ticket {
+            Ticket::Waiting { task, .. } => Some(*task),
+            Ticket::Done(_) => None,
+        });
+        let waiting: Vec<TaskId> = waiting.collect();
+        let failed = waiting
+            .into_iter()
+            .filter_map(|task| self.ended(task, Err(Box::new(Failure::of_copy()))));
+        failed.collect()
+    }
+
     /// The result, if it has come; the ticket is used up then.
     pub(crate) fn redeem(&mut self, ticket: TicketId) -> Option<Result> {
         let at = ticket.0 as usize;

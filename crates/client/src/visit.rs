@@ -159,6 +159,49 @@ impl Visit {
     }
 }
 
+/// Drives a source until it is known where its process is. `patience` is how long a node may take to build
+/// what it has been sent. There is no original to hold, to let go on or to end: a copy is sent.
+pub fn settle(visit: &mut Visit, source: &mut Source, patience: Duration) -> Fate {
+    let given_up = after(patience);
+    loop {
+        while let Some(effect) = source.poll_effect() {
+            let done = match effect {
+                SourceEffect::Send(message) => visit.send(&message),
+                SourceEffect::Ask => visit.again(),
+                SourceEffect::HangUp => {
+                    visit.close();
+                    Ok(())
+                }
+                SourceEffect::Hold | SourceEffect::GoOn | SourceEffect::End => Ok(()),
+            };
+            if let Err(error) = done {
+                source.handle(now(), lost(&error));
+            }
+        }
+        if let Some(fate) = source.fate() {
+            return fate.clone();
+        }
+        let event = match visit.next(source.poll_timeout().min(given_up)) {
+            Ok(Some(Message::Pong)) => continue,
+            Ok(Some(message)) => SourceEvent::Message(message),
+            Ok(None) if now() >= given_up && !source.is_in_doubt() => {
+                let why = format!("nothing came for {} s; see `farcall ps`", patience.as_secs());
+                SourceEvent::GivenUp { why }
+            }
+            Ok(None) => SourceEvent::Tick,
+            Err(error) => {
+                source.handle(now(), lost(&error));
+                // There is no connection to wait at until it is time to ask again.
+                if source.fate().is_none() && source.is_in_doubt() {
+                    std::thread::park_timeout(source.poll_timeout().since(now()).into());
+                }
+                SourceEvent::Tick
+            }
+        };
+        source.handle(now(), event);
+    }
+}
+
 /// The moment that so much later is.
 pub fn after(span: Duration) -> Time {
     now() + Span::from(span)

@@ -5,15 +5,16 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use sys::park::{Parked, park};
+use sys::park::{Parked, Twin, park};
 use sys::process::Exit;
 use sys::{Pid, ptrace};
-use wire::image::descriptor::{Descriptor, DescriptorKind, Opened};
+use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
+use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::Error;
 use crate::capture::Frozen;
-use crate::restore::{Descriptors, Restore, name_caller};
+use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
+use crate::{Description, Error};
 
 /// Where `telefork_to` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,25 +34,115 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The copy has this process's memory and its standard input, output and error from who wakes it. Of other
 /// descriptors it has the numbers: they can be closed, and using them fails (EBADF).
 pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
-    let twin = match park()? {
-        Parked::Woken(value) => return Ok(Location::Child(value)),
-        Parked::Parent(twin) => twin,
+    let twin = match depart()? {
+        Departed::Child(value) => return Ok(Location::Child(value)),
+        Departed::Parent(twin) => twin,
     };
-    let mut frozen = Frozen::freeze(twin.pid(), PATIENCE)?;
+    let (mut frozen, twin) = twin.freeze()?;
+    let description = described(&mut frozen, |_| None)?;
+    send(&frozen, &description, to)?;
+    frozen.end()?;
+    drop(twin);
+    Ok(Location::Parent)
+}
+
+/// Where `depart` returns.
+#[derive(Debug)]
+pub enum Departed {
+    /// In the process that called.
+    Parent(Departing),
+    /// In a copy that has just woken, with its number.
+    Child(i32),
+}
+
+/// A copy of this process as it was, which stands still. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Departing(Twin);
+
+/// A copy that one thread holds, and sends. Dropped, or with that thread's end, it is gone.
+#[derive(Debug)]
+pub struct Leaving {
+    frozen: Frozen,
+    _twin: Twin,
+}
+
+/// Makes a copy of this process that is sent later, by whichever thread: `telefork_to` in two steps. Until one
+/// holds it, it ends with the calling thread.
+pub fn depart() -> Result<Departed, Error> {
+    Ok(match park()? {
+        Parked::Woken(value) => Departed::Child(value),
+        Parked::Parent(twin) => Departed::Parent(Departing(twin)),
+    })
+}
+
+impl Departing {
+    fn freeze(self) -> Result<(Frozen, Twin), Error> {
+        Ok((Frozen::freeze(self.0.pid(), PATIENCE)?, self.0))
+    }
+
+    /// Takes hold of it: from now on it belongs to the calling thread.
+    pub fn hold(self) -> Result<Leaving, Error> {
+        let (mut frozen, _twin) = self.freeze()?;
+        frozen.bind_to_tracer()?;
+        Ok(Leaving { frozen, _twin })
+    }
+}
+
+impl Leaving {
+    /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
+    pub fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
+        self.frozen.wipe(secrets)
+    }
+
+    /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
+    /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
+    pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
+        let mut description = described(&mut self.frozen, stream)?;
+        // Its pad may be killed with its node, and then nobody else would end it.
+        description.process.attributes.parent_death_signal = libc::SIGKILL as _;
+        for thread in &mut description.threads {
+            answer_caller(thread, number);
+        }
+        send(&self.frozen, &description, to)
+    }
+
+    /// Only when this returns is its memory free.
+    pub fn end(self) -> Result<(), Error> {
+        self.frozen.end()
+    }
+}
+
+/// A parked copy, with descriptors that `known` names; all others are dead.
+fn described(
+    frozen: &mut Frozen,
+    known: impl Fn(u32) -> Option<Opened>,
+) -> Result<Description, Error> {
     let mut description = frozen.describe()?;
     for thread in &mut description.threads {
         name_caller(thread);
     }
-    description.descriptors = strangers(twin.pid())?;
+    description.descriptors = strangers(frozen.pid(), known)?;
     // The copy is not the twin, which must not outlive us.
     description.process.attributes.parent_death_signal = 0;
+    Ok(description)
+}
+
+fn send(frozen: &Frozen, description: &Description, to: &mut impl Write) -> Result<(), Error> {
     let mut writer = Writer::new(to, image_id()?);
     description.put(&mut writer)?;
-    frozen.send(&description, &mut writer)?;
-    frozen.end()?;
-    drop(twin);
+    frozen.send(description, &mut writer)?;
     writer.finish()?;
-    Ok(Location::Parent)
+    Ok(())
+}
+
+/// What a copy that goes to a pad has open.
+fn stream(number: u32) -> Option<Opened> {
+    Some(match number {
+        0 => Opened::Stdio { direction: Direction::Read },
+        1 | 2 => Opened::Stdio { direction: Direction::Write },
+        // With O_PATH: it can be closed, and using it fails.
+        _ => Opened::Device { path: Text::from("/dev/null") },
+    })
 }
 
 /// Wakes a copy from an image: it returns from its `telefork_to` with this value, as a child of this
@@ -80,23 +171,29 @@ pub fn wait_for_exit(child: Pid) -> Result<i32, Error> {
     }
 }
 
-/// All that the copy has open beside what `telepad` gives it: there it can be closed, and not be used.
-fn strangers(twin: Pid) -> Result<Vec<Descriptor>, Error> {
+/// All that the copy has open beside what it is given: there it can be closed, and not be used.
+fn strangers(twin: Pid, known: impl Fn(u32) -> Option<Opened>) -> Result<Vec<Descriptor>, Error> {
     let path = format!("/proc/{twin}/fd");
     let listed = fs::read_dir(&path).map_err(Error::file("read", &path))?;
     let numbers = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut numbers: Vec<u32> = numbers.collect();
     numbers.sort_unstable();
-    let descriptor = |number| Descriptor {
-        number,
-        close_on_exec: true,
-        description: number,
-        flags: 0,
-        what: Opened::Unsupported {
+    let descriptor = |number| {
+        let unknown = || Opened::Unsupported {
             kind: DescriptorKind::Other,
             why: "a copy made by telefork_to begins without it; open what it needs again"
                 .to_owned(),
-        },
+        };
+        let what = known(number).unwrap_or_else(unknown);
+        let is_stream = matches!(what, Opened::Stdio { .. });
+        let flags = if matches!(what, Opened::Device { .. }) { libc::O_PATH } else { 0 };
+        Descriptor {
+            number,
+            close_on_exec: !is_stream,
+            description: number,
+            flags: flags.cast_unsigned(),
+            what,
+        }
     };
     Ok(numbers.into_iter().map(descriptor).collect())
 }

@@ -16,7 +16,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use sys::ptrace::{Hold, Remote, Replacement, Tracee};
+use sys::ptrace::{Call, Hold, Remote, Replacement, Tracee};
 use sys::{Pid, maps, proc};
 use wire::image::Writer;
 
@@ -37,6 +37,7 @@ pub mod mappings;
 mod interrupted;
 mod calls;
 mod told;
+mod secrets;
 
 pub use mappings::{Carry, Look};
 pub use pages::Sent;
@@ -176,6 +177,23 @@ impl Frozen {
             self.held = Some(self.tracee.hold()?);
         }
         Ok(())
+    }
+
+    /// Has it end with the thread that holds it, whichever made it.
+    pub(crate) fn bind_to_tracer(&mut self) -> Result<(), Error> {
+        for thread in self.tracee.threads_mut() {
+            thread.kill_with_tracer()?;
+            let mut remote = Remote::enter(thread, CALLS_PATIENCE)?;
+            let args = [libc::PR_SET_PDEATHSIG as u64, 0, 0, 0, 0, 0];
+            remote.run(&[Call { number: libc::SYS_prctl, args }])?;
+            remote.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
+    pub(crate) fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
+        secrets::wipe(self.pid(), secrets)
     }
 
     /// Lets it go on.

@@ -24,7 +24,10 @@ mod description;
 mod error;
 mod refusal;
 
-pub use call::{Location, image_id, telefork_to, telepad, telepad_with, wait_for_exit};
+pub use call::{
+    Departed, Departing, Leaving, Location, depart, image_id, telefork_to, telepad, telepad_with,
+    wait_for_exit,
+};
 pub use description::Description;
 pub use error::{Error, Objection, Unopened};
 pub use refusal::Refusal;

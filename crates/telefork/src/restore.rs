@@ -40,7 +40,7 @@ mod x86_64;
 pub use compare::compare;
 pub use nouns::{Destination, Map, Source, Special, Strangers, VdsoChoice};
 pub use plan::{Plan, plan};
-pub(crate) use x86_64::name_caller;
+pub(crate) use x86_64::{answer_caller, name_caller};
 
 /// How a process is restored.
 #[derive(Debug)]

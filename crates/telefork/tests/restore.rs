@@ -364,3 +364,42 @@ fn a_program_goes_and_comes_back_over_one_connection() {
     assert_eq!(line, "the visitor has left with status 0\n");
     assert!(server.wait().unwrap().success());
 }
+
+#[test]
+fn a_server_wakes_eight_clients_at_once_and_survives_a_hundred_that_send_garbage() {
+    let _alone = alone();
+    let tests = std::env::current_exe().unwrap();
+    let examples = tests.parent().unwrap().parent().unwrap().join("examples");
+    let mut server = Command::new(examples.join("teleserver"))
+        .arg("127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = told.next().unwrap();
+    let address = line.strip_prefix("listening at ").unwrap();
+    for round in 0..100_u32 {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let garbage: Vec<u8> = (0..500 * round).map(|at| ((at * round) >> 3) as u8).collect();
+        // It may have had enough before the end.
+        let _ = std::io::Write::write_all(&mut stream, &garbage);
+    }
+    let client = || Command::new(examples.join("teleclient")).arg(address).output().unwrap();
+    let clients: Vec<_> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    for client in clients {
+        assert_eq!(String::from_utf8_lossy(&client.stdout), "sent\n");
+        assert!(client.status.success() && client.stderr.is_empty());
+    }
+    let (mut woke, mut left) = (0, 0);
+    while left < 8 {
+        let line = told.next().unwrap();
+        woke += usize::from(line == "I have woken elsewhere: foo=103");
+        left += usize::from(line.ends_with("the visitor has left with status 103"));
+    }
+    assert_eq!(woke, 8);
+    server.kill().unwrap();
+    server.wait().unwrap();
+}

@@ -19,6 +19,7 @@ use crate::base64;
 use crate::error::Error;
 use crate::files::{LockedFolder, PrivateFolder};
 use crate::identity::{Fingerprint, NODE_DNS_NAME, Name, Peer, Role};
+use crate::secrets;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
@@ -79,6 +80,7 @@ impl Authority {
         let damaged = |what| Error::Damaged { path: path.clone(), what };
         let pem = str::from_utf8(&pem).map_err(|_| damaged("it is not PEM text"))?;
         let key = KeyPair::from_pem(pem).map_err(|_| damaged("it holds no private key"))?;
+        secrets::remember_encoded(key.serialized_der());
         let this = Self { key, certificate };
         let (_, parsed) = X509Certificate::from_der(&this.certificate)
             .map_err(|_| damaged("its certificate does not parse"))?;
@@ -113,6 +115,7 @@ impl Authority {
     pub fn create(now: SystemTime) -> Result<Self, Error> {
         let failed = |source| Error::Certificate { action: "make an authority", source };
         let key = KeyPair::generate().map_err(failed)?;
+        secrets::remember_encoded(key.serialized_der());
         // Part of the key in the name, so that two authorities are never taken for one another.
         let mark = &Fingerprint::of(key.der_bytes()).to_string()[..16];
         let mut params = CertificateParams::default();
@@ -351,6 +354,7 @@ impl Credentials {
             return Err(unnamed("signature"));
         }
         let valid_until = expiry(&certificate).ok_or(unnamed("validity"))?;
+        secrets::remember(key);
         let action = "use a key and its certificate";
         let failed = |source| Error::Tls { action, source };
         let signer = rustls::crypto::aws_lc_rs::sign::any_ecdsa_type(key).map_err(failed)?;

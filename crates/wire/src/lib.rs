@@ -13,6 +13,7 @@ mod message;
 
 pub mod hello;
 pub mod visit;
+pub mod answer;
 pub mod join;
 pub mod worker;
 pub mod job;

@@ -338,3 +338,6 @@ pub const VISIT_DOUBT: Span = Span::from_secs(300);
 pub const STDIO_WINDOW: u64 = 64 * 1024;
 /// Bytes of one piece of a standard stream.
 pub const STDIO_CHUNK_MAX: usize = 16 * 1024;
+
+/// Bytes that a call on another node may answer: it is held in memory at both ends.
+pub const ANSWER_MAX: u64 = 1 << 30;

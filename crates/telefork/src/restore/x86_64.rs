@@ -66,6 +66,13 @@ pub(crate) fn name_caller(thread: &mut Thread) {
     thread.caller = Some(Caller { register: RAX as u32 });
 }
 
+/// Answers the call of a thread that was named so: whoever wakes it need know nothing of it.
+pub(crate) fn answer_caller(thread: &mut Thread, number: i32) {
+    if thread.caller.take().is_some() {
+        set(&mut thread.registers.general, RAX, i64::from(number).cast_unsigned());
+    }
+}
+
 /// The call that such a thread waits in.
 const PAUSE: u64 = 34;
 

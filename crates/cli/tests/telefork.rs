@@ -1,0 +1,268 @@
+//! Copies of this very process on nodes: where they wake, what they have, and what comes back.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod support;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::process::exit;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use client::{Cluster, Telefork, TeleforkAll, TravelError, Why};
+use support::process::{children, descriptors, is_alive};
+use support::target::Target;
+use support::{Machine, Running, until};
+
+/// Children and descriptors of this process are counted: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Two nodes of one cluster.
+struct Pair {
+    machine: Machine,
+    nodes: Vec<Running>,
+    cluster: Cluster,
+}
+
+impl Pair {
+    fn start() -> Self {
+        let machine = Machine::new();
+        // Behind Landlock and another account a process cannot be filled yet.
+        let (first, address) = machine.start_node("--name one --slots 1 --jail none");
+        let words = format!("--name two --slots 1 --jail none --join {address}");
+        let (second, _) = machine.start_node(&words);
+        let cluster = Cluster::connect_with([&address], &machine.home()).unwrap();
+        assert_eq!(cluster.wait_for_nodes(2, support::PATIENCE), 2);
+        Self { machine, nodes: vec![first, second], cluster }
+    }
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map_or_else(String::new, chain);
+    format!("{error}: {cause}")
+}
+
+fn parent_of_self() -> i32 {
+    std::os::unix::process::parent_id() as i32
+}
+
+#[test]
+fn a_call_runs_elsewhere_with_all_that_it_captured() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let (own, words) = (std::process::id(), vec!["one".to_owned(), "two".to_owned()]);
+    let before = descriptors(own);
+    // Threads that are not taken along.
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let other = thread::spawn(move || ended.recv());
+    let calls: Vec<_> = (0..6_usize)
+        .map(|at| {
+            let words = &words;
+            pair.cluster
+                .fork_call(move || (at, words.join("+"), std::process::id(), parent_of_self()))
+        })
+        .collect();
+    let nodes: Vec<String> = calls.iter().map(|call| call.node().unwrap().to_owned()).collect();
+    assert_eq!(nodes.iter().filter(|node| *node == "one").count(), 3, "{nodes:?}");
+    for (number, call) in calls.into_iter().enumerate() {
+        let node = call.node().unwrap().to_owned();
+        let (at, text, pid, parent) = call.join().unwrap();
+        assert_eq!((at, &text[..]), (number, "one+two"));
+        assert_ne!(pid, own);
+        assert_ne!(parent as u32, own, "its parent is the pad of {node}");
+        until("it has ended over there", || !is_alive(pid));
+    }
+    drop(end);
+    let _ = other.join();
+    until("no twin and no descriptor is left", || {
+        let left = children(own);
+        let nodes: Vec<u32> = pair.nodes.iter().map(|node| node.child.id()).collect();
+        left.iter().all(|child| nodes.contains(child)) && descriptors(own) <= before
+    });
+}
+
+#[test]
+fn a_panic_or_an_end_over_there_is_an_error_here_with_its_words() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let call = pair.cluster.fork_call_on("two", || -> u32 {
+        let number = 7;
+        panic!("no {number} today")
+    });
+    let error = call.join().unwrap_err();
+    let TravelError::Panicked { node, words } = &error else { panic!("{error}") };
+    assert_eq!((&node[..], &words[..]), ("two", "no 7 today"));
+    let error = pair.cluster.fork_call_on("one", || -> u32 { exit(3) }).join().unwrap_err();
+    assert!(matches!(error, TravelError::Unanswered { status: 3, .. }), "{error}");
+    let error = pair.cluster.fork_call_on("nowhere", || 1).join().unwrap_err();
+    assert!(matches!(error, TravelError::Unsent { .. }), "{error}");
+    assert!(chain(&error).contains("nowhere"), "{error}");
+    // A large result, and one of nothing.
+    let long = pair.cluster.fork_call(|| vec![7_u8; 3 << 20]).join().unwrap();
+    assert!(long.len() == 3 << 20 && long.iter().all(|byte| *byte == 7));
+    pair.cluster.fork_call(|| ()).join().unwrap();
+}
+
+#[test]
+fn each_copy_wakes_with_its_number_and_ends_with_its_own_status() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let mut number = 103;
+    match pair.cluster.telefork("one").unwrap() {
+        Telefork::Child(0) => exit(number),
+        Telefork::Child(_) => exit(1),
+        Telefork::Parent(copy) => {
+            number += 1;
+            assert!(copy.wait_until_awake().is_some());
+            assert!(copy.sent() > 100_000, "{}", copy.sent());
+            assert_eq!(copy.node(), "one");
+            assert_eq!(copy.wait().unwrap(), 103);
+        }
+    }
+    assert_eq!(number, 104);
+    match pair.cluster.telefork_all(["one", "two", "one"]).unwrap() {
+        TeleforkAll::Child(at) => exit(20 + at as i32),
+        TeleforkAll::Parent(copies) => {
+            let told: Vec<_> = copies
+                .into_iter()
+                .map(|copy| (copy.number(), copy.node().to_owned(), copy.wait().unwrap()))
+                .collect();
+            let said = [(0, "one".into(), 20), (1, "two".into(), 21), (2, "one".into(), 22)];
+            assert_eq!(told, said);
+        }
+    }
+}
+
+#[test]
+fn a_copy_has_none_of_the_links_of_its_original_and_says_so() {
+    let _alone = alone();
+    let target = Target::start_with("--jail none");
+    let cluster = Cluster::connect_with([&target.address], &target.machine.home()).unwrap();
+    let core = cluster.core(&target.specimen).unwrap();
+    let earlier = cluster.fork_call(|| 1);
+    let running = core.submit("sleep 50");
+    let earlier = Mutex::new(Some(earlier));
+    let running = Mutex::new(Some(running));
+    let told = cluster.fork_call(|| {
+        let words = |error: TravelError| error.to_string();
+        let why = |failure: client::Failure| failure.why;
+        let earlier = earlier.lock().unwrap().take().unwrap();
+        let running = running.lock().unwrap().take().unwrap();
+        let whys = [why(running.join().unwrap_err()), why(core.run("echo x").unwrap_err())];
+        let mapped: Vec<_> =
+            core.map(["echo a", "echo b"]).map(|one| why(one.unwrap_err())).collect();
+        let all_copied = whys.iter().chain(&mapped).all(|why| *why == Why::Copied);
+        let texts = vec![
+            words(earlier.join().unwrap_err()),
+            words(cluster.telefork("target").unwrap_err()),
+            words(cluster.fork_call(|| 2).join().unwrap_err()),
+        ];
+        assert!(cluster.visits(support::PATIENCE).is_empty());
+        (all_copied, mapped.len(), texts)
+    });
+    let (all_copied, mapped, texts) = told.join().unwrap();
+    assert!(all_copied && mapped == 2);
+    for text in &texts {
+        assert!(text.contains("connect anew"), "{texts:?}");
+    }
+    // The original's are as they were.
+    assert_eq!(core.run("echo well").unwrap().as_ref(), b"well");
+    assert_eq!(earlier.lock().unwrap().take().unwrap().join().unwrap(), 1);
+    running.lock().unwrap().take().unwrap().cancel();
+}
+
+/// How often bytes are in the memory of this process. They come with all bits turned, so that it is not for
+/// the question that they are there.
+fn count(turned: &[u8]) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let memory = File::open("/proc/self/mem").unwrap();
+    let mut found = 0;
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut bytes = vec![0; (end - start) as usize];
+        if memory.read_exact_at(&mut bytes, start).is_err() {
+            continue;
+        }
+        // Turned back nowhere but byte by byte: what is looked for is not to be there for it.
+        let starts = memchr::memchr_iter(!turned[0], &bytes);
+        let is_there = |at: &usize| {
+            let there = bytes[*at..].iter().zip(turned);
+            bytes.len() - at >= turned.len() && there.clone().all(|(byte, turned)| *byte == !turned)
+        };
+        found += starts.filter(is_there).count();
+    }
+    found
+}
+
+#[test]
+fn private_keys_are_in_no_copy() {
+    let _alone = alone();
+    let target = Target::start_with("--jail none");
+    let cluster = Cluster::connect_with([&target.address], &target.machine.home()).unwrap();
+    let turned = |bytes: &[u8]| bytes.iter().map(|byte| !byte).collect::<Vec<u8>>();
+    let forms: Vec<Vec<u8>> =
+        transport::Secrets::hold().forms().iter().map(|form| turned(form)).collect();
+    let marker = b"what is no key travels as it is".to_vec();
+    let public = turned(&marker);
+    let here: usize = forms.iter().map(|form| count(form)).sum();
+    assert!(here > 0, "the keys are nowhere to begin with");
+    let (there, public) = cluster
+        .fork_call(|| (forms.iter().map(|form| count(form)).sum::<usize>(), count(&public)))
+        .join()
+        .unwrap();
+    assert!(public > 0, "{marker:?}");
+    assert_eq!(there, 0, "{here} here");
+    // Ours are what they were: new connections are made with them.
+    assert_eq!(cluster.fork_call(|| 5).join().unwrap(), 5);
+}
+
+#[test]
+fn a_node_that_dies_takes_its_copies_along_and_the_parent_is_told() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let copy = match pair.cluster.telefork("two").unwrap() {
+        Telefork::Child(_) => loop {
+            thread::park();
+        },
+        Telefork::Parent(copy) => copy,
+    };
+    let pid = copy.wait_until_awake().unwrap();
+    assert!(is_alive(pid));
+    pair.nodes[1].signal("KILL");
+    let error = copy.wait().unwrap_err();
+    assert!(matches!(error, TravelError::Lost { .. }), "{error}");
+    until("it is gone with its node", || !is_alive(pid));
+    assert!(pair.machine.home().exists());
+}
+
+#[test]
+fn a_hundred_calls_from_several_threads_leave_nothing_behind() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let own = std::process::id();
+    // What the first one makes for good.
+    pair.cluster.fork_call(|| ()).join().unwrap();
+    let before = (children(own), descriptors(own), children(pair.nodes[0].child.id()));
+    thread::scope(|scope| {
+        for thread in 0..4_u32 {
+            let cluster = &pair.cluster;
+            scope.spawn(move || {
+                for round in 0..25 {
+                    let call = cluster.fork_call(|| thread * 100 + round);
+                    assert_eq!(call.join().unwrap(), thread * 100 + round);
+                }
+            });
+        }
+    });
+    until("all is as before", || {
+        let now = (children(own), descriptors(own), children(pair.nodes[0].child.id()));
+        now.0 == before.0 && now.1 <= before.1 && now.2.len() <= before.2.len()
+    });
+}

@@ -1,0 +1,101 @@
+//! Why a copy of this process did not go, or did not end well.
+
+use crate::outcome::COPIED;
+
+/// Why a copy of this process did not go, or did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TravelError {
+    /// The cluster, or the handle, is of the process that this one is a copy of.
+    #[error("{COPIED}")]
+    Copied,
+    /// No node is up.
+    #[error("no node is up to run it; see `farcall status`")]
+    NoNode,
+    /// No copy could be made of this process, or it could not be read.
+    #[error("this process cannot be copied")]
+    Unmade {
+        /// What stood in the way.
+        source: telefork::Error,
+    },
+    /// Private keys could not be kept out of the copy.
+    #[error("nothing was sent: private keys cannot be kept out of the copy: {reason}")]
+    Unwiped {
+        /// What stood in the way.
+        reason: String,
+    },
+    /// The kernel refused a thread.
+    #[error("cannot start the thread that sends a copy; see `ulimit -u`")]
+    NoThread {
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The image did not reach the node. The copy does not run.
+    #[error("the copy cannot be sent to {node}; nothing of it runs there")]
+    Unsent {
+        /// The node.
+        node: String,
+        /// What the connection said.
+        source: memory::Error,
+    },
+    /// The node did not let it wake. The copy does not run.
+    #[error("the copy does not wake on {node}: {reason}")]
+    Refused {
+        /// The node.
+        node: String,
+        /// What it said; next step.
+        reason: String,
+    },
+    /// It was told to wake, and nobody could be asked since.
+    #[error("it is not known whether the copy runs: {node} cannot be asked; see `farcall ps`")]
+    Doubt {
+        /// The node.
+        node: String,
+    },
+    /// It ran, and its node was lost.
+    #[error("{node} is gone, and the copy with it; send another one elsewhere")]
+    Lost {
+        /// The node.
+        node: String,
+        /// What the connection said.
+        source: memory::Error,
+    },
+    /// The node said what makes no sense.
+    #[error("{node} broke the protocol; compare the versions of `farcall`")]
+    Nonsense {
+        /// The node.
+        node: String,
+    },
+    /// A signal ended it.
+    #[error("signal {signal} ended the copy on {node}; its output says why")]
+    Killed {
+        /// The node.
+        node: String,
+        /// The signal's number.
+        signal: u8,
+    },
+    /// A call panicked.
+    #[error("the call panicked on {node}: {words}")]
+    Panicked {
+        /// The node.
+        node: String,
+        /// The panic's message.
+        words: String,
+    },
+    /// A call ended its process.
+    #[error("the call ended its process on {node} with status {status} instead of returning")]
+    Unanswered {
+        /// The node.
+        node: String,
+        /// The exit status.
+        status: i32,
+    },
+    /// What a call returned cannot be read.
+    #[error("what the call on {node} returned cannot be read")]
+    Unreadable {
+        /// The node.
+        node: String,
+        /// Why.
+        source: wire::answer::Unreadable,
+    },
+}

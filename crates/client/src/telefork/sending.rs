@@ -1,0 +1,274 @@
+//! A copy leaves: made by the calling thread, sent and heard by one of ours.
+
+use std::io::{self, Write, stderr, stdout};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+use std::{fs, thread};
+
+use ::telefork::{Departed, Departing, Leaving};
+use memory::Error;
+use transport::Secrets;
+use wire::Message;
+use wire::answer::{Finder, Mark};
+use wire::hello::Goodbye;
+use wire::limits::VISIT_TEXT_MAX;
+use wire::units::Time;
+use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
+
+use super::error::TravelError;
+use super::trip::{Ended, Trip, begin_anew};
+use crate::Cluster;
+use crate::driver::{Held, hold_all};
+use crate::error::chain;
+use crate::visit::flow::Receiving;
+use crate::visit::{Fate, Source, Terms, Visit, settle};
+
+/// How long a node may take to build what it has been sent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a copy was made.
+#[derive(Debug)]
+pub(super) enum Left {
+    Parent(Vec<Arc<Trip>>),
+    Child(u32),
+}
+
+/// Bytes of keys, which are not to be seen even here.
+type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
+
+/// Makes a copy for each of these nodes. With a mark, each is to answer behind it.
+pub(super) fn leave(
+    cluster: &Cluster,
+    nodes: &[String],
+    mark: Option<Mark>,
+) -> Result<Left, TravelError> {
+    if cluster.driver().is_copy() {
+        return Err(TravelError::Copied);
+    }
+    let trips: Vec<Arc<Trip>> =
+        (0..).zip(nodes).map(|(number, node)| Arc::new(Trip::new(node.clone(), number))).collect();
+    let (departed, forms) = part()?;
+    let departing = match departed {
+        Departed::Child(number) => return Ok(Left::Child(number.cast_unsigned())),
+        Departed::Parent(departing) => departing,
+    };
+    let (ready, held) = sync_channel(1);
+    let sender = Sender { cluster: cluster.clone(), trips: trips.clone(), mark };
+    let started = thread::Builder::new()
+        .name("farcall-send".into())
+        .spawn(move || sender.run(departing, &forms, &ready));
+    started.map_err(|source| TravelError::NoThread { source })?;
+    // Until it is held it ends with the calling thread, which may be about to end.
+    match held.recv() {
+        Ok(Ok(())) | Err(_) => Ok(Left::Parent(trips)),
+        Ok(Err(source)) => Err(TravelError::Unmade { source }),
+    }
+}
+
+/// Makes one copy, with all locks of the library in the hands of the calling thread: in the copy it is the
+/// only one, and gives them back as here.
+fn part() -> Result<(Departed, Forms), TravelError> {
+    // These first: who holds them may be about to use a cluster.
+    let (mut output, _errors) = (stdout().lock(), stderr().lock());
+    let secrets = Secrets::hold();
+    let forms = secrets.forms();
+    // Else both would write what is left. A closed output takes nothing anyway.
+    let _ = output.flush();
+    let (departed, wakers) = hold_all(|drivers| {
+        let departed = ::telefork::depart();
+        let mut wakers = Vec::new();
+        if let Ok(Departed::Child(_)) = departed {
+            begin_anew();
+            wakers.extend(drivers.iter_mut().flat_map(Held::leave_behind));
+        }
+        (departed, wakers)
+    });
+    wakers.into_iter().for_each(std::task::Waker::wake);
+    let departed = departed.map_err(|source| TravelError::Unmade { source })?;
+    Ok((departed, forms))
+}
+
+/// The thread that sends.
+struct Sender {
+    cluster: Cluster,
+    trips: Vec<Arc<Trip>>,
+    mark: Option<Mark>,
+}
+
+impl Sender {
+    fn run(
+        self,
+        departing: Departing,
+        forms: &Forms,
+        ready: &SyncSender<Result<(), ::telefork::Error>>,
+    ) {
+        let mut leaving = match departing.hold() {
+            Ok(leaving) => leaving,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        let secrets: Vec<&[u8]> = forms.iter().map(|form| &form[..]).collect();
+        let wiped = leaving.wipe(&secrets);
+        let mut alone = None;
+        for trip in &self.trips {
+            let sent = match &wiped {
+                Ok(_) => send(&self.cluster, &mut leaving, trip),
+                Err(error) => Err(TravelError::Unwiped { reason: chain(error) }),
+            };
+            match sent {
+                Err(error) => trip.ends(Err(error)),
+                Ok(visit) if self.trips.len() == 1 => alone = Some(visit),
+                Ok(visit) => self.follow_beside(visit, trip),
+            }
+        }
+        // It is of no more use, whatever the kernel says.
+        let _ = leaving.end();
+        let Self { cluster, trips, mark } = self;
+        if let (Some(mut visit), Some(trip)) = (alone, trips.first()) {
+            let end = follow(&mut visit, trip, mark);
+            drop(cluster);
+            trip.ends(end);
+        }
+    }
+
+    /// Hears one of several on a thread of its own.
+    fn follow_beside(&self, mut visit: Visit, trip: &Arc<Trip>) {
+        let (cluster, of, mark) = (self.cluster.clone(), trip.clone(), self.mark);
+        let started = thread::Builder::new().name("farcall-copy".into()).spawn(move || {
+            let end = follow(&mut visit, &of, mark);
+            drop(cluster);
+            of.ends(end);
+        });
+        // Its visit was dropped, so it never wakes.
+        if let Err(source) = started {
+            trip.ends(Err(TravelError::NoThread { source }));
+        }
+    }
+}
+
+/// Sends one image. Whoever refuses it says so in what follows.
+fn send(cluster: &Cluster, leaving: &mut Leaving, trip: &Trip) -> Result<Visit, TravelError> {
+    let unsent = |source| TravelError::Unsent { node: trip.node().to_owned(), source };
+    let mut visit = cluster.visit(trip.node(), begin()).map_err(unsent)?;
+    let mut pour = Pour { visit: &mut visit, trip, stopped: None };
+    let sent = leaving.send(trip.number().cast_signed(), &mut pour);
+    match (sent, pour.stopped) {
+        (Ok(()), _) | (Err(_), Some(Stopped::Heard)) => Ok(visit),
+        (Err(_), Some(Stopped::Lost(source))) => Err(unsent(source)),
+        (Err(source), None) => Err(TravelError::Unmade { source }),
+    }
+}
+
+/// What the node is told for people.
+fn begin() -> Begin {
+    let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
+    let cut = |mut text: String| {
+        text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
+        text
+    };
+    Begin {
+        from: cut(read("/proc/sys/kernel/hostname")),
+        pid: std::process::id(),
+        command: cut(read("/proc/self/comm")),
+        memory: 0,
+    }
+}
+
+/// The image on its way.
+struct Pour<'a> {
+    visit: &'a mut Visit,
+    trip: &'a Trip,
+    stopped: Option<Stopped>,
+}
+
+enum Stopped {
+    /// The node has said something instead of taking more.
+    Heard,
+    Lost(Error),
+}
+
+impl Write for Pour<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let stopped = match self.visit.pour(bytes) {
+            Ok(true) => {
+                self.trip.has_sent(bytes.len());
+                return Ok(bytes.len());
+            }
+            Ok(false) => Stopped::Heard,
+            Err(error) => Stopped::Lost(error),
+        };
+        self.stopped = Some(stopped);
+        Err(io::Error::other("the node takes no more of the image"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// From the end of the image to the end of the copy.
+fn follow(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, TravelError> {
+    let node = || trip.node().to_owned();
+    let wake = Wake { alone: Alone::Ends, terminal: None };
+    match settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE) {
+        Fate::Here { why } => return Err(TravelError::Refused { node: node(), reason: why }),
+        Fate::Doubt => return Err(TravelError::Doubt { node: node() }),
+        Fate::There { pid } => trip.wakes(pid),
+    }
+    let gone = |source| TravelError::Lost { node: node(), source };
+    // There is nothing to read for it.
+    visit.send(&Message::Closed(Closed { stream: 0, at: 0 })).map_err(gone)?;
+    let mut outputs = [Receiving::default(), Receiving::default()];
+    let mut finder = mark.map(Finder::new);
+    let mut trouble = None;
+    loop {
+        let Some(message) = visit.next(Time::NEVER).map_err(gone)? else { continue };
+        match message {
+            Message::Stdio(Stdio { stream: stream @ 1..=2, at }, bytes) => {
+                let output = &mut outputs[usize::from(stream) - 1];
+                let known = output.arrived(at, bytes.len());
+                let known = known.ok_or_else(|| TravelError::Nonsense { node: node() })?;
+                let new = &bytes[known..];
+                match (stream, &mut finder) {
+                    (1, Some(finder)) if trouble.is_none() => match finder.push(new) {
+                        Ok(own) => print(&own),
+                        Err(error) => trouble = Some(error),
+                    },
+                    (1, Some(_)) => {}
+                    (1, None) => print(new),
+                    // Who does not read our errors misses the copy's, too.
+                    _ => drop(stderr().write_all(new)),
+                }
+                output.done(bytes.len() - known);
+                if let Some(bytes) = output.news() {
+                    visit.send(&Message::Taken(Taken { stream, bytes })).map_err(gone)?;
+                }
+            }
+            Message::Exited(exited) => {
+                // The last word: a node that does not hear it keeps the status for a while.
+                let _ = visit.send(&Message::Goodbye(Goodbye::Leaving));
+                visit.close();
+                let answer = finder.and_then(|finder| {
+                    let (own, answer) = finder.finish();
+                    print(&own);
+                    trouble.map(Err).or(answer)
+                });
+                return match exited {
+                    Exited::Code(status) => Ok(Ended { status, answer }),
+                    Exited::Signal(signal) => Err(TravelError::Killed { node: node(), signal }),
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Who does not read our output misses the copy's, too.
+fn print(bytes: &[u8]) {
+    let mut output = stdout().lock();
+    let _ = output.write_all(bytes).and_then(|()| output.flush());
+}

@@ -1,0 +1,48 @@
+//! Bytes that must not leave: they are looked for wherever a process can have written, and zeroed there.
+
+use memchr::memmem::Finder;
+use sys::pagemap::Pagemap;
+use sys::{Pid, maps, process_memory};
+
+use crate::Error;
+
+/// Bytes that are looked at together: they stay in the processor's cache.
+const CHUNK: usize = 1 << 19;
+
+/// In the memory of a process that stands still. It must not be one whose memory others go on using.
+pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
+    let finders: Vec<Finder<'_>> = secrets.iter().map(Finder::new).collect();
+    // What lies across the border of two chunks is found in the second one.
+    let overlap = secrets.iter().map(|secret| secret.len()).max().unwrap_or(0) as u64;
+    if finders.iter().all(|finder| finder.needle().is_empty()) {
+        return Ok(0);
+    }
+    let pagemap = Pagemap::open(pid)?;
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let mut count = 0;
+    for mapping in maps::mappings(pid)? {
+        if mapping.is_kernels() || !mapping.permissions.read {
+            continue;
+        }
+        for written in pagemap.look(mapping.range)?.own {
+            let mut at = written.start;
+            loop {
+                let len = (written.end - at).min(CHUNK as u64);
+                chunk.resize(len as usize, 0);
+                process_memory::read(pid, at, &mut chunk)?;
+                for finder in &finders {
+                    for found in finder.find_iter(&chunk) {
+                        let zeros = vec![0; finder.needle().len()];
+                        process_memory::write(pid, at + found as u64, &zeros)?;
+                        count += 1;
+                    }
+                }
+                if at + len == written.end {
+                    break;
+                }
+                at += len - overlap;
+            }
+        }
+    }
+    Ok(count)
+}

@@ -1,0 +1,54 @@
+//! Which private keys this process has had: for whoever makes copies of its memory and must leave them out.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustls::pki_types::PrivateKeyDer;
+use zeroize::Zeroizing;
+
+/// Bytes of a key of P-256.
+const KEY: usize = 32;
+
+/// How the key stands in each encoding of it (RFC 5915): version 1, then so many bytes.
+const FRONT: [u8; 5] = [2, 1, 1, 4, KEY as u8];
+
+static KEYS: Mutex<Vec<Zeroizing<[u8; KEY]>>> = Mutex::new(Vec::new());
+
+/// The private keys of this process. No other thread learns of one more while this is held.
+#[derive(Debug)]
+pub struct Secrets(MutexGuard<'static, Vec<Zeroizing<[u8; KEY]>>>);
+
+impl Secrets {
+    /// All that there are.
+    pub fn hold() -> Self {
+        Self(KEYS.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Each in the two orders of bytes in which memory can hold it: files have one, arithmetic the other. Not
+    /// those of zeros, which a copy has in their place.
+    pub fn forms(&self) -> Vec<Zeroizing<Vec<u8>>> {
+        let keys = self.0.iter().filter(|key| key.iter().any(|byte| *byte != 0));
+        let both = keys.flat_map(|key| {
+            let turned = key.iter().rev().copied().collect::<Vec<u8>>();
+            [Zeroizing::new(key.to_vec()), Zeroizing::new(turned)]
+        });
+        both.collect()
+    }
+}
+
+/// This process has had this key.
+pub(crate) fn remember(key: &PrivateKeyDer<'_>) {
+    remember_encoded(key.secret_der());
+}
+
+pub(crate) fn remember_encoded(der: &[u8]) {
+    let at = der.windows(FRONT.len()).position(|window| window == FRONT);
+    let Some(key) = at.and_then(|at| der[at + FRONT.len()..].first_chunk::<KEY>()) else { return };
+    let mut keys = Secrets::hold().0;
+    if !keys.iter().any(|known| **known == *key) {
+        // The same list every time it grows: what it leaves behind is wiped first.
+        let mut grown = Vec::with_capacity(keys.len() + 1);
+        grown.extend(keys.iter().cloned());
+        grown.push(Zeroizing::new(*key));
+        *keys = grown;
+    }
+}
