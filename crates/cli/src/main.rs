@@ -4,10 +4,13 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod moves;
+mod stand_in;
 mod checkpoint;
 mod restore;
 mod preflight;
 mod image;
+mod visitor;
 mod ps;
 mod retry;
 mod mem;
@@ -56,6 +59,7 @@ Examples:
   farcall node                                  offer this machine's cores
   farcall status --nodes host-a                 what the cluster is doing
   farcall preflight 4242                        what of a process can move
+  farcall move 4242 --to host-b                 a running process goes to another host
   farcall checkpoint 4242 -o sort.image         a running process becomes a file, and ends
   farcall restore sort.image                    it goes on from there
   farcall jobs                                  your jobs, those that ended and those that run
@@ -82,6 +86,7 @@ enum Command {
     Preflight(preflight::Preflight),
     Checkpoint(checkpoint::Checkpoint),
     Image(image::Image),
+    Move(moves::Move),
     Restore(restore::Restore),
     Ps(ps::Ps),
     Doctor(doctor::Doctor),
@@ -92,6 +97,10 @@ enum Command {
     Worker,
     #[command(hide = true)]
     Pad(pad::Pad),
+    #[command(hide = true)]
+    StandIn(stand_in::StandIn),
+    #[command(hide = true)]
+    Guardian(moves::Guardian),
     #[command(hide = true)]
     DemoSerial,
 }
@@ -113,6 +122,7 @@ fn main() -> ExitCode {
         Command::Preflight(preflight) => preflight.run(),
         Command::Checkpoint(checkpoint) => checkpoint.run(),
         Command::Image(image) => image.run(),
+        Command::Move(moves) => moves.run(),
         Command::Restore(restore) => restore.run(),
         Command::Ps(ps) => ps.run(),
         Command::Doctor(doctor) => doctor.run(),
@@ -121,6 +131,8 @@ fn main() -> ExitCode {
         Command::Completions(completions) => completions.run::<Farcall>(),
         Command::Worker => worker::run(),
         Command::Pad(pad) => pad.run(),
+        Command::StandIn(stand_in) => stand_in.run(),
+        Command::Guardian(guardian) => guardian.run(),
         Command::DemoSerial => demo::serve_serially(),
     };
     match result {

@@ -23,12 +23,12 @@ use wire::image::{Error::Foreign, Reader};
 use wire::visit::Exited;
 
 use super::job::{self, Job};
-use super::streams;
 use crate::codes;
 use crate::errors::{self, complaint};
 use crate::image;
 use crate::preflight::Wishes;
 use crate::progress::Progress;
+use crate::visitor;
 
 /// What is passed on.
 const FORWARDED: [Signal; 8] = [
@@ -55,7 +55,7 @@ pub(super) fn run(path: &Path, wishes: &Wishes, keep_numbers: bool) -> anyhow::R
     progress.finish();
     if let Some(signal) = signals.ending.get() {
         drop(built);
-        return Ok(streams::end(Exited::Signal(signal as i32 as u8)));
+        return Ok(visitor::end(Exited::Signal(signal as i32 as u8)));
     }
     serve(built?, &signals)
 }
@@ -122,11 +122,11 @@ fn serve(built: Built, signals: &Signals) -> anyhow::Result<ExitCode> {
         match waitpid(process, Some(flags)) {
             Ok(WaitStatus::Exited(_, code)) => {
                 job.take();
-                return Ok(streams::end(Exited::Code(code)));
+                return Ok(visitor::end(Exited::Code(code)));
             }
             Ok(WaitStatus::Signaled(_, signal, _)) => {
                 job.take();
-                return Ok(streams::end(Exited::Signal(signal as i32 as u8)));
+                return Ok(visitor::end(Exited::Signal(signal as i32 as u8)));
             }
             // Without a terminal nobody would let this command go on again.
             Ok(WaitStatus::Stopped(..)) if job.has_terminal() => {
