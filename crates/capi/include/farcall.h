@@ -1,6 +1,6 @@
 /*
- * Farcall's shared memory from C and C++: regions of pages that programs on any host of a cluster read,
- * update, lock, watch and change in transactions.
+ * Farcall from C and C++: shared memory, which is regions of pages that programs on any host of a cluster
+ * read, update, lock, watch and change in transactions; and processes that send copies of themselves.
  *
  *     #include <farcall.h>
  *
@@ -19,6 +19,7 @@
  * - Null where a handle, a text or a buffer must be is FARCALL_WRONG_ARGUMENT, never a crash. Texts are
  *   UTF-8 and end with a zero. A buffer has as many bytes as its length says, and is not used by others
  *   during the call; nothing is kept of it afterwards.
+ * - Descriptors stay the caller's: none is closed, and nobody may close one during the call.
  * - A process that forks uses in the child only what the child has made itself.
  */
 
@@ -126,6 +127,18 @@ typedef enum {
      Anything else.
      */
     FARCALL_OTHER = -17,
+    /*
+     What comes is no image of a process, or not a whole and undamaged one.
+     */
+    FARCALL_NO_IMAGE = -18,
+    /*
+     The process cannot be captured as it is, or not be restored on this host.
+     */
+    FARCALL_IMMOVABLE = -19,
+    /*
+     A signal has ended the process.
+     */
+    FARCALL_KILLED = -20,
 } farcall_status;
 
 /*
@@ -279,6 +292,20 @@ typedef struct {
      */
     uint64_t version;
 } farcall_change;
+
+/*
+ Where farcall_telefork_to has returned.
+ */
+typedef struct {
+    /*
+     0 in the process that called, 1 in a copy that has just woken.
+     */
+    int32_t is_copy;
+    /*
+     In a copy: the value that it was woken with. Else 0.
+     */
+    int32_t value;
+} farcall_location;
 
 #ifdef __cplusplus
 extern "C" {
@@ -628,6 +655,39 @@ size_t farcall_mapping_length(const farcall_mapping *mapping);
  coherent mapping was lost before, and what was written last may be lost with it.
  */
 farcall_status farcall_unmap(farcall_mapping *mapping);
+
+/*
+ Writes an image of this process to a descriptor, a file or a stream that blocks, and goes on. It returns
+ once here, and once in each copy that is woken from the image, as fork() does: `location` tells which.
+
+ Of several threads only the calling one is in a copy; locks that others hold stay locked there. A copy has
+ this process's memory, all of it, secrets too: give its image only to whom you would give those. It has
+ standard input, output and error of who wakes it; of other descriptors it has only the numbers: using one
+ fails (EBADF) until it is opened again. What the copy finds in the buffers of stdio it writes, too:
+ call fflush(NULL) before. Of this library it uses only what it makes itself.
+
+ If this fails, part of an image may have been written, and there is no copy. Who writes into a pipe or a
+ file gets the signals of write(); a socket whose reader is gone raises none.
+ */
+farcall_status farcall_telefork_to(int fd,
+                                   farcall_location *location);
+
+/*
+ Wakes a copy from the image that comes from a descriptor, a file or a stream that blocks: a child of this
+ process, which goes on where farcall_telefork_to was called, with this value. What follows the image stays
+ in the stream. An image runs as whatever it says, with all that this process may do: take it only from
+ whom you would take a program.
+ */
+farcall_status farcall_telepad(int fd,
+                               int32_t value,
+                               int32_t *pid);
+
+/*
+ Waits until a child that farcall_telepad has woken ends, and brings its exit status, unless `status` is
+ null. FARCALL_KILLED if a signal has ended it.
+ */
+farcall_status farcall_wait_for_exit(int32_t pid,
+                                     int32_t *status);
 
 #ifdef __cplusplus
 }  // extern "C"

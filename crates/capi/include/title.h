@@ -1,6 +1,6 @@
 /*
- * Farcall's shared memory from C and C++: regions of pages that programs on any host of a cluster read,
- * update, lock, watch and change in transactions.
+ * Farcall from C and C++: shared memory, which is regions of pages that programs on any host of a cluster
+ * read, update, lock, watch and change in transactions; and processes that send copies of themselves.
  *
  *     #include <farcall.h>
  *
@@ -19,5 +19,6 @@
  * - Null where a handle, a text or a buffer must be is FARCALL_WRONG_ARGUMENT, never a crash. Texts are
  *   UTF-8 and end with a zero. A buffer has as many bytes as its length says, and is not used by others
  *   during the call; nothing is kept of it afterwards.
+ * - Descriptors stay the caller's: none is closed, and nobody may close one during the call.
  * - A process that forks uses in the child only what the child has made itself.
  */

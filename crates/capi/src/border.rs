@@ -1,7 +1,13 @@
-//! What comes from C as a bare pointer: texts and buffers. The only place that believes one.
+//! What comes from C as a bare pointer or number: texts, buffers, descriptors. The only place that believes
+//! one.
 
-use std::ffi::{CStr, c_char, c_void};
-use std::mem::MaybeUninit;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::net::TcpStream;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
 use crate::status::Failure;
@@ -27,6 +33,14 @@ pub(crate) fn place<T>(
 /// Gives a handle to C.
 pub(crate) fn give<T>(place: &mut MaybeUninit<*mut T>, value: T) {
     place.write(Box::into_raw(Box::new(value)));
+}
+
+/// Where an answer goes that nobody asks for without wanting it.
+pub(crate) fn room<'a, T>(
+    place: Option<&'a mut MaybeUninit<T>>,
+    what: &str,
+) -> Result<&'a mut MaybeUninit<T>, Failure> {
+    place.ok_or_else(|| Failure::argument(format!("the {what} is null")))
 }
 
 /// Writes to where C wants it, if it does.
@@ -109,4 +123,50 @@ fn check<T>(bytes: *const T, length: usize) -> Result<(), Failure> {
 /// Milliseconds of C's; below 0: however long it takes.
 pub(crate) fn patience(milliseconds: i64) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
+}
+
+/// A descriptor of C's, which stays open.
+pub(crate) enum Descriptor {
+    /// Of any family: writing to one whose reader is gone raises no signal.
+    Socket(ManuallyDrop<TcpStream>),
+    Other(ManuallyDrop<File>),
+}
+
+/// A descriptor of C's, for the time of a call.
+pub(crate) fn descriptor(fd: c_int) -> Result<Descriptor, Failure> {
+    let unknown = || Failure::argument(format!("no descriptor {fd} is open"));
+    if fd < 0 {
+        return Err(unknown());
+    }
+    // SAFETY: whether it is open is asked below; it is never closed here. That nobody closes it meanwhile is
+    // what the header asks of the caller, whose it is.
+    let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+    let kind = file.metadata().map_err(|_| unknown())?.file_type();
+    if !kind.is_socket() {
+        return Ok(Descriptor::Other(file));
+    }
+    // SAFETY: as above, and it is a socket: only what any stream has is asked of it.
+    Ok(Descriptor::Socket(ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(fd) })))
+}
+
+impl Read for Descriptor {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.read(bytes),
+            Self::Other(file) => file.read(bytes),
+        }
+    }
+}
+
+impl Write for Descriptor {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.write(bytes),
+            Self::Other(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

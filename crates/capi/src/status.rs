@@ -55,6 +55,12 @@ pub enum farcall_status {
     FARCALL_BUG = -16,
     /// Anything else.
     FARCALL_OTHER = -17,
+    /// What comes is no image of a process, or not a whole and undamaged one.
+    FARCALL_NO_IMAGE = -18,
+    /// The process cannot be captured as it is, or not be restored on this host.
+    FARCALL_IMMOVABLE = -19,
+    /// A signal has ended the process.
+    FARCALL_KILLED = -20,
 }
 
 use farcall_status::*;
@@ -106,6 +112,27 @@ impl From<client::Error> for Failure {
             Error::Unreachable { .. } | Error::LocalNode { .. } | Error::NoBinary => {
                 FARCALL_UNREACHABLE
             }
+            _ => FARCALL_OTHER,
+        };
+        Self { status, words: chain(&error) }
+    }
+}
+
+impl From<telefork::Error> for Failure {
+    fn from(error: telefork::Error) -> Self {
+        use telefork::Error;
+        let status = match &error {
+            // A stream that breaks, too: it is the kernel who says so.
+            Error::Kernel(_)
+            | Error::Step { .. }
+            | Error::Image(wire::image::Error::Stream { .. }) => FARCALL_KERNEL,
+            Error::NoImage | Error::Image(_) => FARCALL_NO_IMAGE,
+            Error::Refused(_)
+            | Error::Mapping { .. }
+            | Error::Headless { .. }
+            | Error::FirstProcess { .. }
+            | Error::NoTidAddress => FARCALL_IMMOVABLE,
+            Error::Killed { .. } => FARCALL_KILLED,
             _ => FARCALL_OTHER,
         };
         Self { status, words: chain(&error) }

@@ -7,8 +7,18 @@
 use std::path::{Path, PathBuf};
 
 /// In the order in which somebody reads the header.
-const FILES: [&str; 9] =
-    ["status", "cluster", "region", "page", "lock", "transaction", "watch", "sync", "mapping"];
+const FILES: [&str; 10] = [
+    "status",
+    "cluster",
+    "region",
+    "page",
+    "lock",
+    "transaction",
+    "watch",
+    "sync",
+    "mapping",
+    "telefork",
+];
 
 const TITLE: &str = include_str!("../include/title.h");
 

@@ -11,6 +11,7 @@
 //! semicolon where they have one; here it becomes the help.
 
 mod memory;
+pub(crate) mod moving;
 
 use std::fmt;
 use std::path::Path;
@@ -162,8 +163,8 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Code> {
     if let Some(error) = error.downcast_ref::<client::memory::Error>() {
         return memory::of_memory(error);
     }
-    if error.is::<telefork::Error>() {
-        return Some(&codes::E0701);
+    if let Some(error) = error.downcast_ref::<telefork::Error>() {
+        return Some(moving::of_telefork(error));
     }
     error.downcast_ref::<transport::Error>().map(of_transport)
 }

@@ -69,18 +69,12 @@ impl Image {
 
 /// The words of the error with its code and the file's name.
 pub(crate) fn refused(file: &str, error: &Error) -> errors::Complaint {
-    let code = match error {
-        Error::Foreign => &codes::E0702,
-        Error::Version { .. } => &codes::E0703,
-        Error::Truncated(_) | Error::Damaged(_) => &codes::E0704,
-        Error::Refused { .. } => &codes::E0705,
-        Error::Stream { source, .. } => {
-            return complaint(&codes::E0401, format!("cannot read {file}"))
-                .note(source.to_string())
-                .help("check the path and its permissions");
-        }
-    };
-    put(code, error).note(format!("the file is {file}"))
+    if let Error::Stream { source, .. } = error {
+        return complaint(&codes::E0401, format!("cannot read {file}"))
+            .note(source.to_string())
+            .help("check the path and its permissions");
+    }
+    put(errors::moving::of_image(error), error).note(format!("the file is {file}"))
 }
 
 fn in_words(image: &Summary, verified: bool) -> String {

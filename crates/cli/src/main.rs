@@ -4,9 +4,13 @@
 #![forbid(unsafe_code)]
 
 mod demo;
-mod preflight;
+mod moves;
+mod stand_in;
+mod checkpoint;
 mod restore;
+mod preflight;
 mod image;
+mod visitor;
 mod ps;
 mod retry;
 mod mem;
@@ -55,6 +59,9 @@ Examples:
   farcall node                                  offer this machine's cores
   farcall status --nodes host-a                 what the cluster is doing
   farcall preflight 4242                        what of a process can move
+  farcall move 4242 --to host-b                 a running process goes to another host
+  farcall checkpoint 4242 -o sort.image         a running process becomes a file, and ends
+  farcall restore sort.image                    it goes on from there
   farcall jobs                                  your jobs, those that ended and those that run
   farcall why k3f9qx2.17                        why a task waits, failed or took so long
   farcall doctor                                what this host can do, and what it cannot
@@ -77,7 +84,9 @@ enum Command {
     Logs(logs::Logs),
     Retry(retry::Retry),
     Preflight(preflight::Preflight),
+    Checkpoint(checkpoint::Checkpoint),
     Image(image::Image),
+    Move(moves::Move),
     Restore(restore::Restore),
     Ps(ps::Ps),
     Doctor(doctor::Doctor),
@@ -88,6 +97,10 @@ enum Command {
     Worker,
     #[command(hide = true)]
     Pad(pad::Pad),
+    #[command(hide = true)]
+    StandIn(stand_in::StandIn),
+    #[command(hide = true)]
+    Guardian(moves::Guardian),
     #[command(hide = true)]
     DemoSerial,
 }
@@ -107,7 +120,9 @@ fn main() -> ExitCode {
         Command::Logs(logs) => logs.run(),
         Command::Retry(retry) => retry.run(),
         Command::Preflight(preflight) => preflight.run(),
+        Command::Checkpoint(checkpoint) => checkpoint.run(),
         Command::Image(image) => image.run(),
+        Command::Move(moves) => moves.run(),
         Command::Restore(restore) => restore.run(),
         Command::Ps(ps) => ps.run(),
         Command::Doctor(doctor) => doctor.run(),
@@ -116,6 +131,8 @@ fn main() -> ExitCode {
         Command::Completions(completions) => completions.run::<Farcall>(),
         Command::Worker => worker::run(),
         Command::Pad(pad) => pad.run(),
+        Command::StandIn(stand_in) => stand_in.run(),
+        Command::Guardian(guardian) => guardian.run(),
         Command::DemoSerial => demo::serve_serially(),
     };
     match result {

@@ -12,6 +12,9 @@ use crate::values::spell;
 /// Redraws of a job in which nothing happens: its time goes on.
 const TICK: Duration = Duration::from_millis(250);
 
+/// A second of a slow disk.
+const BYTES_MIN: u64 = 128 << 20;
+
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
@@ -40,6 +43,27 @@ impl Progress {
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(TICK);
         Self(bar)
+    }
+
+    /// A bar for so many bytes, if they are many enough to be waited for.
+    pub(crate) fn of_bytes(what: &str, bytes: u64) -> Self {
+        if bytes < BYTES_MIN || !terminal::stderr_is_alive() {
+            return Self(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template(
+            "{msg:>8} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {left}",
+        );
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(bytes);
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.set_style(style.progress_chars("=> ").with_key("left", write_left));
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(TICK);
+        Self(bar)
+    }
+
+    pub(crate) fn more(&self, bytes: usize) {
+        self.0.inc(bytes as u64);
     }
 
     pub(crate) fn one_more(&self) {

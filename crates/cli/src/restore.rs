@@ -1,41 +1,43 @@
-//! `farcall restore`: an image becomes a process on a node, in the foreground here.
+//! `farcall restore`: an image becomes a process here or on a node, in the foreground here.
 
-mod streams;
+mod here;
+mod job;
 
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use client::Cluster;
-use client::memory::line::now;
-use client::visit::{Fate, Source, SourceEffect, SourceEvent, Terms, Visit, after, lost};
+use client::visit::{Fate, Source, Terms};
 use telefork::Description;
-use wire::Message;
 use wire::image::Error::Foreign;
 use wire::image::Reader;
-use wire::limits::VISIT_TEXT_MAX;
+use wire::limits::AWAY_PATIENCE;
 use wire::visit::{Alone, Begin, Wake};
 
 use crate::cluster::Nodes;
 use crate::codes;
 use crate::errors::{self, complaint};
 use crate::image;
+use crate::preflight::Wishes;
+use crate::visitor::{self, Heard, Passage, SIGNALS, cut};
 
 /// Bytes of an image that are read at once.
 const PIECE: usize = 1 << 20;
-/// How long a node may take to build what it has been sent.
-const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Wake the process of an image file on a node
+/// Wake the process of an image file, here or on a node
 ///
-/// The process goes on where it was captured. Its input, output, signals and exit status are this command's.
+/// The process goes on where it was captured. Its terminal, input, output, signals and exit status are this
+/// command's. A file that is cut off or altered is refused, and nothing of it runs. Files that the process has
+/// open are this host's where they have the same bytes; else they are those of the image.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  farcall restore solver.image                                here, in the foreground
+  farcall restore solver.image --fd 5=reopen                  descriptor 5: the file as it is here
   farcall restore solver.image --on host-b
   farcall restore solver.image --on host-b < input.txt > output.txt")]
 pub(crate) struct Restore {
@@ -43,16 +45,28 @@ pub(crate) struct Restore {
     file: PathBuf,
     /// The node that it is to run on, by its name
     #[arg(long, value_name = "NODE")]
-    on: String,
+    on: Option<String>,
     /// Bytes of memory that it may have there; 0 is no limit
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, requires = "on")]
     memory: u64,
+    #[command(flatten)]
+    wishes: Wishes,
+    /// Refuse where the process cannot have its old numbers: locks that hold a thread's number need them
+    #[arg(long, conflicts_with = "on")]
+    keep_numbers: bool,
     #[command(flatten)]
     nodes: Nodes,
 }
 
 impl Restore {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match &self.on {
+            None => here::run(&self.file, &self.wishes, self.keep_numbers),
+            Some(on) => self.there(on),
+        }
+    }
+
+    fn there(&self, on: &str) -> anyhow::Result<ExitCode> {
         // What is no image is not sent anywhere.
         let (mut file, command) = open(&self.file)?;
         let named = self.nodes.named()?;
@@ -60,7 +74,7 @@ impl Restore {
         let cluster = Cluster::connect(&named)?;
         let from = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let begin = Begin { from: cut(from), pid: 0, command: cut(command), memory: self.memory };
-        let mut visit = cluster.visit(&self.on, begin)?;
+        let mut visit = cluster.visit(on, begin)?;
         let wake = Wake { alone: Alone::Ends, terminal: None };
         let mut source = Source::new(Terms::default(), wake);
         let mut piece = vec![0; PIECE];
@@ -71,69 +85,30 @@ impl Restore {
                 break;
             }
         }
-        match settle(&mut visit, &mut source) {
-            Fate::There { .. } => streams::serve(&mut visit),
-            Fate::Here { why } => {
-                let (what, help) = why.split_once("; ").unwrap_or((&why, "try another node"));
-                let what =
-                    format!("{} does not wake on {}: {what}", self.file.display(), visit.node());
-                Err(complaint(&codes::E0706, what).help(help).into())
+        let (node, token) = (visit.node().to_owned(), visit.token());
+        // There is no original: the image stays whatever happens.
+        let mut passage = Passage {
+            visit: Some(visit),
+            again: &mut || cluster.visit_again(&node, token),
+            hold: &mut || Ok(()),
+            is_unwanted: &|| false,
+        };
+        let fate = passage.settle(&mut source)?;
+        match (fate, passage.visit) {
+            (Fate::There { .. }, Some(mut visit)) => {
+                let heard = Heard::of(&SIGNALS).context("cannot hear of signals")?;
+                visitor::serve(&mut visit, &heard, AWAY_PATIENCE.into())
             }
-            Fate::Doubt => {
-                let what =
-                    format!("it is not known whether it runs: {} cannot be asked", visit.node());
+            (Fate::Here { why }, _) => {
+                let what = self.file.display().to_string();
+                Err(visitor::not_there(&what, &node, &why).into())
+            }
+            (Fate::Doubt | Fate::There { .. }, _) => {
+                let what = format!("it is not known whether it runs: {node} cannot be asked");
                 let help = "ask `farcall ps` when the node can be reached again";
                 Err(complaint(&codes::E0707, what).help(help).into())
             }
         }
-    }
-}
-
-/// Until it is known where the process is. There is no original: the image stays whatever happens.
-fn settle(visit: &mut Visit, source: &mut Source) -> Fate {
-    let given_up = after(PATIENCE);
-    loop {
-        while let Some(effect) = source.poll_effect() {
-            let done = match effect {
-                SourceEffect::Send(message) => visit.send(&message),
-                SourceEffect::Ask => visit.again(),
-                SourceEffect::HangUp => {
-                    visit.close();
-                    Ok(())
-                }
-                SourceEffect::Hold | SourceEffect::GoOn | SourceEffect::End => Ok(()),
-            };
-            if let Err(error) = done {
-                source.handle(now(), lost(&error));
-            }
-        }
-        if let Some(fate) = source.fate() {
-            return fate.clone();
-        }
-        let event = match visit.next(source.poll_timeout().min(given_up)) {
-            Ok(Some(Message::Pong)) => continue,
-            Ok(Some(message)) => SourceEvent::Message(message),
-            Ok(None) if now() >= given_up && !source.is_in_doubt() => {
-                let why = format!("nothing came for {} s; see `farcall ps`", PATIENCE.as_secs());
-                SourceEvent::GivenUp { why }
-            }
-            Ok(None) => SourceEvent::Tick,
-            Err(error) => {
-                // The next try has its time; what is lost is lost at once.
-                let event = lost(&error);
-                source.handle(now(), event);
-                wait_for(source);
-                SourceEvent::Tick
-            }
-        };
-        source.handle(now(), event);
-    }
-}
-
-/// Until it is time to ask again: there is no connection to wait at.
-fn wait_for(source: &Source) {
-    if source.fate().is_none() && source.is_in_doubt() {
-        std::thread::park_timeout(source.poll_timeout().since(now()).into());
     }
 }
 
@@ -151,9 +126,4 @@ fn open(path: &Path) -> anyhow::Result<(File, String)> {
     let command = words.collect::<Vec<_>>().join(" ");
     file.rewind().context("cannot go back to the beginning of the image")?;
     Ok((file, command))
-}
-
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
-    text
 }

@@ -35,17 +35,20 @@ impl C {
         Self { machine, _node: node }
     }
 
-    /// Compiles a program with all warnings, and nothing told to the compiler but what pkg-config says.
+    /// Compiles a program with all warnings, and nothing told to the compiler but what pkg-config says when
+    /// it is asked, and how to optimise and check.
     fn compile(&self, source: &str, asked: &[&str]) -> PathBuf {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let source = root.join(source);
+        let source = source_file(source);
         let program = self.machine.path(source.file_stem().unwrap());
         let is_cpp = source.extension().is_some_and(|kind| kind == "cpp");
         let mut compile = Command::new(if is_cpp { "c++" } else { "cc" });
         compile.arg(if is_cpp { "-std=c++17" } else { "-std=c11" });
         compile.args(["-g", "-Wall", "-Wextra", "-Werror", "-pedantic", "-pthread"]);
         compile.arg(source).arg("-o").arg(&program);
-        compile.args(self.pkg_config(&[&["--cflags", "--libs"], asked].concat()));
+        let (how, asked): (Vec<&str>, _) =
+            asked.iter().partition(|word| word.starts_with("-O") || word.starts_with("-f"));
+        compile.args(how);
+        compile.args(self.pkg_config(&[&["--cflags", "--libs"], &asked[..]].concat()));
         well(&compile.output().unwrap());
         program
     }
@@ -68,6 +71,11 @@ impl C {
         command.stdin(Stdio::null()).current_dir(self.machine.path(""));
         command
     }
+}
+
+/// A file of the repository.
+fn source_file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 #[track_caller]
@@ -139,6 +147,81 @@ fn the_example_counts_and_can_be_linked_statically() {
     let mut command = c.command(alone);
     command.arg("1").env_remove("LD_LIBRARY_PATH");
     Ran::of(command.output().unwrap()).says("201\n");
+}
+
+#[test]
+fn a_c_program_sends_copies_of_itself_into_files_and_over_tcp() {
+    let c = C::new();
+    for how in [&["-O0"][..], &["-O2"], &["-O2", "--static"]] {
+        if how.contains(&"--static") {
+            std::fs::remove_file(c.machine.path("prefix/lib/libfarcall.so")).unwrap();
+        }
+        let program = c.compile("crates/capi/tests/programs/telefork.c", how);
+        let basic = Ran::of(c.command(&program).args(["basic", "an.image"]).output().unwrap());
+        assert_eq!(
+            basic.says("").stdout,
+            "Hello!\ntls: 4\nfinished teleforking\n\
+             hello from a strange new world where I woke up passed 7\n\
+             My local variable says foo=103 and I'm going to exit with that status\n\
+             tls: 4\nchild exited with status = 103\n"
+        );
+
+        let mut server = Running::of(c.command(&program).args(["server", "2"]));
+        let listening = server.line_with("listening at");
+        let port = listening.split_whitespace().last().unwrap();
+        for visitor in 1..=2 {
+            let client = c.command(&program).args(["client", port, "again"]).output().unwrap();
+            assert_eq!(Ran::of(client).says("").stdout, "sent a copy\n");
+            // What it prints after that it prints there.
+            server.line_with(&format!("visitor {visitor} has foo=103"));
+            server.line_with(&format!("visitor {visitor} ended with 103"));
+        }
+        server.finish().says("");
+
+        let failures = c.command(&program).args(["failures", "f.image"]).output().unwrap();
+        Ran::of(failures).says("every failure has its status");
+    }
+}
+
+#[test]
+fn a_c_program_under_addresssanitizer_sends_copies_of_itself() {
+    let c = C::new();
+    let probe = c.machine.write("probe.c", "int main(void) { return 0; }");
+    let mut sanitize = Command::new("cc");
+    sanitize.arg("-fsanitize=address").arg(probe).arg("-o").arg(c.machine.path("probe"));
+    if !sanitize.output().is_ok_and(|linked| linked.status.success()) {
+        return skipped("this C compiler has no AddressSanitizer");
+    }
+    let how = ["-O1", "-fsanitize=address"];
+    let program = c.compile("crates/capi/tests/programs/telefork.c", &how);
+    let basic = c.command(&program).args(["basic", "an.image"]).output().unwrap();
+    Ran::of(basic).says("woke up passed 7").says("child exited with status = 103");
+    let failures = c.command(&program).args(["failures", "f.image"]).output().unwrap();
+    Ran::of(failures).says("every failure has its status");
+}
+
+#[test]
+fn a_python_program_sends_a_copy_of_itself_and_another_wakes_it() {
+    let c = C::new();
+    if Command::new("python3").arg("--version").output().is_err() {
+        return skipped("no python3 here");
+    }
+    let python = |words: &[&str]| {
+        let mut command = c.command("python3");
+        command.arg(source_file("crates/capi/tests/programs/telefork.py"));
+        command.arg(c.machine.path("prefix/lib/libfarcall.so")).args(words);
+        Ran::of(command.output().unwrap()).says("").stdout
+    };
+    let left = python(&["leave", "python.image"]);
+    // The copy knows the primes that were found before, words, and numbers of any length; each time.
+    for value in ["5", "-1"] {
+        let woken = python(&["wake", "python.image", value]);
+        let all: Vec<&str> = left.lines().chain(woken.lines()).collect();
+        assert_eq!((all.len(), all[49], all[50], all[99]), (102, "229", "233", "541"), "{all:?}");
+        let words = "{'größe': [1, 2.5, 717897987691852588770249], 'nothing': None}";
+        assert_eq!(all[100], format!("{words} and {value}, 499999500000"));
+        assert_eq!(all[101], format!("status {}", value.parse::<i32>().unwrap() + 2));
+    }
 }
 
 #[test]

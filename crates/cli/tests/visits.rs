@@ -11,6 +11,7 @@ mod support;
 use std::io::{Read, Write, pipe};
 use std::process::Stdio;
 
+use support::middle::Middle;
 use support::process::{children, descriptors, is_alive};
 use support::raw::Raw;
 use support::target::{Target, check_forbidden};
@@ -223,8 +224,14 @@ fn a_damaged_image_is_refused_by_name() {
 
 /// A shell that has read one line, captured.
 fn captured(target: &Target) -> std::path::PathBuf {
-    let script =
-        "read a; echo got $a; read b; echo and $b; trap 'echo bye; exit 9' TERM; read c; exit 7";
+    captured_with(
+        target,
+        "read a; echo got $a; read b; echo and $b; trap 'echo bye; exit 9' TERM; read c; exit 7",
+    )
+}
+
+/// The same with another script, which begins so.
+fn captured_with(target: &Target, script: &str) -> std::path::PathBuf {
     let ((input, mut typed), (mut output, said)) = (pipe().unwrap(), pipe().unwrap());
     let mut shell = Spawn::new("/bin/sh");
     shell.args = vec!["-c".into(), script.into()];
@@ -250,8 +257,7 @@ fn captured(target: &Target) -> std::path::PathBuf {
 
 #[test]
 fn an_image_goes_on_over_there_with_the_streams_and_the_status_of_here() {
-    // Behind Landlock and another account a process cannot be filled yet.
-    let target = Target::start_with("--jail none");
+    let target = Target::start();
     let image = captured(&target);
     let words = format!("restore {} --on target --nodes {}", image.display(), target.address);
     let ran = target.machine.run_with_input(&words, "two\nthree\n");
@@ -283,4 +289,27 @@ fn an_image_goes_on_over_there_with_the_streams_and_the_status_of_here() {
     target.node.signal("KILL");
     until("the visitor is gone with its node", || !is_alive(pid));
     restored.finish().complains(&["error[E0708]", "target", "help:"]);
+}
+
+#[test]
+fn a_visitor_s_streams_survive_connections_that_are_lost() {
+    let target = Target::start();
+    let image = captured_with(&target, "read a; echo got $a; exec cat");
+    // The connection that brings the image lasts until it has come, and all after it a moment.
+    let whole = std::fs::metadata(&image).unwrap().len() as usize / (16 << 10) + 30;
+    let records = move |at: usize| [usize::MAX, whole].get(at).copied().unwrap_or(14);
+    let middle = Middle::start(&target.address, records);
+    let words = format!("restore {} --on target --nodes {}", image.display(), middle.address);
+    let mut text = String::new();
+    (0..300_000).for_each(|number| text += &format!("{number}\n"));
+    let (input, output) = (target.machine.write("input", &text), target.machine.path("output"));
+    let mut command = target.machine.command(words.split_whitespace());
+    command.stdin(std::fs::File::open(input).unwrap());
+    command.stdout(std::fs::File::create(&output).unwrap());
+    let status = command.status().unwrap();
+    assert_eq!(status.code(), Some(0), "{status:?}");
+    assert!(std::fs::read_to_string(output).unwrap() == text, "nothing is missing, or there twice");
+    let connections = middle.heard.lock().unwrap().len();
+    assert!(connections > 5, "it was cut {connections} times");
+    until("the visitor is gone", || visitors(&target).is_empty());
 }

@@ -57,6 +57,19 @@ impl Cluster {
         Ok(Visit { way, me, line, token: welcome.link, node: welcome.node.to_string() })
     }
 
+    /// Another connection for a visit that was begun with the same certificate; see [`Visit::token`].
+    pub fn visit_again(&self, node: &str, token: u64) -> Result<Visit, Error> {
+        let shared = self.driver();
+        let until = Some(Instant::now() + PATIENCE);
+        let found = shared.wait_for(until, |state| state.nodes.find_up(Some(node)));
+        let absent = || Error::NoNode { node: node.to_owned() };
+        let way = way(shared, found.ok_or_else(absent)?)?;
+        let (_, me) = shared.state().nodes.credentials();
+        let purpose = Purpose::Visit { entry: Entry::Return { visit: token } };
+        let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
+        Ok(Visit { way, me, line, token, node: welcome.node.to_string() })
+    }
+
     /// The visitors of all nodes that this user may see.
     pub fn visits(&self, timeout: Duration) -> Vec<VisitReport> {
         let shared = self.driver();

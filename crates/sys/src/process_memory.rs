@@ -2,12 +2,14 @@
 //!
 //! Large pieces go by `process_vm_readv` and `process_vm_writev`. Those obey the permissions of pages:
 //! what is mapped read-only cannot be written, and what has no permission cannot be read. There the rest
-//! goes through `/proc/PID/mem`, which asks only whether the process may be traced. The process should be
-//! stopped: one that runs changes its memory meanwhile.
+//! goes through `/proc/PID/mem`, which asks only whether the process may be traced, and where that file may
+//! not be written (Landlock forbids it like any other) word by word, which takes its tracer. The process
+//! should be stopped: one that runs changes its memory meanwhile.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::ptr;
 
 use crate::{Error, Pid};
 
@@ -40,7 +42,7 @@ pub fn write(of: Pid, at: u64, from: &[u8]) -> Result<(), Error> {
 /// Fills `into`, which has the length of all pieces together, with one piece after the other.
 pub fn read_pieces(of: Pid, pieces: &[Piece], into: &mut [u8]) -> Result<(), Error> {
     assert_eq!(total(pieces), Some(into.len()), "bytes are not as many as the pieces have");
-    let mut slow = Slow { of, file: None };
+    let mut slow = Slow { of, way: None };
     let mut left = Left::of(pieces);
     while let Some(next) = left.first() {
         let rest = &mut into[left.done..];
@@ -62,7 +64,10 @@ pub fn read_pieces(of: Pid, pieces: &[Piece], into: &mut [u8]) -> Result<(), Err
         let copied = match usize::try_from(copied) {
             Ok(copied) if copied > 0 => copied,
             _ => slow
-                .after(next, |file, len| file.read_at(&mut rest[..len], next.at))
+                .after(next, File::options().read(true), |way, len| match way {
+                    Way::File(file) => file.read_at(&mut rest[..len], next.at),
+                    Way::Words => Err(io::Error::from_raw_os_error(libc::EACCES)),
+                })
                 .map_err(|source| memory("read", of, next, source))?,
         };
         left.advance(copied);
@@ -73,7 +78,7 @@ pub fn read_pieces(of: Pid, pieces: &[Piece], into: &mut [u8]) -> Result<(), Err
 /// Puts `from`, which has the length of all pieces together, to one piece after the other.
 pub fn write_pieces(of: Pid, pieces: &[Piece], from: &[u8]) -> Result<(), Error> {
     assert_eq!(total(pieces), Some(from.len()), "bytes are not as many as the pieces have");
-    let mut slow = Slow { of, file: None };
+    let mut slow = Slow { of, way: None };
     let mut left = Left::of(pieces);
     while let Some(next) = left.first() {
         let rest = &from[left.done..];
@@ -94,7 +99,10 @@ pub fn write_pieces(of: Pid, pieces: &[Piece], from: &[u8]) -> Result<(), Error>
         let copied = match usize::try_from(copied) {
             Ok(copied) if copied > 0 => copied,
             _ => slow
-                .after(next, |file, len| file.write_at(&rest[..len], next.at))
+                .after(next, File::options().read(true).write(true), |way, len| match way {
+                    Way::File(file) => file.write_at(&rest[..len], next.at),
+                    Way::Words => poke(of, next.at, &rest[..len]),
+                })
                 .map_err(|source| memory("write", of, next, source))?,
         };
         left.advance(copied);
@@ -157,7 +165,13 @@ impl<'a> Left<'a> {
 /// The way that does not ask for the permissions of pages.
 struct Slow {
     of: Pid,
-    file: Option<File>,
+    way: Option<Way>,
+}
+
+enum Way {
+    File(File),
+    /// The file may not be opened so.
+    Words,
 }
 
 impl Slow {
@@ -165,27 +179,81 @@ impl Slow {
     fn after(
         &mut self,
         piece: Piece,
-        copy: impl FnOnce(&File, usize) -> io::Result<usize>,
+        open: &OpenOptions,
+        copy: impl FnOnce(&Way, usize) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let refused = io::Error::last_os_error();
         // Any other reason (the process is gone, or may not be traced) is the same for both ways.
         if refused.raw_os_error() != Some(libc::EFAULT) {
             return Err(refused);
         }
-        let file = match &mut self.file {
-            Some(file) => file,
+        let way = match &mut self.way {
+            Some(way) => way,
             None => {
-                let path = format!("/proc/{}/mem", self.of);
-                self.file.insert(File::options().read(true).write(true).open(path)?)
+                let way = match open.open(format!("/proc/{}/mem", self.of)) {
+                    Ok(file) => Way::File(file),
+                    Err(error) if error.raw_os_error() == Some(libc::EACCES) => Way::Words,
+                    Err(error) => return Err(error),
+                };
+                self.way.insert(way)
             }
         };
-        match copy(file, piece.len.min(SLOW_BYTES))? {
+        match copy(way, piece.len.min(SLOW_BYTES))? {
             // The memory of a process that has ended is empty.
             0 => Err(io::Error::from_raw_os_error(libc::ESRCH)),
             copied => Ok(copied),
         }
     }
 }
+
+/// Writes word by word, as the tracer of the process's main thread. Returns how many bytes, at least one.
+fn poke(of: Pid, at: u64, from: &[u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < from.len() {
+        let here = at.saturating_add(done as u64);
+        // Aligned words lie in one page each.
+        let within = (here % WORD as u64) as usize;
+        let count = (WORD - within).min(from.len() - done);
+        let place = here - within as u64;
+        let written = word_of(of, place, count).and_then(|mut word| {
+            word[within..within + count].copy_from_slice(&from[done..done + count]);
+            let place = ptr::without_provenance_mut::<libc::c_void>(place as usize);
+            let value = ptr::without_provenance_mut::<libc::c_void>(usize::from_ne_bytes(word));
+            // SAFETY: the kernel writes a word of the other process's memory, after it has checked that this
+            // thread traces it; nothing of ours is touched.
+            let result = unsafe { libc::ptrace(libc::PTRACE_POKEDATA, of.0, place, value) };
+            if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        });
+        match written {
+            Ok(()) => done += count,
+            Err(_) if done > 0 => return Ok(done),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// What is in a word of which so many bytes are to be changed.
+fn word_of(of: Pid, place: u64, changed: usize) -> io::Result<[u8; WORD]> {
+    let mut word = [0; WORD];
+    if changed < WORD {
+        let mut into = 0_usize;
+        let place = ptr::without_provenance_mut::<libc::c_void>(place as usize);
+        // SAFETY: the bare call (libc's own returns the word instead) writes one word to `into`, ours alone;
+        // what it reads is the other process's, which the kernel checks.
+        let result = unsafe {
+            libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA, of.0, place, &raw mut into)
+        };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        word = into.to_ne_bytes();
+    }
+    Ok(word)
+}
+
+/// What is written at once word by word.
+const WORD: usize = size_of::<usize>();
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ use std::time::Duration;
 use crate::{Error, Pid};
 
 mod husk;
+mod hold;
 mod remote;
 mod seized;
 mod refusal;
@@ -32,8 +33,9 @@ mod calls;
 mod state;
 mod x86_64;
 
+pub use hold::Hold;
 pub use husk::{Husk, Program, Session, Start, wait_for_child};
-pub use remote::{Call, REMOTE_LEN, Remote};
+pub use remote::{Call, REMOTE_LEN, Remote, Replacement};
 pub use state::{Pending, RobustList, Rseq, SignalInfo, SignalMask};
 pub use thread::Stopped;
 pub use x86_64::{NO_CALL, Registers};

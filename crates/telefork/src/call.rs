@@ -128,7 +128,7 @@ fn described(
 }
 
 fn send(frozen: &Frozen, description: &Description, to: &mut impl Write) -> Result<(), Error> {
-    let mut writer = Writer::new(to, ImageId(random()?));
+    let mut writer = Writer::new(to, image_id()?);
     description.put(&mut writer)?;
     frozen.send(description, &mut writer)?;
     writer.finish()?;
@@ -196,6 +196,11 @@ fn strangers(twin: Pid, known: impl Fn(u32) -> Option<Opened>) -> Result<Vec<Des
         }
     };
     Ok(numbers.into_iter().map(descriptor).collect())
+}
+
+/// A number for an image that no other one has.
+pub fn image_id() -> Result<ImageId, Error> {
+    random().map(ImageId)
 }
 
 /// A number that no other image has.

@@ -16,7 +16,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use sys::ptrace::{Call, Remote, Tracee};
+use sys::ptrace::{Call, Hold, Remote, Replacement, Tracee};
 use sys::{Pid, maps, proc};
 use wire::image::Writer;
 
@@ -59,6 +59,7 @@ pub struct Frozen {
     carry: Carry,
     /// What was wished of single descriptors.
     overrides: Overrides,
+    held: Option<Hold>,
 }
 
 impl Frozen {
@@ -72,7 +73,8 @@ impl Frozen {
     /// The same of one that was looked at, however large it is.
     pub fn freeze_known(pid: Pid, look: Option<Look>, patience: Duration) -> Result<Self, Error> {
         let tracee = Tracee::seize(pid, patience)?;
-        let frozen = Self { tracee, look, carry: Carry::default(), overrides: Overrides::none() };
+        let (carry, overrides) = (Carry::default(), Overrides::none());
+        let frozen = Self { tracee, look, carry, overrides, held: None };
         // Its number is the process's, and so is what only it can be asked for.
         if frozen.tracee.threads()[0].tid() != pid {
             return Err(Error::Headless { pid });
@@ -169,6 +171,14 @@ impl Frozen {
         Ok(Twin { copy, kept, files })
     }
 
+    /// Has it stay stopped when this is dropped, and even if this process is killed. Until then nobody sees it.
+    pub fn hold(&mut self) -> Result<(), Error> {
+        if self.held.is_none() {
+            self.held = Some(self.tracee.hold()?);
+        }
+        Ok(())
+    }
+
     /// Has it end with the thread that holds it, whichever made it.
     pub(crate) fn bind_to_tracer(&mut self) -> Result<(), Error> {
         for thread in self.tracee.threads_mut() {
@@ -187,8 +197,17 @@ impl Frozen {
     }
 
     /// Lets it go on.
-    pub fn release(self) -> Result<(), Error> {
+    pub fn release(mut self) -> Result<(), Error> {
+        if let Some(hold) = self.held.take() {
+            self.tracee.let_loose(hold)?;
+        }
         Ok(self.tracee.detach()?)
+    }
+
+    /// Has another program go on in its place, under its number and with its standard streams. Where that
+    /// cannot be it is ended: it never runs again as what it was.
+    pub fn replace(self, by: &Replacement) -> Result<(), Error> {
+        Ok(self.tracee.replace(by, CALLS_PATIENCE)?)
     }
 
     /// Ends it.

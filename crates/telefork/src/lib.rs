@@ -25,9 +25,10 @@ mod error;
 mod refusal;
 
 pub use call::{
-    Departed, Departing, Leaving, Location, depart, telefork_to, telepad, telepad_with,
+    Departed, Departing, Leaving, Location, depart, image_id, telefork_to, telepad, telepad_with,
     wait_for_exit,
 };
 pub use description::Description;
 pub use error::{Error, Objection, Unopened};
 pub use refusal::Refusal;
+pub use sys::Pid;

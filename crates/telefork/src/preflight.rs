@@ -15,7 +15,7 @@ use wire::image::descriptor::{Descriptor, Opened};
 
 use crate::capture::mappings::objections;
 use crate::files::{self, Overrides};
-use crate::{Error, Objection};
+use crate::{Description, Error, Objection};
 
 /// What is known of a process without stopping it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +114,13 @@ impl Facts {
     }
 }
 
+/// What has come to stand in the way of a process since, which stands still and was described.
+pub fn recheck(pid: Pid, description: &Description) -> Result<Report, Error> {
+    let mut findings: Vec<Finding> = of_children(&sys::proc::children(pid)?).into_iter().collect();
+    findings.extend(of_descriptors(&description.descriptors));
+    Ok(Report { pid, findings, travels: Vec::new() })
+}
+
 /// What follows from the facts.
 pub fn judge(facts: &Facts) -> Report {
     let pid = facts.pid;
@@ -126,7 +133,7 @@ pub fn judge(facts: &Facts) -> Report {
             let mut findings = of_process(pid, known);
             findings.extend(of_threads(known));
             findings.extend(of_memory(known));
-            findings.extend(of_descriptors(known));
+            findings.extend(of_descriptors(&known.descriptors));
             Report { pid, findings, travels: travelling(known) }
         }
     }
@@ -180,17 +187,7 @@ fn of_process(pid: Pid, known: &Known) -> Vec<Finding> {
                      file there; put the file back where others rely on that";
         all.push(note(format!("executable {path}"), words));
     }
-    if !known.children.is_empty() {
-        let pids: Vec<String> = known.children.iter().take(5).map(Pid::to_string).collect();
-        let words = format!(
-            "it has {} of its own ({}{}), and process trees do not travel yet; move the child that \
-             computes, or wait until they have ended",
-            files::counted(known.children.len(), "child", "children"),
-            pids.join(", "),
-            if known.children.len() > 5 { ", ..." } else { "" }
-        );
-        all.push(blocks("children", words));
-    }
+    all.extend(of_children(&known.children));
     if standing.group_others > 0 {
         let words = format!(
             "it is not alone in its process group {}, and the others stay: a signal to the group no longer \
@@ -216,6 +213,21 @@ fn of_process(pid: Pid, known: &Known) -> Vec<Finding> {
         all.push(blocks("working folder", words));
     }
     all
+}
+
+fn of_children(children: &[Pid]) -> Option<Finding> {
+    if children.is_empty() {
+        return None;
+    }
+    let pids: Vec<String> = children.iter().take(5).map(Pid::to_string).collect();
+    let words = format!(
+        "it has {} of its own ({}{}), and process trees do not travel yet; move the child that \
+         computes, or wait until they have ended",
+        files::counted(children.len(), "child", "children"),
+        pids.join(", "),
+        if children.len() > 5 { ", ..." } else { "" }
+    );
+    Some(blocks("children", words))
 }
 
 fn of_threads(known: &Known) -> Vec<Finding> {
@@ -256,9 +268,9 @@ fn of_memory(known: &Known) -> Vec<Finding> {
     fresh.into_iter().map(|(at, why)| blocks(format!("memory at {at:#x}"), why)).collect()
 }
 
-fn of_descriptors(known: &Known) -> Vec<Finding> {
+fn of_descriptors(descriptors: &[Descriptor]) -> Vec<Finding> {
     let mut all = Vec::new();
-    for Descriptor { number, what, .. } in &known.descriptors {
+    for Descriptor { number, what, .. } in descriptors {
         match what {
             Opened::Unsupported { why, .. } => {
                 let mut found = blocks(format!("descriptor {number}"), why.clone());

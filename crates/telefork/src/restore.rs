@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use sys::Pid;
-use sys::ptrace::{Husk, Remote, Session};
+use sys::ptrace::{Husk, Remote, Session, Stopped};
 use sys::uffd::Pager;
 use wire::image::{ImageId, Reader, Section};
 
@@ -51,6 +51,8 @@ pub struct Restore {
     /// free; otherwise new ones are given, and the C library's records of them put right.
     pub keeps_numbers: bool,
     pub session: Session,
+    /// Whether one that led a process group leads one in the caller's session.
+    pub keeps_group: bool,
     pub vdso: VdsoChoice,
     pub descriptors: Descriptors,
     pub memory: Memory,
@@ -79,7 +81,16 @@ impl Default for Restore {
     fn default() -> Self {
         let (session, vdso) = (Session::Callers, VdsoChoice::Compared);
         let descriptors = Descriptors::Opened(Stdio::Inherit, Overrides::none());
-        Self { value: 0, keeps_numbers: true, session, vdso, descriptors, memory: Memory::Whole }
+        let memory = Memory::Whole;
+        Self {
+            value: 0,
+            keeps_numbers: true,
+            session,
+            keeps_group: true,
+            vdso,
+            descriptors,
+            memory,
+        }
     }
 }
 
@@ -137,13 +148,17 @@ impl Restore {
                 (Table::arrived(&mut arrived), Some(arrived))
             }
         };
+        let leads_group = description.process.session.leads_group;
         let gifts = execute::Gifts {
             program: backing::program(&description.process),
             folder,
             nothing: backing::nothing()?,
             mapped: mapped.opened,
             held,
-            session: self.session,
+            session: match self.session {
+                Session::Callers if self.keeps_group && leads_group => Session::Group,
+                session => session,
+            },
             memory: self.memory,
             keeps_numbers: self.keeps_numbers,
         };
@@ -159,6 +174,13 @@ impl Built {
 
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// The first of its threads that has another number than it had, and that number; the process's own first.
+    pub fn renumbered(&mut self) -> Option<(Pid, Pid)> {
+        let here = self.husk.tracee().threads().iter().map(Stopped::tid);
+        let there = self.description.threads.iter().map(|thread| Pid(thread.tid));
+        there.zip(here).find(|(there, here)| there != here)
     }
 
     /// Lets it run.

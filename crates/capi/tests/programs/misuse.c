@@ -18,6 +18,8 @@ int main(void)
     farcall_watch *watch = NULL;
     farcall_mutex_guard *held = NULL;
     farcall_mapping *mapping = NULL;
+    farcall_location location;
+    int32_t pid = 0;
     farcall_region_options options = {.pages = 4};
     uint64_t version = 0;
     char byte = 0;
@@ -58,6 +60,15 @@ int main(void)
     WRONG(farcall_map(NULL, 0, 1, &mapping));
     WRONG(farcall_map_coherent(NULL, &mapping));
     WRONG(farcall_unmap(NULL));
+    WRONG(farcall_telefork_to(1, NULL));
+    WRONG(farcall_telefork_to(-1, &location));
+    WRONG(farcall_telefork_to(INT_MAX, &location));
+    WRONG(farcall_telepad(0, 1, NULL));
+    WRONG(farcall_telepad(-1, 1, &pid));
+    WRONG(farcall_telepad(INT_MIN, 1, &pid));
+    WRONG(farcall_wait_for_exit(0, NULL));
+    WRONG(farcall_wait_for_exit(-1, NULL));
+    GIVES(FARCALL_KERNEL, farcall_wait_for_exit(1, NULL)); /* No child of ours. */
     CHECK(farcall_mapping_address(NULL) == NULL && farcall_mapping_length(NULL) == 0);
     CHECK(farcall_lock_bytes(NULL) == NULL && farcall_lock_token(NULL) == 0);
     CHECK(farcall_lock_version(NULL) == 0 && farcall_mutex_token(NULL) == 0);

@@ -85,6 +85,12 @@ impl Source {
         Self { terms, wake, state: State::Sending, effects: VecDeque::new() }
     }
 
+    /// `WAKE` may have been sent by another one, who is no more: what became of it is asked.
+    pub fn after_another(now: Time, terms: Terms, wake: Wake) -> Self {
+        let state = State::Asking { next: now, is_open: false, doubt: now + terms.doubt };
+        Self { terms, wake, state, effects: VecDeque::new() }
+    }
+
     pub fn handle(&mut self, now: Time, event: SourceEvent) {
         match (&self.state, event) {
             (State::Over(_), _) => {}

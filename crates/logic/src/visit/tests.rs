@@ -422,3 +422,37 @@ fn who_is_alone_ends_or_goes_on_as_was_asked() {
         assert_eq!(pad.poll_timeout(), Time::NEVER);
     }
 }
+
+#[test]
+fn who_takes_over_from_a_killed_source_asks_until_there_is_an_answer() {
+    let drain = |source: &mut Source| -> Vec<SourceEffect> {
+        std::iter::from_fn(|| source.poll_effect()).collect()
+    };
+    let woken = || SourceEvent::Message(Message::Woken(wire::visit::Woken { pid: PID }));
+    let cases = [
+        (woken(), SourceEffect::End, Fate::There { pid: PID }),
+        (
+            SourceEvent::Absent,
+            SourceEffect::GoOn,
+            Fate::Here { why: "the node lost it before it ran; try again".to_owned() },
+        ),
+    ];
+    for (answer, effect, fate) in cases {
+        let mut source = Source::after_another(Time(100), TERMS, WAKE);
+        assert!(source.is_in_doubt() && source.poll_timeout() == Time(100));
+        // Nothing is ever woken by who takes over.
+        for at in [100, 102] {
+            source.handle(Time(at), SourceEvent::Tick);
+            assert_eq!(drain(&mut source), [SourceEffect::Ask]);
+            source.handle(Time(at), SourceEvent::Lost);
+            assert_eq!(drain(&mut source), [SourceEffect::HangUp]);
+        }
+        source.handle(Time(103), answer);
+        assert!(drain(&mut source).contains(&effect));
+        assert_eq!(source.fate(), Some(&fate));
+    }
+    let mut source = Source::after_another(Time(100), TERMS, WAKE);
+    source.handle(Time(100) + TERMS.doubt, SourceEvent::Tick);
+    assert!(!drain(&mut source).contains(&SourceEffect::GoOn));
+    assert_eq!(source.fate(), Some(&Fate::Doubt));
+}

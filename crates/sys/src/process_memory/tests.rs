@@ -120,3 +120,28 @@ fn a_hole_is_an_error_that_names_its_address() {
     drop(child);
     assert!(read(pid, end - 4096, &mut bytes).unwrap_err().is_gone());
 }
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_tracer_changes_code_word_by_word_where_no_file_may_be_written() {
+    let child = Waiting::start();
+    let maps = child.maps();
+    let code = maps.iter().find(|map| map.permissions.execute && map.path().is_some()).unwrap();
+    let tracee =
+        crate::ptrace::Tracee::seize(child.pid(), std::time::Duration::from_secs(10)).unwrap();
+    let mut before = [0; 40];
+    read(child.pid(), code.range.start, &mut before).unwrap();
+    for (from, len) in [(3, 2), (8, 8), (13, 22), (7, 1)] {
+        let new: Vec<u8> = (0..len).map(|at| 0x90 ^ at as u8).collect();
+        let at = code.range.start + from as u64;
+        assert_eq!(poke(child.pid(), at, &new).unwrap(), len);
+        let mut want = before;
+        want[from..from + len].copy_from_slice(&new);
+        let mut found = [0; 40];
+        read(child.pid(), code.range.start, &mut found).unwrap();
+        assert_eq!(found, want);
+        poke(child.pid(), at, &before[from..from + len]).unwrap();
+    }
+    assert!(poke(child.pid(), 8, b"nowhere").is_err());
+    tracee.detach().unwrap();
+}

@@ -53,6 +53,11 @@ pub(super) fn kill_with_tracer(tid: Pid) -> io::Result<()> {
     plain(libc::PTRACE_SETOPTIONS, tid, (OPTIONS | libc::PTRACE_O_EXITKILL) as usize)
 }
 
+/// The same orders, and no more than that.
+pub(super) fn trace_only(tid: Pid) -> io::Result<()> {
+    plain(libc::PTRACE_SETOPTIONS, tid, OPTIONS as usize)
+}
+
 pub(super) fn interrupt(tid: Pid) -> io::Result<()> {
     plain(libc::PTRACE_INTERRUPT, tid, 0)
 }

@@ -46,6 +46,8 @@ pub enum Program<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Session {
     Callers,
+    /// The caller's, in a process group of its own.
+    Group,
     Own,
 }
 
@@ -277,9 +279,11 @@ fn become_program(order: &Order<'_>) -> i32 {
     while order.may_go.load(Ordering::Acquire) == 0 {
         call(libc::SYS_futex, [word, libc::FUTEX_WAIT as usize, 0, 0, 0, 0]);
     }
-    if order.session == Session::Own {
-        call(libc::SYS_setsid, [0; 6]);
-    }
+    match order.session {
+        Session::Callers => 0,
+        Session::Group => call(libc::SYS_setpgid, [0; 6]),
+        Session::Own => call(libc::SYS_setsid, [0; 6]),
+    };
     // 2. Descriptors, to numbers that are above all sources. The copy has limits of its own.
     call(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE as usize, 0, at, 0, 0]);
     limit.rlim_cur = limit.rlim_max;

@@ -27,6 +27,10 @@ use super::x86_64::{Registers, STUB, SYSCALL, TRAP};
 use crate::maps::{self, Content};
 use crate::{Error, Pid, Uncallable, Untraceable, process_memory};
 
+mod replace;
+
+pub use replace::Replacement;
+
 /// A system call by its number. Addresses among its arguments are the other process's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {

@@ -93,6 +93,11 @@ impl Seized {
         self.threads.iter().filter(is_stopped).map(|thread| thread.task)
     }
 
+    /// Whether it was stopped as a shell's job is.
+    pub(super) fn is_job_stopped(&self) -> bool {
+        self.threads.iter().any(|thread| matches!(thread.state, State::Stopped { job: Some(_) }))
+    }
+
     /// One more that stands still.
     pub(super) fn adopt(&mut self, task: Task) {
         self.threads.push(Thread { task, state: State::Stopped { job: None } });

@@ -542,3 +542,113 @@ fn an_ordinary_user_may_do_all_that_to_own_processes() {
         Err(error) => eprintln!("skipped: another user cannot run this program: {error}"),
     }
 }
+
+/// What the threads of one that counts have counted.
+fn counted(pid: Pid, at: u64) -> Vec<u8> {
+    let mut counters = vec![0; 8 * 64];
+    process_memory::read(pid, at, &mut counters).unwrap();
+    counters
+}
+
+fn until_stopped(specimen: &Specimen) {
+    while specimen.state() != "T" {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_was_held_and_goes_on_after_all_has_never_been_stopped() {
+    let specimen = Specimen::start(&["count", "4"]);
+    for _ in 0..50 {
+        let mut tracee = specimen.seize();
+        let mask = tracee.threads()[0].signal_mask().unwrap();
+        let hold = tracee.hold().unwrap();
+        tracee.let_loose(hold).unwrap();
+        assert_eq!(tracee.threads()[0].signal_mask().unwrap(), mask);
+        tracee.detach().unwrap();
+        assert_ne!(specimen.state(), "T");
+    }
+    let pid = nix::unistd::Pid::from_raw(specimen.pid().0);
+    let flags = nix::sys::wait::WaitPidFlag::WNOHANG
+        | nix::sys::wait::WaitPidFlag::WUNTRACED
+        | nix::sys::wait::WaitPidFlag::WCONTINUED;
+    let seen = nix::sys::wait::waitpid(pid, Some(flags)).unwrap();
+    assert_eq!(seen, nix::sys::wait::WaitStatus::StillAlive);
+    specimen.end_loop();
+    assert_eq!(specimen.end(), "good");
+}
+
+#[test]
+fn who_is_held_makes_not_one_step_when_its_tracer_is_gone() {
+    let specimen = Specimen::start(&["count", "8"]);
+    let (pid, at) = (specimen.pid(), specimen.told[0]);
+    for _ in 0..50 {
+        // As when the tracing process is killed: nobody lets go of anything.
+        let tracing = std::thread::spawn(move || {
+            let mut tracee = Tracee::seize(pid, PATIENCE).unwrap();
+            let _hold = tracee.hold().unwrap();
+            let before = counted(pid, at);
+            std::mem::forget(tracee);
+            before
+        });
+        let before = tracing.join().unwrap();
+        until_stopped(&specimen);
+        assert_eq!(counted(pid, at), before);
+        // Somebody else's stop is not taken away.
+        let mut tracee = specimen.seize();
+        let hold = tracee.hold().unwrap();
+        tracee.let_loose(hold).unwrap();
+        tracee.detach().unwrap();
+        until_stopped(&specimen);
+        calls::signal_process(pid, libc::SIGCONT).unwrap();
+        while counted(pid, at) == before {
+            std::thread::yield_now();
+        }
+    }
+    specimen.end_loop();
+    assert_eq!(specimen.end(), "good");
+}
+
+fn replacement(program: &str, script: &str) -> Replacement {
+    let text = |text: &str| std::ffi::CString::new(text).unwrap();
+    Replacement {
+        program: text(program),
+        arguments: ["shell", "-c", script].map(text).to_vec(),
+        environment: vec![text("WORD=said")],
+        forgotten: vec![libc::SIGUSR2],
+    }
+}
+
+#[test]
+fn a_process_goes_on_as_another_program_and_keeps_number_and_streams() {
+    let mut specimen = Specimen::start(&["count", "8"]);
+    let mut tracee = specimen.seize();
+    let _hold = tracee.hold().unwrap();
+    // One has moved with it, and one came too late for that.
+    calls::signal_process(specimen.pid(), libc::SIGUSR2).unwrap();
+    calls::signal_process(specimen.pid(), libc::SIGUSR1).unwrap();
+    let script = "echo $$ $WORD; grep -E 'ShdPnd|SigBlk' /proc/$$/status; read line; exit $line";
+    tracee.replace(&replacement("/bin/sh", script), PATIENCE).unwrap();
+    let mut said = || {
+        let mut line = String::new();
+        specimen.output.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(said(), format!("{} said\n", specimen.child.id()));
+    assert_eq!(said(), format!("ShdPnd:\t{:016x}\n", 1 << (libc::SIGUSR1 - 1)));
+    let blocked = said();
+    assert!(blocked.ends_with("7ffbfeff\n"), "all but SIGKILL, SIGSTOP and libc's own: {blocked}");
+    assert_eq!(crate::proc::threads(specimen.pid()).unwrap(), 1);
+    specimen.send("5\n");
+    assert_eq!(specimen.child.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn who_cannot_go_on_as_another_program_is_ended() {
+    let mut specimen = Specimen::start(&["count", "4"]);
+    let tracee = specimen.seize();
+    let error = tracee.replace(&replacement("/no/such/program", ""), PATIENCE).unwrap_err();
+    assert!(error.is_gone() && error.to_string().contains("another program"), "{error}");
+    let status = specimen.child.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+}

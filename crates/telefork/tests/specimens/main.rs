@@ -74,6 +74,10 @@ fn outcomes(visit: Visit) -> &'static [Outcome] {
             if visit.is_travel() && specimen.travels == Travels::Attended {
                 return Outcome::NotRun;
             }
+            if visit == Visit::Lazy && !sys::limits::is_root() {
+                eprintln!("skipped: {}: only root's memory follows a process", specimen.source);
+                return Outcome::Skipped;
+            }
             let mut run = Run::start(specimen, built);
             let paid = visit::pay(visit, &mut run);
             let is_lost = paid.is_err() && visit == Visit::ToDisk;
@@ -171,8 +175,47 @@ fn every_specimen_passes_when_it_is_moved_there_and_back_twice() {
 }
 
 #[test]
+fn every_specimen_passes_when_its_memory_follows_it() {
+    nothing_is_wrong(outcomes(Visit::Lazy));
+    let bytes = travel::FOLLOWED.load(Relaxed);
+    assert!(bytes > 1 << 20 || !sys::limits::is_root(), "only {bytes} bytes followed");
+}
+
+#[test]
 fn every_specimen_passes_when_it_wakes_where_the_vdso_is_another() {
     nothing_is_wrong(outcomes(Visit::Foreign));
+}
+
+/// Journeys there and back in a test run, and with FARCALL_SOAK.
+const JOURNEYS: [u32; 2] = [10, 100];
+
+/// Those that go often: threads, files, interpreters, and programs that know of nothing.
+const TRAVELLERS: [&str; 7] = [
+    "threads.c",
+    "file_offset.c",
+    "vectors.c",
+    "posix_timer.c",
+    "thread_pool.rs",
+    "interpreter.py",
+    "counting.sh",
+];
+
+#[test]
+fn some_specimens_travel_there_and_back_many_times() {
+    let journeys = JOURNEYS[usize::from(std::env::var_os("FARCALL_SOAK").is_some())];
+    let outcomes = for_each(|specimen, built| {
+        if !TRAVELLERS.contains(&specimen.source) {
+            return Outcome::NotRun;
+        }
+        let mut run = Run::start(specimen, built);
+        match visit::there_and_back(&mut run, journeys) {
+            Ok(()) => run.end_well(),
+            Err(words) => Outcome::Wrong(words),
+        }
+    });
+    nothing_is_wrong(&outcomes);
+    let ran = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::NotRun)).count();
+    assert_eq!(ran, TRAVELLERS.len(), "each of them is in the table");
 }
 
 #[test]

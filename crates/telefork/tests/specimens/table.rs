@@ -57,7 +57,7 @@ const fn attended(feature: &'static str, source: &'static str) -> Specimen {
 }
 
 const fn unaware(feature: &'static str, source: &'static str) -> Specimen {
-    Specimen { feature, source, kind: Checked, travels: NotYet("is a file") }
+    Specimen { feature, source, kind: Checked, travels: Yes }
 }
 
 /// In the order of the support table.
@@ -95,24 +95,24 @@ pub(crate) const SPECIMENS: &[Specimen] = &[
     one("waits that are interrupted: `nanosleep`, `poll`, `select`, futex, semaphore", "waits.c"),
     one("clock without system calls (vDSO)", "clock.c"),
     one("random bytes without system calls (vDSO)", "random.c"),
-    not_yet("regular files with offsets", "file_offset.c", "is a file"),
-    not_yet("files for appending", "append.c", "is a file"),
-    not_yet("deleted files", "deleted_file.c", "is a file"),
-    not_yet("modes and flags of files and descriptors", "file_mode.c", "is a file"),
-    not_yet("descriptors that share an offset", "shared_offset.c", "is a file"),
-    not_yet("open folders", "folder.c", "is a folder"),
+    one("regular files with offsets", "file_offset.c"),
+    one("files for appending", "append.c"),
+    one("deleted files", "deleted_file.c"),
+    one("modes and flags of files and descriptors", "file_mode.c"),
+    one("descriptors that share an offset", "shared_offset.c"),
+    one("open folders", "folder.c"),
     refused("folders in the midst of being read", "folder_listing.c", "is being read"),
     one("working folder", "working_folder.c"),
     one("umask", "umask.c"),
     one("resource limits", "limits.c"),
-    not_yet("leader of a process group", "process_group.c", "getpgrp() == getpid()"),
+    one("leader of a process group", "process_group.c"),
     not_yet(
         "`prctl`: dumpable, no new privileges, subreaper, timer slack",
         "dumpable.c",
         "PR_GET_TIMERSLACK",
     ),
     one("children that come afterwards", "children.c"),
-    not_yet("`exec` afterwards", "exec.c", "is a file"),
+    one("`exec` afterwards", "exec.c"),
     one("`dlopen` afterwards", "late_library.c"),
     one("`setjmp` and `longjmp`", "jump.c"),
     one("C++ exceptions", "exceptions.cpp"),
@@ -124,14 +124,10 @@ pub(crate) const SPECIMENS: &[Specimen] = &[
     refused("`epoll`", "epoll.c", "an epoll"),
     one("Rust: a pool of threads with channels", "thread_pool.rs"),
     one("CPython: threads, `ctypes`, garbage collection", "interpreter.py"),
-    not_yet("bash, counting", "counting.sh", "is a file"),
+    one("bash, counting", "counting.sh"),
     unaware("`sort` of a file larger than its memory", "sort.sh"),
     unaware("`gzip` of a file", "gzip.sh"),
-    not_yet(
-        "Java (`-XX:-UsePerfData`, no `java.nio`): threads and a collected heap",
-        "Collected.java",
-        "is a file",
-    ),
+    one("Java (`-XX:-UsePerfData`, no `java.nio`): threads and a collected heap", "Collected.java"),
     // The runtime's poller is an epoll with an eventfd, made at the first file that is opened.
     refused("Go: goroutines, channels and a collected heap", "goroutines.go", "an epoll"),
 ];

@@ -5,14 +5,16 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 
 use farcall_telefork::call::wait_for_exit;
 use farcall_telefork::capture::{Frozen, Sent};
-use farcall_telefork::files::{self, Overrides};
-use farcall_telefork::restore::{Restore, VdsoChoice};
+use farcall_telefork::restore::{Memory, Restore, VdsoChoice};
 use farcall_telefork::{Description, Error};
 use sys::Pid;
 use wire::image::descriptor::{Descriptor, Opened};
@@ -23,6 +25,10 @@ use crate::run::{PATIENCE, Run, state, until};
 /// Where the pad finds the image: a file, or a socket that it comes through.
 const IMAGE: &str = "SPECIMEN_IMAGE";
 const FOREIGN: &str = "SPECIMEN_FOREIGN";
+const LAZY: &str = "SPECIMEN_LAZY";
+
+/// Bytes of all that have moved lazily which came after they woke.
+pub(crate) static FOLLOWED: AtomicU64 = AtomicU64::new(0);
 
 /// Whose vDSO it finds where it wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +44,11 @@ pub(crate) fn freeze(pid: Pid) -> Result<Option<(Frozen, Description)>, String> 
         Err(_) if state(pid) == 'Z' => return Ok(None),
         Err(error) => panic!("{error}"),
     };
-    let mut description = match frozen.describe() {
+    let description = match frozen.describe() {
         Ok(description) => description,
         Err(error @ Error::Mapping { .. }) => return Err(error.to_string()),
         Err(error) => panic!("{error}"),
     };
-    description.descriptors = files::describe(pid, &Overrides::none()).unwrap();
     refuse(&description.descriptors)?;
     Ok(Some((frozen, description)))
 }
@@ -66,7 +71,6 @@ pub(crate) fn put<W: Write>(
 ) -> Result<(Sent, W), Error> {
     let mut writer = Writer::new(to, ImageId(1));
     description.put(&mut writer)?;
-    files::send(frozen.pid(), &description.descriptors, &mut writer)?;
     let sent = frozen.send(description, &mut writer)?;
     Ok((sent, writer.finish()?))
 }
@@ -77,7 +81,7 @@ pub(crate) fn move_away(run: &mut Run, vdso: Vdso) -> Result<(), String> {
     let place = tempfile::tempdir().unwrap();
     let socket = place.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
-    let mut pad = start_pad(run, &socket, vdso);
+    let mut pad = start_pad(run, &socket, vdso, Memory::Whole);
     let (mut connection, _) = listener.accept().unwrap();
     let put = put(&frozen, &description, BufWriter::new(&connection));
     let is_taken = put.is_ok_and(|(_, mut to)| to.flush().is_ok());
@@ -94,6 +98,43 @@ pub(crate) fn move_away(run: &mut Run, vdso: Vdso) -> Result<(), String> {
     Ok(())
 }
 
+/// It wakes there while its memory is still here, stands still here until all of that is over, and then ends.
+pub(crate) fn move_lazily(run: &mut Run) -> Result<(), String> {
+    let Some((frozen, description)) = freeze(run.pid)? else { return Ok(()) };
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut pad = start_pad(run, &socket, Vdso::Same, Memory::Following);
+    let (mut connection, _) = listener.accept().unwrap();
+    let mut writer = Writer::new(BufWriter::new(&connection), ImageId(1));
+    let put = description.put(&mut writer).and_then(|()| {
+        let server = frozen.send_ahead(&description, &mut writer)?;
+        writer.finish()?;
+        Ok(server)
+    });
+    let mut pid = [0; 4];
+    let (Ok(server), Ok(())) = (put, connection.read_exact(&mut pid)) else {
+        pad.wait().unwrap();
+        frozen.release().unwrap();
+        return Err(fs::read_to_string(run.path("refused")).unwrap());
+    };
+    let [stream, faults] = [(); 2].map(|()| listener.accept().unwrap().0);
+    connection.write_all(b"!").unwrap();
+    thread::scope(|scope| {
+        // One that ends early wants no more.
+        scope.spawn(|| drop(server.answer(&faults)));
+        drop(server.stream(&stream));
+        stream.shutdown(Shutdown::Write).unwrap();
+        connection.read_exact(&mut [0]).unwrap();
+        let _ = faults.shutdown(Shutdown::Both);
+    });
+    frozen.end().unwrap();
+    let told = fs::read_to_string(run.path("followed")).unwrap_or_default();
+    FOLLOWED.fetch_add(told.parse().unwrap_or(0), Relaxed);
+    run.goes_on_as(Pid(i32::from_ne_bytes(pid)), pad);
+    Ok(())
+}
+
 /// It is ended here before anybody has read its image.
 pub(crate) fn by_file(run: &mut Run) -> Result<(), String> {
     let Some((frozen, description)) = freeze(run.pid)? else { return Ok(()) };
@@ -105,7 +146,7 @@ pub(crate) fn by_file(run: &mut Run) -> Result<(), String> {
     frozen.end().unwrap();
     run.bury();
     let _ = fs::remove_file(run.path("woken"));
-    let mut pad = start_pad(run, &image, Vdso::Same);
+    let mut pad = start_pad(run, &image, Vdso::Same, Memory::Whole);
     let mut pid = None;
     until("it is woken or refused", || {
         let text = fs::read_to_string(run.path("woken")).unwrap_or_default();
@@ -120,7 +161,7 @@ pub(crate) fn by_file(run: &mut Run) -> Result<(), String> {
     Ok(())
 }
 
-fn start_pad(run: &mut Run, image: &Path, vdso: Vdso) -> Child {
+fn start_pad(run: &mut Run, image: &Path, vdso: Vdso, memory: Memory) -> Child {
     let output = run.next_output();
     let mut pad = Command::new(std::env::current_exe().unwrap());
     pad.args(["--exact", "a_pad_wakes_what_it_is_sent", "--nocapture", "--test-threads=1"]);
@@ -128,6 +169,9 @@ fn start_pad(run: &mut Run, image: &Path, vdso: Vdso) -> Child {
     pad.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
     if vdso == Vdso::Other {
         pad.env(FOREIGN, "1");
+    }
+    if memory == Memory::Following {
+        pad.env(LAZY, "1");
     }
     pad.spawn().unwrap()
 }
@@ -144,7 +188,9 @@ pub(crate) fn be_the_pad() {
     let is_foreign = std::env::var_os(FOREIGN).is_some();
     let vdso = if is_foreign { VdsoChoice::Patched } else { VdsoChoice::Compared };
     let mut reader = Reader::new(BufReader::new(from)).unwrap().unwrap();
-    let built = match (Restore { vdso, ..Restore::default() }).build(&mut reader) {
+    let is_lazy = std::env::var_os(LAZY).is_some();
+    let memory = if is_lazy { Memory::Following } else { Memory::Whole };
+    let built = match (Restore { vdso, memory, ..Restore::default() }).build(&mut reader) {
         Ok(built) => built,
         Err(error) => {
             fs::write("refused.new", error.to_string()).unwrap();
@@ -154,10 +200,19 @@ pub(crate) fn be_the_pad() {
     };
     if let Some(connection) = &mut connection {
         connection.write_all(&built.pid().0.to_ne_bytes()).unwrap();
+    }
+    let lines = is_lazy.then(|| [(); 2].map(|()| UnixStream::connect(image).unwrap()));
+    if let Some(connection) = &mut connection {
         connection.read_exact(&mut [0]).unwrap();
     }
     let pid = built.pid();
-    built.wake().unwrap();
+    let awake = built.wake().unwrap();
+    if let (Some(left), Some([stream, faults])) = (awake.left, &lines) {
+        match left.follow(stream, faults, || sys::process::kill_tree(pid).unwrap()) {
+            Ok(followed) => fs::write("followed", followed.bytes.to_string()).unwrap(),
+            Err(error) => eprintln!("differs: its memory did not follow: {error}"),
+        }
+    }
     if let Some(connection) = &mut connection {
         connection.write_all(b"!").unwrap();
     }

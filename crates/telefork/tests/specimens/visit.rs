@@ -30,18 +30,21 @@ pub(crate) enum Visit {
     ToDisk,
     /// Moved four times.
     ThereAndBackTwice,
+    /// Woken before its memory has come, which follows from here.
+    Lazy,
     /// Moved, and woken as if this kernel had another vDSO.
     Foreign,
 }
 
 impl Visit {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Stopped,
         Self::Traced,
         Self::Captured,
         Self::Moved,
         Self::ToDisk,
         Self::ThereAndBackTwice,
+        Self::Lazy,
         Self::Foreign,
     ];
 
@@ -53,6 +56,7 @@ impl Visit {
             Self::Moved => "moved",
             Self::ToDisk => "to disk",
             Self::ThereAndBackTwice => "there and back twice",
+            Self::Lazy => "lazy",
             Self::Foreign => "foreign vDSO",
         }
     }
@@ -61,7 +65,9 @@ impl Visit {
     pub(crate) fn is_travel(self) -> bool {
         match self {
             Self::Stopped | Self::Traced | Self::Captured => false,
-            Self::Moved | Self::ToDisk | Self::ThereAndBackTwice | Self::Foreign => true,
+            Self::Moved | Self::ToDisk | Self::ThereAndBackTwice | Self::Lazy | Self::Foreign => {
+                true
+            }
         }
     }
 
@@ -80,7 +86,7 @@ impl Visit {
 pub(crate) fn pay(visit: Visit, run: &mut Run) -> Result<(), String> {
     let rounds = match visit {
         Visit::Stopped | Visit::Traced | Visit::Captured => ROUNDS,
-        Visit::Moved | Visit::ToDisk | Visit::Foreign => 1,
+        Visit::Moved | Visit::ToDisk | Visit::Lazy | Visit::Foreign => 1,
         Visit::ThereAndBackTwice => 4,
     };
     for _ in 0..rounds {
@@ -90,8 +96,18 @@ pub(crate) fn pay(visit: Visit, run: &mut Run) -> Result<(), String> {
             Visit::Captured => capture_and_release(run.pid)?,
             Visit::Moved | Visit::ThereAndBackTwice => travel::move_away(run, Vdso::Same)?,
             Visit::Foreign => travel::move_away(run, Vdso::Other)?,
+            Visit::Lazy => travel::move_lazily(run)?,
             Visit::ToDisk => travel::by_file(run)?,
         }
+        let_work();
+    }
+    Ok(())
+}
+
+/// Moves it there and back so often.
+pub(crate) fn there_and_back(run: &mut Run, journeys: u32) -> Result<(), String> {
+    for _ in 0..2 * journeys {
+        travel::move_away(run, Vdso::Same)?;
         let_work();
     }
     Ok(())

@@ -1,0 +1,386 @@
+//! `farcall move`: a running process goes to a node, and a stand-in stays for whoever started it.
+//!
+//! ```text
+//!   preflight, visit ─▶ freeze ─▶ image ─▶ BUILT ─▶ hold, WAKE ─▶ WOKEN ─▶ the original becomes the stand-in
+//! ```
+//!
+//! From `hold` on the original stays stopped even if this command is killed; then the *guardian*, a process
+//! that this command starts before, asks the node what became of it, and does what the answer says.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use client::Cluster;
+use client::memory::{Error, line::now};
+use client::visit::{Fate, Source, Terms, Visit};
+use nix::sys::signal::{Signal, kill};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use sys::Pid;
+use telefork::Description;
+use telefork::capture::Frozen;
+use telefork::preflight::{Weight, preflight};
+use wire::image::descriptor::{Direction, Opened};
+use wire::image::process::SignalInfo;
+use wire::image::{ImageId, Writer};
+use wire::visit::{Alone, Begin, Wake};
+
+use crate::cluster::Nodes;
+use crate::codes;
+use crate::errors::{Complaint, complaint};
+use crate::preflight::Wishes;
+use crate::stand_in::Address;
+use crate::visitor::{self, Heard, Passage, cut, moment};
+use crate::{config, terminal};
+
+/// How long all threads of a process may take to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of an image that are sent at once.
+const PIECE: usize = 1 << 20;
+/// The visitor outlives the host that it came from.
+const WAKE: Wake = Wake { alone: Alone::GoesOn, terminal: None };
+/// How a descriptor is open, in its flags.
+const O_ACCMODE: i32 = 3;
+const O_RDONLY: i32 = 0;
+const O_WRONLY: i32 = 1;
+/// What the guardian is told: the original is about to be held; there is nothing left to be done.
+const HELD: u8 = b'h';
+const DONE: u8 = b'd';
+
+/// Move a running process to a node
+///
+/// All its threads go, with its memory and its open files. Whoever started it notices nothing: it keeps its
+/// terminal, sees its output and gets its exit status. If anything fails, the process goes on here.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  farcall move 4242 --to host-b
+  farcall move $(pgrep -n solver) --to host-b
+  farcall move 4242 --to host-b --fd 5=drop     as if descriptor 5 were closed")]
+pub(crate) struct Move {
+    /// The number of the process
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: i32,
+    /// The node that it is to run on, by its name
+    #[arg(long, value_name = "NODE")]
+    to: String,
+    /// Bytes of memory that it may have there; 0 is no limit
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    memory: u64,
+    #[command(flatten)]
+    wishes: Wishes,
+    #[command(flatten)]
+    nodes: Nodes,
+}
+
+impl Move {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let pid = Pid(self.pid);
+        self.look()?;
+        let started = sys::proc::started(pid)?;
+        // 1. Everything that can be refused is refused while the process runs.
+        let named = self.nodes.named()?;
+        let named = if named.is_empty() { vec![crate::status::own_node()?] } else { named };
+        let cluster = Cluster::connect(&named)?;
+        let from = config::host_name()?.to_string();
+        let begin = Begin {
+            from: cut(from),
+            pid: pid.0.unsigned_abs(),
+            command: cut(command(pid)),
+            memory: self.memory,
+        };
+        let mut visit = cluster.visit(&self.to, begin)?;
+        let node = visit.node().to_owned();
+        let nodes = named.iter().map(|node| reachable_anywhere(node)).collect();
+        let address = Address { on: node.clone(), visit: visit.token(), nodes };
+        let mut guard = Guard::start(pid, started, &address)?;
+        let interrupts = Heard::of(&[SIGINT, SIGTERM, SIGHUP])?;
+        moment("begun");
+        // 2. It stands still; dropped, it goes on.
+        let mut frozen = Frozen::freeze(pid, PATIENCE)?;
+        frozen.set_overrides(self.wishes.overrides());
+        let mut description = frozen.describe()?;
+        pass_streams(&mut description);
+        moment("frozen");
+        // What the node says instead of taking it, it says again when it is asked.
+        if let Err(error) = send(&frozen, &description, &mut visit)
+            && !error.is_said
+        {
+            return Err(error.source);
+        }
+        moment("sent");
+        let token = visit.token();
+        let mut source = Source::new(Terms::default(), WAKE);
+        let mut passage = Passage {
+            visit: Some(visit),
+            again: &mut || cluster.visit_again(&node, token),
+            hold: &mut || {
+                moment("built");
+                guard.tell(HELD)?;
+                frozen.hold()?;
+                moment("held");
+                Ok(())
+            },
+            is_unwanted: &|| !interrupts.take().is_empty(),
+        };
+        let fate = passage.settle(&mut source)?;
+        let visit = passage.visit.take();
+        moment("settled");
+        // 3. What became of it.
+        let what = format!("process {pid}");
+        match fate {
+            Fate::There { pid: there } => {
+                // The stand-in is the next to hear of it.
+                drop(visit);
+                leave_stand_in(frozen, &address, forgotten(&description), &what, there)?;
+                moment("replaced");
+                guard.tell(DONE)?;
+                terminal::say(&format!("{what} runs on {node} now, as {there}\n"))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Fate::Here { why } => {
+                frozen.release()?;
+                guard.tell(DONE)?;
+                Err(visitor::not_there(&what, &node, &why).note("it goes on here").into())
+            }
+            Fate::Doubt => {
+                drop(frozen);
+                guard.tell(DONE)?;
+                Err(in_doubt(pid, &node).into())
+            }
+        }
+    }
+
+    /// Before anything is stopped.
+    fn look(&self) -> anyhow::Result<()> {
+        let report = preflight(Pid(self.pid), &self.wishes.overrides())?;
+        let mut blocking = report.findings.iter().filter(|one| one.weight == Weight::Blocks);
+        let Some(first) = blocking.next() else {
+            let threads = sys::standing::standing(Pid(self.pid))?.threads;
+            if threads.iter().all(|thread| thread.state == 'T') {
+                let what = format!("process {} cannot move: it is stopped", self.pid);
+                let help = "let it go on first, with `fg` in its shell or `kill -CONT`";
+                return Err(complaint(&codes::E0709, what).help(help).into());
+            }
+            return Ok(());
+        };
+        let what = format!("process {} cannot move: {}: {}", self.pid, first.object, first.reason);
+        let mut refused = complaint(&codes::E0709, what);
+        for other in blocking {
+            refused = refused.note(format!("{}: {}", other.object, other.reason));
+        }
+        Err(refused.help(first.remedy.clone()).into())
+    }
+}
+
+/// The original ends where a program cannot take its place: it runs elsewhere.
+fn leave_stand_in(
+    frozen: Frozen,
+    address: &Address,
+    forgotten: Vec<i32>,
+    what: &str,
+    there: u32,
+) -> anyhow::Result<()> {
+    let replaced = match address.replacement(forgotten) {
+        Ok(replacement) => frozen.replace(&replacement).map_err(anyhow::Error::from),
+        Err(error) => frozen.end().map_err(anyhow::Error::from).and(Err(error)),
+    };
+    replaced.map_err(|error| {
+        let node = &address.on;
+        let lost = format!("{what} runs on {node} now, as {there}, and nothing stands in for it");
+        complaint(&codes::E0710, lost)
+            .note(format!("{error:#}"))
+            .note("who started it is told that it was killed, and what it writes is lost")
+            .help("see it with `farcall ps`")
+            .into()
+    })
+}
+
+fn in_doubt(pid: Pid, node: &str) -> Complaint {
+    let what =
+        format!("it is not known whether process {pid} runs on {node}, which cannot be asked");
+    complaint(&codes::E0707, what).note(format!("process {pid} is stopped here")).help(format!(
+        "ask `farcall ps` when the node can be reached; if it is not there, `kill -CONT {pid}`"
+    ))
+}
+
+/// Standard streams that are files stay with the stand-in, like all others: what the process writes goes to
+/// where whoever started it looks for it.
+fn pass_streams(description: &mut Description) {
+    for descriptor in description.descriptors.iter_mut().filter(|one| one.number <= 2) {
+        if let Opened::File(_) = descriptor.what {
+            let direction = match descriptor.flags.cast_signed() & O_ACCMODE {
+                O_RDONLY => Direction::Read,
+                O_WRONLY => Direction::Write,
+                _ => Direction::Both,
+            };
+            descriptor.what = Opened::Stdio { direction };
+        }
+    }
+}
+
+/// Signals that have moved with it: the stand-in must not hear of them once more.
+fn forgotten(description: &Description) -> Vec<i32> {
+    let threads = description.threads.iter().flat_map(|thread| &thread.pending);
+    let all = description.process.pending.iter().chain(threads);
+    let number = |info: &SignalInfo| info.0.first_chunk().map(|word| i32::from_le_bytes(*word));
+    all.filter_map(number).collect()
+}
+
+/// An image that was not sent to its end.
+struct Unsent {
+    /// The node has said something instead of taking it.
+    is_said: bool,
+    source: anyhow::Error,
+}
+
+fn send(frozen: &Frozen, description: &Description, visit: &mut Visit) -> Result<(), Unsent> {
+    let mut is_said = false;
+    let pour = Pour { visit, is_said: &mut is_said };
+    let pour = std::io::BufWriter::with_capacity(PIECE, pour);
+    let sent = (|| -> anyhow::Result<()> {
+        let mut id = [0; 8];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut id)?;
+        let mut writer = Writer::new(pour, ImageId(u64::from_le_bytes(id)));
+        description.put(&mut writer)?;
+        frozen.send(description, &mut writer)?;
+        writer.finish()?.flush()?;
+        Ok(())
+    })();
+    sent.map_err(|source| Unsent { is_said, source })
+}
+
+struct Pour<'a> {
+    visit: &'a mut Visit,
+    is_said: &'a mut bool,
+}
+
+impl Write for Pour<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if *self.is_said {
+            return Err(std::io::Error::other("the node has said something"));
+        }
+        match self.visit.pour(bytes) {
+            Ok(true) => Ok(bytes.len()),
+            Ok(false) => {
+                *self.is_said = true;
+                Err(std::io::Error::other("the node has said something"))
+            }
+            Err(error) => Err(std::io::Error::other(error)),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The words that a process was started with.
+fn command(pid: Pid) -> String {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).split('\0').collect::<Vec<_>>().join(" ").trim().to_owned()
+}
+
+/// The stand-in is in another folder.
+fn reachable_anywhere(node: &str) -> String {
+    let path = Path::new(node);
+    let absolute = if node.contains('/') { std::path::absolute(path).ok() } else { None };
+    absolute.map_or_else(|| node.to_owned(), |path| path.display().to_string())
+}
+
+/// The other end of the guardian.
+struct Guard(ChildStdin);
+
+impl Guard {
+    fn start(pid: Pid, started: u64, address: &Address) -> anyhow::Result<Self> {
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut command = Command::new(own);
+        command.arg("guardian").args(["--pid", &pid.to_string()]);
+        command.args(["--started", &started.to_string()]).args(address.words());
+        // What ends a terminal's programs must not end both.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.env_remove("FARCALL_STOP_AT");
+        let mut child = command.spawn().context("cannot start a guardian for the process")?;
+        Ok(Self(child.stdin.take().context("a guardian without a pipe")?))
+    }
+
+    fn tell(&mut self, word: u8) -> anyhow::Result<()> {
+        self.0.write_all(&[word]).context("the guardian of the process has ended; try again")
+    }
+}
+
+/// Settle a move whose command was killed
+#[derive(Args)]
+pub(crate) struct Guardian {
+    #[arg(long)]
+    pid: i32,
+    /// When it was started, in ticks
+    #[arg(long)]
+    started: u64,
+    #[command(flatten)]
+    at: Address,
+}
+
+impl Guardian {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        // Whoever ends all of a terminal's programs leaves this one its few seconds.
+        let _heard = Heard::of(&[SIGINT, SIGTERM, SIGHUP])?;
+        let mut told = Vec::new();
+        std::io::stdin().read_to_end(&mut told).context("cannot hear of the move")?;
+        // It goes on by itself unless it was held, and `WAKE` was not sent before.
+        if told.contains(&DONE) || !told.contains(&HELD) || !self.is_original() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut source = Source::after_another(now(), Terms::default(), WAKE);
+        let mut cluster = None;
+        let mut again = || self.again(&mut cluster);
+        let mut passage = Passage {
+            visit: None,
+            again: &mut again,
+            hold: &mut || Ok(()),
+            is_unwanted: &|| false,
+        };
+        let fate = passage.settle(&mut source)?;
+        drop(passage.visit.take());
+        if !self.is_original() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let pid = Pid(self.pid);
+        match fate {
+            Fate::There { pid: there } => {
+                let frozen = Frozen::freeze(pid, PATIENCE)?;
+                leave_stand_in(frozen, &self.at, Vec::new(), &format!("process {pid}"), there)?;
+            }
+            Fate::Here { .. } => {}
+            Fate::Doubt => return Err(in_doubt(pid, &self.at.on).into()),
+        }
+        // Either of them was stopped with the original.
+        kill(nix::unistd::Pid::from_raw(self.pid), Signal::SIGCONT)
+            .context("cannot let the process go on; send it SIGCONT")?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn again(&self, cluster: &mut Option<Cluster>) -> Result<Visit, Error> {
+        let cluster = match cluster {
+            Some(cluster) => cluster,
+            None => {
+                let node = self.at.on.clone();
+                let made = Cluster::connect(&self.at.nodes);
+                cluster.insert(made.map_err(|_| Error::NoNode { node })?)
+            }
+        };
+        cluster.visit_again(&self.at.on, self.at.visit)
+    }
+
+    /// It is there, and not a stand-in yet.
+    fn is_original(&self) -> bool {
+        let own = std::env::current_exe().ok();
+        let program: Option<PathBuf> = std::fs::read_link(format!("/proc/{}/exe", self.pid)).ok();
+        let is_same = sys::proc::started(Pid(self.pid)).is_ok_and(|since| since == self.started);
+        is_same && program.is_some() && program != own
+    }
+}

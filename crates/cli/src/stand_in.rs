@@ -1,0 +1,95 @@
+//! `farcall stand-in`: what a process that moved leaves in its place, for whoever started it.
+//!
+//! It is that process as far as this host knows: its number, parent, session, terminal and standard streams.
+//! It begins with all signals blocked: those that came while the process moved are passed on.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use client::Cluster;
+use client::visit::Visit;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use sys::ptrace::Replacement;
+use wire::limits::VISIT_DOUBT;
+
+use crate::codes;
+use crate::errors::complaint;
+use crate::visitor::{self, Heard, SIGNALS};
+
+/// Stand in for a process that has moved
+#[derive(Args)]
+pub(crate) struct StandIn {
+    #[command(flatten)]
+    at: Address,
+}
+
+/// By what a visit is found again.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Address {
+    #[arg(long)]
+    pub(crate) on: String,
+    #[arg(long)]
+    pub(crate) visit: u64,
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) nodes: Vec<String>,
+}
+
+impl Address {
+    pub(crate) fn words(&self) -> Vec<String> {
+        let (visit, nodes) = (self.visit.to_string(), self.nodes.join(","));
+        ["--on", &self.on, "--visit", &visit, "--nodes", &nodes].map(str::to_owned).to_vec()
+    }
+
+    /// This command as what another process is to become.
+    pub(crate) fn replacement(&self, forgotten: Vec<i32>) -> anyhow::Result<Replacement> {
+        let text = |bytes: &[u8]| CString::new(bytes).context("a variable has a zero byte");
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        let words = ["farcall".to_owned(), "stand-in".to_owned()].into_iter().chain(self.words());
+        let variables = std::env::vars_os().filter(|(name, _)| name != "FARCALL_STOP_AT");
+        Ok(Replacement {
+            program: text(own.as_os_str().as_bytes())?,
+            arguments: words.map(|word| text(word.as_bytes())).collect::<Result<_, _>>()?,
+            environment: variables
+                .map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+                .collect::<Result<_, _>>()?,
+            forgotten,
+        })
+    }
+}
+
+impl StandIn {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let heard = Heard::of(&SIGNALS).context("cannot hear of signals")?;
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+            .context("cannot hear of signals")?;
+        let patience = Duration::from(VISIT_DOUBT);
+        let (mut visit, _cluster) = self.attach(Instant::now() + patience)?;
+        visitor::serve(&mut visit, &heard, patience)
+    }
+
+    /// The first connection. The visitor goes on meanwhile.
+    fn attach(&self, until: Instant) -> anyhow::Result<(Visit, Cluster)> {
+        loop {
+            let error = match Cluster::connect(&self.at.nodes) {
+                Ok(cluster) => match cluster.visit_again(&self.at.on, self.at.visit) {
+                    Ok(visit) => return Ok((visit, cluster)),
+                    Err(error) => (visitor::is_over(&error), error.to_string()),
+                },
+                Err(error) => (false, error.to_string()),
+            };
+            let (is_over, reason) = error;
+            if is_over || Instant::now() >= until {
+                let what = format!("the process that moved to {} cannot be reached", self.at.on);
+                return Err(complaint(&codes::E0708, what)
+                    .note(reason)
+                    .help("see with `farcall ps` whether it runs")
+                    .into());
+            }
+            std::thread::park_timeout(Duration::from_secs(1));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A process on its way to a node and there: until it is known where it runs, and then its streams.
+
+mod streams;
+
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use client::memory::{Error, line::now};
+use client::visit::{Fate, Source, SourceEffect, SourceEvent, Visit, after, lost};
+use wire::Message;
+use wire::limits::VISIT_TEXT_MAX;
+
+use crate::codes;
+use crate::errors::{Complaint, complaint};
+
+pub(crate) use streams::{SIGNALS, end, serve};
+
+/// How long a node may take to build what it has been sent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that moves: its connection, if there is one, and how there is another one.
+pub(crate) struct Passage<'a> {
+    pub(crate) visit: Option<Visit>,
+    pub(crate) again: &'a mut dyn FnMut() -> Result<Visit, Error>,
+    /// The original is to stay stopped from here.
+    pub(crate) hold: &'a mut dyn FnMut() -> anyhow::Result<()>,
+    /// Whether nobody wants it to move any more.
+    pub(crate) is_unwanted: &'a dyn Fn() -> bool,
+}
+
+impl Passage<'_> {
+    /// Until it is known where the process is.
+    pub(crate) fn settle(&mut self, source: &mut Source) -> anyhow::Result<Fate> {
+        let given_up = after(PATIENCE);
+        loop {
+            while let Some(effect) = source.poll_effect() {
+                if let Err(error) = self.obey(effect)? {
+                    source.handle(now(), lost(&error));
+                }
+            }
+            if let Some(fate) = source.fate() {
+                return Ok(fate.clone());
+            }
+            if !source.is_in_doubt() && (self.is_unwanted)() {
+                let why = "it was interrupted; start it again".to_owned();
+                source.handle(now(), SourceEvent::GivenUp { why });
+                continue;
+            }
+            let Some(visit) = &mut self.visit else {
+                wait_for(source);
+                source.handle(now(), SourceEvent::Tick);
+                continue;
+            };
+            // Often enough to hear of a signal.
+            let until = source.poll_timeout().min(given_up).min(after(Duration::from_millis(200)));
+            let event = match visit.next(until) {
+                Ok(Some(Message::Pong)) => continue,
+                Ok(Some(message)) => SourceEvent::Message(message),
+                Ok(None) if now() >= given_up && !source.is_in_doubt() => {
+                    let why =
+                        format!("nothing came for {} s; see `farcall ps`", PATIENCE.as_secs());
+                    SourceEvent::GivenUp { why }
+                }
+                Ok(None) => SourceEvent::Tick,
+                Err(error) => {
+                    // The next try has its time; what is lost is lost at once.
+                    source.handle(now(), lost(&error));
+                    wait_for(source);
+                    SourceEvent::Tick
+                }
+            };
+            source.handle(now(), event);
+        }
+    }
+
+    fn obey(&mut self, effect: SourceEffect) -> anyhow::Result<Result<(), Error>> {
+        let visit = self.visit.as_mut();
+        Ok(match (effect, visit) {
+            (SourceEffect::Hold, _) => {
+                (self.hold)()?;
+                Ok(())
+            }
+            (SourceEffect::Send(message), Some(visit)) => {
+                let sent = visit.send(&message);
+                moment("woke");
+                sent
+            }
+            (SourceEffect::Ask, Some(visit)) => visit.again(),
+            (SourceEffect::Ask, None) => (self.again)().map(|visit| self.visit = Some(visit)),
+            (SourceEffect::HangUp, Some(visit)) => {
+                visit.close();
+                Ok(())
+            }
+            // What becomes of the original is its keeper's.
+            (SourceEffect::GoOn | SourceEffect::End, _) => Ok(()),
+            (SourceEffect::Send(_) | SourceEffect::HangUp, None) => Ok(()),
+        })
+    }
+}
+
+/// Until it is time to ask again: there is no connection to wait at.
+fn wait_for(source: &Source) {
+    if source.fate().is_none() && source.is_in_doubt() {
+        std::thread::park_timeout(source.poll_timeout().since(now()).into());
+    }
+}
+
+/// It does not run on the node.
+pub(crate) fn not_there(what: &str, node: &str, why: &str) -> Complaint {
+    let (reason, help) = why.split_once("; ").unwrap_or((why, "try another node"));
+    complaint(&codes::E0706, format!("{what} does not wake on {node}: {reason}")).help(help)
+}
+
+/// Text that a node is told, no longer than that may be.
+pub(crate) fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
+    text
+}
+
+/// A moment at which a build for tests can be made to stop itself, so that something ends just then.
+pub(crate) fn moment(name: &str) {
+    if cfg!(debug_assertions) && std::env::var_os("FARCALL_STOP_AT").is_some_and(|at| at == name) {
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+    }
+}
+
+/// Hears of signals instead of being ended by them.
+pub(crate) struct Heard(Vec<(i32, UnixStream)>);
+
+impl Heard {
+    pub(crate) fn of(numbers: &[i32]) -> anyhow::Result<Self> {
+        let heard = numbers.iter().map(|&number| -> anyhow::Result<(i32, UnixStream)> {
+            let (heard, ring) = UnixStream::pair()?;
+            heard.set_nonblocking(true)?;
+            signal_hook::low_level::pipe::register(number, ring)?;
+            Ok((number, heard))
+        });
+        Ok(Self(heard.collect::<Result<_, _>>()?))
+    }
+
+    pub(crate) fn rings(&self) -> impl Iterator<Item = &UnixStream> {
+        self.0.iter().map(|(_, heard)| heard)
+    }
+
+    /// Those that have come since the last time.
+    pub(crate) fn take(&self) -> Vec<i32> {
+        let came = |heard: &UnixStream| {
+            let mut heard = heard;
+            std::io::Read::read(&mut heard, &mut [0; 64]).is_ok_and(|count| count > 0)
+        };
+        self.0.iter().filter(|(_, heard)| came(heard)).map(|(number, _)| *number).collect()
+    }
+}
+
+/// Tries to reach a visit again until `until`. `None`: it is gone, or cannot be reached.
+fn reach(visit: &mut Visit, until: Instant, is_unwanted: &dyn Fn() -> bool) -> Result<(), Error> {
+    let mut refusals = 0;
+    loop {
+        let error = match visit.again() {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // Where nobody listens any more, the node has ended, and its visitors with it.
+        refusals = if is_refused(&error) { refusals + 1 } else { 0 };
+        let is_gone = is_over(&error) || refusals >= 3;
+        if is_gone || Instant::now() >= until || is_unwanted() {
+            return Err(error);
+        }
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+}
+
+/// There is no such visit any more.
+pub(crate) fn is_over(error: &Error) -> bool {
+    matches!(lost(error), SourceEvent::Absent)
+}
+
+fn is_refused(error: &Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound};
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| matches!(io.kind(), ConnectionRefused | NotFound)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
