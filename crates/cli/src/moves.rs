@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use sys::Pid;
 use telefork::Description;
 use telefork::capture::Frozen;
-use telefork::preflight::{Weight, preflight};
+use telefork::preflight::{Report, Weight, preflight, recheck};
 use wire::image::descriptor::{Direction, Opened};
 use wire::image::process::SignalInfo;
 use wire::image::{ImageId, Writer};
@@ -104,6 +104,8 @@ impl Move {
         let mut frozen = Frozen::freeze(pid, PATIENCE)?;
         frozen.set_overrides(self.wishes.overrides());
         let mut description = frozen.describe()?;
+        // What has come since it was looked at.
+        self.refuse(&recheck(pid, &description)?)?;
         pass_streams(&mut description);
         moment("frozen");
         // What the node says instead of taking it, it says again when it is asked.
@@ -158,16 +160,20 @@ impl Move {
     /// Before anything is stopped.
     fn look(&self) -> anyhow::Result<()> {
         let report = preflight(Pid(self.pid), &self.wishes.overrides())?;
+        self.refuse(&report)?;
+        let threads = sys::standing::standing(Pid(self.pid))?.threads;
+        if threads.iter().all(|thread| thread.state == 'T') {
+            let what = format!("process {} cannot move: it is stopped", self.pid);
+            let help = "let it go on first, with `fg` in its shell or `kill -CONT`";
+            return Err(complaint(&codes::E0709, what).help(help).into());
+        }
+        Ok(())
+    }
+
+    /// Says all that stands in the way.
+    fn refuse(&self, report: &Report) -> anyhow::Result<()> {
         let mut blocking = report.findings.iter().filter(|one| one.weight == Weight::Blocks);
-        let Some(first) = blocking.next() else {
-            let threads = sys::standing::standing(Pid(self.pid))?.threads;
-            if threads.iter().all(|thread| thread.state == 'T') {
-                let what = format!("process {} cannot move: it is stopped", self.pid);
-                let help = "let it go on first, with `fg` in its shell or `kill -CONT`";
-                return Err(complaint(&codes::E0709, what).help(help).into());
-            }
-            return Ok(());
-        };
+        let Some(first) = blocking.next() else { return Ok(()) };
         let what = format!("process {} cannot move: {}: {}", self.pid, first.object, first.reason);
         let mut refused = complaint(&codes::E0709, what);
         for other in blocking {

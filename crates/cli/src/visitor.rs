@@ -52,7 +52,7 @@ impl Passage<'_> {
                 continue;
             };
             // Often enough to hear of a signal.
-            let until = source.poll_timeout().min(given_up).min(after(Duration::from_millis(200)));
+            let until = source.poll_timeout().min(after(Duration::from_millis(200)));
             let event = match visit.next(until) {
                 Ok(Some(Message::Pong)) => continue,
                 Ok(Some(message)) => SourceEvent::Message(message),

@@ -116,7 +116,7 @@ fn status_shows_the_running_task() {
             lines.next().unwrap_or("").split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
         let (node, client, program) = (of("NODE"), of("CLIENT"), of("PROGRAM"));
-        node.starts_with(&["alpha".into(), "1".into(), "1".into()])
+        node.starts_with(&["alpha".into(), "1".into(), "0".into(), "1".into()])
             && client.starts_with(&["client".into(), "alpha".into(), "1".into()])
             && program.starts_with(&["libspecimen.so".into(), "alpha".into(), "client".into()])
     });

@@ -152,7 +152,7 @@ fn eight_visits_are_served_at_once_and_shown() {
     let mut mallory = target.peer(Role::Client, "mallory");
     mallory.put_greeting(Purpose::Visit { entry: Entry::Return { visit: token } });
     let last = mallory.last_words().pop();
-    assert!(matches!(last, Some(Message::Goodbye(Goodbye::Absent { .. }))), "{last:?}");
+    assert!(matches!(last, Some(Message::Goodbye(Goodbye::Forbidden { .. }))), "{last:?}");
     drop(visits);
     until("all visitors are gone", || visitors(&target).is_empty());
     target.check_unharmed();

@@ -181,7 +181,8 @@ pub fn settle(visit: &mut Visit, source: &mut Source, patience: Duration) -> Fat
         if let Some(fate) = source.fate() {
             return fate.clone();
         }
-        let event = match visit.next(source.poll_timeout().min(given_up)) {
+        let until = if source.is_in_doubt() { Time::NEVER } else { given_up };
+        let event = match visit.next(source.poll_timeout().min(until)) {
             Ok(Some(Message::Pong)) => continue,
             Ok(Some(message)) => SourceEvent::Message(message),
             Ok(None) if now() >= given_up && !source.is_in_doubt() => {

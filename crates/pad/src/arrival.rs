@@ -33,7 +33,8 @@ pub fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
     let reader = Reader::new(from).map_err(|error| chain(&error))?;
     let mut reader = reader.ok_or("no image came; try again")?;
     // The numbers of processes are this host's own: a visitor gets the next one that is free.
-    let restore = Restore { keeps_numbers: false, ..Restore::default() };
+    // A node that is killed takes its pads along, and they their visitors: what it does not know does not run.
+    let restore = Restore { keeps_numbers: false, ends_with_builder: true, ..Restore::default() };
     let built = restore.build(&mut reader).map_err(|error| chain(&error))?;
     Ok(Box::new(built))
 }

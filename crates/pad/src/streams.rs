@@ -201,6 +201,6 @@ impl Streams {
                 output.sending.close();
             }
         }
-        self.outputs.iter().all(|output| output.sending.is_sent())
+        self.is_thrown_away || self.outputs.iter().all(|output| output.sending.is_sent())
     }
 }

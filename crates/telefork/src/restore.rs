@@ -56,6 +56,8 @@ pub struct Restore {
     pub vdso: VdsoChoice,
     pub descriptors: Descriptors,
     pub memory: Memory,
+    /// Whether it is killed when the thread ends that built it, if it has not asked for another signal then.
+    pub ends_with_builder: bool,
 }
 
 /// What a restored process has open.
@@ -90,6 +92,7 @@ impl Default for Restore {
             vdso,
             descriptors,
             memory,
+            ends_with_builder: false,
         }
     }
 }
@@ -125,7 +128,11 @@ pub struct Left {
 impl Restore {
     /// Makes the process of the next image on a stream, up to the image's end.
     pub fn build<R: Read>(self, from: &mut Reader<R>) -> Result<Built, Error> {
-        let (description, mut next) = Description::take(from)?;
+        let (mut description, mut next) = Description::take(from)?;
+        let attributes = &mut description.process.attributes;
+        if self.ends_with_builder && attributes.parent_death_signal == 0 {
+            attributes.parent_death_signal = libc::SIGKILL.unsigned_abs();
+        }
         let mapped = backing::Files::open(&description.mappings);
         let strangers = match self.descriptors {
             Descriptors::Opened(..) => Strangers::Opened,

@@ -83,11 +83,15 @@ impl Node {
 
     fn return_to_visit(&mut self, now: Time, link: LinkId, token: u64, peer: &Peer) {
         let mut guests = self.visits.guests.iter();
-        let found = guests.find(|(_, guest)| guest.token == token && guest.peer == *peer);
-        let Some(visit) = found.map(|(visit, _)| *visit) else {
-            let reason = "no such visit of this certificate".to_owned();
+        let Some((&visit, guest)) = guests.find(|(_, guest)| guest.token == token) else {
+            let reason = "no such visit".to_owned();
             return self.refuse(now, link, Goodbye::Absent { reason });
         };
+        // Never `Absent`: whoever brought it by another way would take it for gone.
+        if guest.peer != *peer {
+            let reason = "another client's visit; come as that one, by the same way".to_owned();
+            return self.refuse(now, link, Goodbye::Forbidden { reason });
+        }
         self.welcome(now, link, token);
         self.links[link.0 as usize] = None;
         self.effects.push_back(Effect::ReturnVisit { visit, connection: link });

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use wire::Message;
-use wire::units::Time;
+use wire::units::{Span, Time};
 use wire::visit::{Alone, Built, Exited, Refused, Stage, Stopped, Wake, Woken};
 
 use super::Terms;
@@ -225,7 +225,7 @@ impl Pad {
             State::Runs { ended: Some(_), .. } if now >= self.forget => self.leave(),
             State::Runs { alone, ended: None, .. } => {
                 let Some((since, told)) = self.away else { return };
-                if now < since + self.terms.away || told {
+                if now < since + self.patience(*alone) || told {
                     return;
                 }
                 match alone {
@@ -251,11 +251,20 @@ impl Pad {
         match &self.state {
             State::Built { until, .. } | State::Refused { until, .. } => *until,
             State::Runs { ended: Some(_), .. } => self.forget,
-            State::Runs { ended: None, .. } => match self.away {
-                Some((since, false)) => since + self.terms.away,
+            State::Runs { alone, ended: None, .. } => match self.away {
+                Some((since, false)) => since + self.patience(*alone),
                 Some((_, true)) | None => Time::NEVER,
             },
             State::Building | State::Waking { .. } | State::Over => Time::NEVER,
+        }
+    }
+
+    /// How long its client may be away. Of one that goes on alone nothing is lost for as long as its client
+    /// tries to come back: until then it waits with what it writes.
+    fn patience(&self, alone: Alone) -> Span {
+        match alone {
+            Alone::Ends => self.terms.away,
+            Alone::GoesOn => self.terms.kept,
         }
     }
 

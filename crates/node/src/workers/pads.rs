@@ -53,7 +53,10 @@ impl Workers {
         let reason = match self.start_pad(registry, visit, begin, folder.clone()) {
             Ok(pad) => {
                 self.pads.insert(visit, pad);
-                self.return_to_visit(visit, connection);
+                if !self.return_to_visit(visit, connection) {
+                    // It would wait for its first connection for ever.
+                    self.kill_visit(visit);
+                }
                 return true;
             }
             Err(NotStarted::ForNow(reason)) => format!("{reason}; try again, or another node"),
@@ -116,24 +119,22 @@ impl Workers {
         Ok(pad)
     }
 
-    /// Gives a visit's pad a connection. What cannot be given is closed, which its client sees.
-    pub(crate) fn return_to_visit(&mut self, visit: VisitId, mut connection: Connection) {
-        let Some(pad) = self.pads.get(&visit) else { return };
+    /// Gives a visit's pad a connection. What cannot be given (`false`) is closed, which its client sees.
+    pub(crate) fn return_to_visit(&mut self, visit: VisitId, mut connection: Connection) -> bool {
+        let Some(pad) = self.pads.get(&visit) else { return false };
         // Behind the greeting all bytes are the pad's: who did not wait for his welcome is not served.
         if !connection.input().is_empty() {
-            return;
+            return false;
         }
         let far = if connection.address().is_some() {
             relay::start(connection)
         } else {
             match connection.flush() {
                 Ok(FlushOutcome::Done) => connection.as_fd().try_clone_to_owned(),
-                Ok(FlushOutcome::Blocked) | Err(_) => return,
+                Ok(FlushOutcome::Blocked) | Err(_) => return false,
             }
         };
-        if let Ok(far) = far {
-            let _ = send_with_fds(&pad.control, &[0], &[far.as_fd()]);
-        }
+        far.is_ok_and(|far| send_with_fds(&pad.control, &[0], &[far.as_fd()]).is_ok())
     }
 
     /// What a pad has said; the last of it counts.

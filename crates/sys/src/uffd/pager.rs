@@ -6,6 +6,7 @@
 
 use std::borrow::Borrow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -102,11 +103,16 @@ impl Pager {
         self.ioctl(UFFDIO_UNREGISTER, &mut range, "let memory be as any other")
     }
 
-    /// Waits until something has happened in one of these processes, or the bell is rung.
-    pub fn wait<P: Borrow<Self>>(pagers: &[P], bell: &Bell) -> Result<(), Error> {
+    /// Waits until something has happened in one of these processes, or the bell is rung, or for so long.
+    pub fn wait<P: Borrow<Self>>(
+        pagers: &[P],
+        bell: &Bell,
+        timeout: Option<Duration>,
+    ) -> Result<(), Error> {
+        let timeout = timeout.and_then(|timeout| PollTimeout::try_from(timeout).ok());
         let all = pagers.iter().map(|pager| pager.borrow().as_fd()).chain([bell.0.as_fd()]);
         let mut polled: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        match poll(&mut polled, PollTimeout::NONE) {
+        match poll(&mut polled, timeout.unwrap_or(PollTimeout::NONE)) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(Error::kernel("wait for page faults")(error)),
         }

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use sys::uffd::{Bell, Event, PAGE, Pager, Stopped};
 use wire::image::ImageId;
@@ -19,6 +20,10 @@ use wire::limits::IMAGE_CHUNK_MAX;
 
 use super::missing::Missing;
 use crate::Error;
+
+/// When a page is tried again that could not be filled because memory was changing: that is over soon, and
+/// nobody says so.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// What came after the copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +49,7 @@ pub fn follow(
     lose: impl FnOnce(),
 ) -> Result<Followed, Error> {
     let missing = Missing::new(left);
-    let space = Space { pager: Arc::new(pager), missing, has_ended: false };
+    let space = Space { pager: Arc::new(pager), missing, waiting: Vec::new(), has_ended: false };
     let state = State { spaces: vec![space], ..State::default() };
     let follower = Follower { id, stream, faults, state: Mutex::new(state), bell: Bell::new()? };
     thread::scope(|scope| {
@@ -93,6 +98,8 @@ struct State {
 struct Space {
     pager: Arc<Pager>,
     missing: Missing,
+    /// Where threads wait for pages of 0, which could not be given them while memory changed.
+    waiting: Vec<u64>,
     has_ended: bool,
 }
 
@@ -130,14 +137,16 @@ impl Follower<'_> {
     /// Asks for what is waited for.
     fn hear(&self) -> Result<(), Error> {
         loop {
-            let pagers: Vec<Arc<Pager>> = {
+            let (pagers, timeout): (Vec<Arc<Pager>>, _) = {
                 let state = self.lock();
                 if state.is_over {
                     return Ok(());
                 }
-                state.spaces.iter().map(|space| Arc::clone(&space.pager)).collect()
+                let is_waiting = state.spaces.iter().any(|space| !space.waiting.is_empty());
+                let pagers = state.spaces.iter().map(|space| Arc::clone(&space.pager)).collect();
+                (pagers, is_waiting.then_some(AGAIN))
             };
-            Pager::wait(&pagers, &self.bell)?;
+            Pager::wait(&pagers, &self.bell, timeout)?;
             self.bell.hear();
             self.change(|state| {
                 (0..state.spaces.len()).try_for_each(|index| state.read_events(index))
@@ -221,30 +230,36 @@ impl State {
         let Some(space) = self.spaces.get_mut(index) else { return Ok(()) };
         let mut events = Vec::new();
         space.pager.events(&mut events)?;
+        let mut waiting = std::mem::take(&mut space.waiting);
         let mut born = Vec::new();
         for event in events {
             match event {
-                Event::Fault { at } => match space.missing.source_of(at) {
-                    Some(source) if self.is_streamed && !self.asked.contains(&source) => {
-                        space.pager.fill_zero(at, PAGE)?;
-                    }
-                    Some(source) if self.asked.insert(source) => {
-                        self.to_ask.push(source);
-                        self.followed.faults += 1;
-                    }
-                    Some(_) => {}
-                    // Never there, or dropped; or there by now, which wakes who waited.
-                    None => {
-                        space.pager.fill_zero(at, PAGE)?;
-                    }
-                },
+                Event::Fault { at } => waiting.push(at),
                 Event::Forked(pager) => {
-                    let missing = space.missing.clone();
-                    born.push(Space { pager: Arc::new(pager), missing, has_ended: false });
+                    let (pager, missing) = (Arc::new(pager), space.missing.clone());
+                    born.push(Space { pager, missing, waiting: Vec::new(), has_ended: false });
                 }
                 Event::Dropped { start, end } => space.missing.dropped(&(start..end)),
                 Event::Unmapped { start, end } => space.missing.unmapped(&(start..end)),
                 Event::Moved { from, to, len } => space.missing.moved(from, to, len),
+            }
+        }
+        // The kernel tells of faults before it tells of what had changed by then.
+        for at in waiting {
+            match space.missing.source_of(at) {
+                Some(source) if !self.is_streamed || self.asked.contains(&source) => {
+                    if self.asked.insert(source) {
+                        self.to_ask.push(source);
+                        self.followed.faults += 1;
+                    }
+                }
+                // Never there, or dropped; or there by now, which wakes who waited.
+                Some(_) | None => {
+                    let filled = space.pager.fill_zero(at, PAGE)?;
+                    if filled.stopped == Some(Stopped::Changing) {
+                        space.waiting.push(at);
+                    }
+                }
             }
         }
         self.spaces.extend(born);
@@ -282,7 +297,7 @@ impl State {
         source: &Range<u64>,
         bytes: Option<&[u8]>,
     ) -> Result<Progress, Error> {
-        let Space { pager, missing, has_ended } = &mut self.spaces[index];
+        let Space { pager, missing, has_ended, .. } = &mut self.spaces[index];
         let mut most = usize::MAX;
         while let Some(part) = missing.arriving(source).first().filter(|_| !*has_ended) {
             let len = ((part.source.end - part.source.start) as usize).min(most);

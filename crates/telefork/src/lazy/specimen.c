@@ -38,6 +38,18 @@ static void *anywhere(void *seed) {
     return (void *)wrong;
 }
 
+/* Drops pages of its own and touches them again, while others do the same. */
+static void *restless(void *own) {
+    char *at = START + (unsigned long)own * 64 * PAGE;
+    unsigned long wrong = 0;
+    for (int i = 0; i < 2000; i++) {
+        char *page = at + i % 64 * PAGE;
+        madvise(page, PAGE, MADV_DONTNEED);
+        wrong += *(volatile unsigned long *)(page + 8) != 0;
+    }
+    return (void *)wrong;
+}
+
 static void say(unsigned long number) {
     printf("%lu\n", number);
     fflush(stdout);
@@ -62,6 +74,19 @@ int main(int argc, char **argv) {
             unsigned long wrong = 0;
             for (unsigned long i = 0; i < 4; i++)
                 pthread_create(&threads[i], 0, anywhere, (void *)(i + 1));
+            for (int i = 0; i < 4; i++) {
+                void *some;
+                pthread_join(threads[i], &some);
+                wrong += (unsigned long)some;
+            }
+            say(wrong);
+            break;
+        }
+        case 'r': { /* four threads that drop and touch */
+            pthread_t threads[4];
+            unsigned long wrong = 0;
+            for (unsigned long i = 0; i < 4; i++)
+                pthread_create(&threads[i], 0, restless, (void *)i);
             for (int i = 0; i < 4; i++) {
                 void *some;
                 pthread_join(threads[i], &some);

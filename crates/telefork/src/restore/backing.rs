@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use sys::handle::{Handle, Links};
 use wire::image::memory::{Backing, Mapping, MappingKind, Sharing, Trust};
 use wire::image::process::Process;
 use wire::image::text::Text;
@@ -20,6 +21,9 @@ const HASHED_MAX: u64 = 64 << 20;
 
 /// Programs that run with other rights than those of who starts them are not started for this.
 const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
+
+/// File systems whose files the kernel makes up (linux/magic.h): proc, sysfs.
+const KERNELS: [u64; 2] = [0x9fa0, 0x6265_6572];
 
 /// Files that lie behind mappings of an image, and are the same here.
 #[derive(Debug, Default)]
@@ -113,11 +117,11 @@ fn open(path: &Text, size: u64) -> Option<File> {
     if !path.is_absolute() || is_kernels {
         return None;
     }
-    // Neither a fifo nor a terminal may hold or take us.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let about = file.metadata().ok()?;
-    (about.is_file() && about.len() == size).then_some(file)
+    // Looked at before it is opened: opening a device or a FIFO does something.
+    let found = Handle::of(path, Links::Followed).ok()?;
+    let is_file = found.node().kind() == libc::S_IFREG && found.node().size == size;
+    let is_kernels = KERNELS.contains(&found.file_system().ok()?);
+    (is_file && !is_kernels).then(|| found.open(libc::O_RDONLY.unsigned_abs()).ok())?
 }
 
 fn hash_of(file: &File, size: u64) -> Option<Hash> {

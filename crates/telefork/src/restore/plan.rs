@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use wire::image::descriptor::Descriptor;
 use wire::image::memory::{Mapping, MappingKind, Permissions, Sharing, Trust};
-use wire::image::process::{MemoryMarks, Process};
+use wire::image::process::{MemoryMarks, Process, ResourceLimit};
 use wire::image::thread::Thread;
 
 use super::compare;
@@ -140,7 +140,8 @@ fn check_process(process: &Process) -> Result<(), Refusal> {
     if process.root.0 != b"/" {
         return Err(Refusal::Root { root: process.root.clone() });
     }
-    if process.limits.iter().any(|limit| limit.resource >= LIMITS || limit.soft > limit.hard) {
+    let is_none = |limit: &ResourceLimit| limit.resource >= LIMITS || limit.soft > limit.hard;
+    if process.limits.len() > LIMITS as usize || process.limits.iter().any(is_none) {
         return forged("a limit", "there is none like that");
     }
     if process.actions.iter().any(|action| [0, 9, 19].contains(&action.signal)) {
@@ -205,20 +206,20 @@ fn descriptors(
     here: &Destination,
 ) -> Result<Vec<(u32, bool)>, Refusal> {
     let above = || descriptors.iter().filter(|descriptor| descriptor.number > STANDARD_MAX);
+    if let Some(descriptor) = descriptors.iter().find(|it| it.number >= NUMBER_MAX) {
+        return Err(Refusal::Number { number: descriptor.number });
+    }
     match here.strangers {
         Strangers::Opened => Ok(Vec::new()),
-        Strangers::Dead => match above().find(|descriptor| descriptor.number >= NUMBER_MAX) {
-            Some(descriptor) => Err(Refusal::Number { number: descriptor.number }),
-            None => Ok(above().map(|it| (it.number, it.close_on_exec)).collect()),
-        },
+        Strangers::Dead => Ok(above().map(|it| (it.number, it.close_on_exec)).collect()),
     }
 }
 
 /// Input, output and errors.
 const STANDARD_MAX: u32 = 2;
 
-/// No kernel lets a process have a descriptor of this number (`fs.nr_open`).
-const NUMBER_MAX: u32 = 1 << 30;
+/// No process has a descriptor of this number, and a table of so many would be 32 MiB of the kernel's memory.
+const NUMBER_MAX: u32 = 1 << 22;
 
 /// In order, of whole pages, without overlap, among the addresses of programs.
 fn check_addresses(mappings: &[Mapping], here: &Destination) -> Result<(), Refusal> {
@@ -336,7 +337,13 @@ fn forged(what: &'static str, thread: &Thread, why: &'static str) -> Refusal {
 }
 
 /// Where a thread goes on, and what the kernel is told of it, lies where it can.
+/// Bytes of a thread's name.
+const THREAD_NAME_MAX: usize = 15;
+
 fn check_thread(thread: &Thread, checked: &Checked, mappings: &[Mapping]) -> Result<(), Refusal> {
+    if thread.name.0.len() > THREAD_NAME_MAX {
+        return Err(forged("the name", thread, "it is longer than the kernel's"));
+    }
     let within = |at: u64, len: u64, wanted: fn(&Permissions) -> bool| {
         let end = at.checked_add(len);
         mappings.iter().any(|mapping| {
