@@ -406,9 +406,10 @@ fn a_visitor_tells_its_end_to_whoever_comes_back_and_then_leaves() {
 
 #[test]
 fn who_is_alone_ends_or_goes_on_as_was_asked() {
-    for (alone, wanted) in [
-        (Alone::Ends, vec![PadEffect::End, PadEffect::Leave]),
-        (Alone::GoesOn, vec![PadEffect::Alone]),
+    for (alone, patience, wanted) in [
+        (Alone::Ends, TERMS.away, vec![PadEffect::End, PadEffect::Leave]),
+        // Longer than its client tries to come back: until then nothing that it writes is lost.
+        (Alone::GoesOn, TERMS.kept, vec![PadEffect::Alone]),
     ] {
         let mut pad = Pad::new(TERMS);
         pad.handle(Time(0), PadEvent::Built { pid: PID });
@@ -416,7 +417,7 @@ fn who_is_alone_ends_or_goes_on_as_was_asked() {
         pad.handle(Time(0), PadEvent::Awake);
         pad.handle(Time(1), PadEvent::Lost);
         while pad.poll_effect().is_some() {}
-        assert_eq!(pad.poll_timeout(), Time(1) + TERMS.away);
+        assert_eq!(pad.poll_timeout(), Time(1) + patience);
         pad.handle(pad.poll_timeout(), PadEvent::Tick);
         assert_eq!(std::iter::from_fn(|| pad.poll_effect()).collect::<Vec<_>>(), wanted);
         assert_eq!(pad.poll_timeout(), Time::NEVER);
