@@ -47,6 +47,8 @@ impl Specimen {
             .arg(&path)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // Ours may be a file that others write: such a one is refused.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();

@@ -37,6 +37,8 @@ impl Specimen {
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ours may be a file that others write: such a one is refused.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());

@@ -50,8 +50,10 @@ fn build(specimen: &Specimen) -> Option<Built> {
     let made = make(words, &source, kind == "java");
     Some(if kind == "java" {
         let class = source.file_stem().unwrap().to_owned();
-        // Its counters for other tools lie in a file that it maps shared, which does not travel.
-        let options = ["java", "-Xmx64m", "-XX:-UsePerfData", "-cp"].map(OsString::from);
+        // Its counters for other tools lie in a file that it maps shared, which does not travel; and now and then
+        // it has files of the kernel open, of its control group.
+        let options = ["java", "-Xmx64m", "-XX:-UsePerfData", "-XX:-UseContainerSupport", "-cp"]
+            .map(OsString::from);
         Built { command: [&options[..], &[made.into(), class]].concat() }
     } else {
         Built { command: vec![made.into()] }

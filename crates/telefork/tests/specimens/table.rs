@@ -127,7 +127,10 @@ pub(crate) const SPECIMENS: &[Specimen] = &[
     one("bash, counting", "counting.sh"),
     unaware("`sort` of a file larger than its memory", "sort.sh"),
     unaware("`gzip` of a file", "gzip.sh"),
-    one("Java (`-XX:-UsePerfData`, no `java.nio`): threads and a collected heap", "Collected.java"),
+    one(
+        "Java (`-XX:-UsePerfData -XX:-UseContainerSupport`, no `java.nio`): threads and a collected heap",
+        "Collected.java",
+    ),
     // The runtime's poller is an epoll with an eventfd, made at the first file that is opened.
     refused("Go: goroutines, channels and a collected heap", "goroutines.go", "an epoll"),
 ];
