@@ -227,6 +227,10 @@ fn of_transport(error: &transport::Error) -> Code {
 /// The next step of those that do not say it themselves.
 fn help(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     use client::Error;
+    if error.is::<telefork::Error>() {
+        let step = "ask as the owner of the process, or as root, if the kernel refused; `farcall doctor` says what this host allows";
+        return Some(step.to_owned());
+    }
     let step = match error.downcast_ref::<client::Error>()? {
         Error::Join { .. } => "print a new token with `farcall auth token` there",
         Error::NoCredentials { .. } => {

@@ -199,7 +199,6 @@ fn check_pending(pending: &[wire::image::process::SignalInfo], who: &str) -> Res
     Ok(())
 }
 
-/// Those whose numbers are only kept.
 /// Those whose numbers are only kept. What is opened here is seen to when that is done (`files`).
 fn descriptors(
     descriptors: &[Descriptor],
