@@ -13,6 +13,7 @@ use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
 use crate::capture::Frozen;
+use crate::lazy::PageServer;
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
 
@@ -97,13 +98,29 @@ impl Leaving {
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
     /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
     pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
+        let description = self.described_as(number)?;
+        send(&self.frozen, &description, to)
+    }
+
+    /// The same, and its memory stays behind but for what it touches first: it is to be served, and this to be
+    /// kept, until all of it is there.
+    pub fn send_ahead(&mut self, number: i32, to: &mut impl Write) -> Result<PageServer, Error> {
+        let description = self.described_as(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let server = self.frozen.send_ahead(&description, &mut writer)?;
+        writer.finish()?;
+        Ok(server)
+    }
+
+    fn described_as(&mut self, number: i32) -> Result<Description, Error> {
         let mut description = described(&mut self.frozen, stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
         description.process.attributes.parent_death_signal = libc::SIGKILL as _;
         for thread in &mut description.threads {
             answer_caller(thread, number);
         }
-        send(&self.frozen, &description, to)
+        Ok(description)
     }
 
     /// Only when this returns is its memory free.

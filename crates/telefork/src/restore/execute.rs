@@ -15,6 +15,7 @@ use sys::maps::{self, Mapping};
 use sys::ptrace::{
     Husk, Program, REMOTE_LEN, Registers, Remote, Session, SignalMask, Start, Stopped,
 };
+use sys::uffd::Right;
 use sys::{Pid, process_memory};
 use wire::image::memory::{Place as Elsewhere, Run, Sharing};
 use wire::image::thread::Thread;
@@ -50,6 +51,7 @@ pub(super) struct Gifts {
     pub(super) held: Table,
     pub(super) session: Session,
     pub(super) memory: Memory,
+    pub(super) right: Option<Right>,
     /// Whether the numbers of processes and threads are to be kept where that can be.
     pub(super) keeps_numbers: bool,
 }
@@ -64,15 +66,20 @@ pub(super) fn execute<R: Read>(
 ) -> Result<(Husk, Option<Left>), Error> {
     let keeps_numbers = gifts.keeps_numbers;
     let memory = gifts.memory;
+    let mut gifts = gifts;
+    let right = gifts.right.take();
+    let device = right.as_ref().map(Right::device).transpose()?.flatten();
     let first = gifts.mapped.len();
     let Table { numbers, keeps_standard, .. } = &gifts.held;
     let held = Numbers { first, all: numbers.clone(), keeps_standard: *keeps_standard };
-    let mut husk = start(of, gifts)?;
+    let has_device = device.is_some();
+    let mut husk = start(of, gifts, device)?;
     let pid = husk.pid();
     let found = maps::mappings(pid)?;
     let taken: Vec<_> = found.iter().map(|mapping| mapping.range.clone()).collect();
     let base = plan.room(&taken)?;
-    let numbers = husk.numbers().to_vec();
+    let mut numbers = husk.numbers().to_vec();
+    let device = has_device.then(|| numbers.pop()).flatten().map(|number| number as u64);
 
     let mut left = None;
     let mut threads = Vec::new();
@@ -85,8 +92,15 @@ pub(super) fn execute<R: Read>(
         let arrived = pages(&mut remote, plan, memory, next, from)?;
         guard(&mut remote, &arrived.guards)?;
         if !arrived.left.is_empty() {
-            left = Some(Left::new(&mut remote, arrived.left, from.id())?);
+            let (ranges, image) = (arrived.left, from.id());
+            left = Some(Left::new(&mut remote, ranges, image, right.as_ref(), device)?);
         }
+        if let Some(device) = device {
+            let mut batch = Batch::default();
+            batch.must("close files of", libc::SYS_close, &[device.into()]);
+            batch.run(&mut remote)?;
+        }
+        drop(right);
         if let Vdso::Patched { specials, old } = &plan.vdso {
             let code = specials.iter().find(|special| special.name.0 == b"[vdso]");
             let here = base + REMOTE_LEN + code.map_or(0, |special| special.offset);
@@ -126,13 +140,14 @@ pub(super) fn execute<R: Read>(
 }
 
 /// Starts the husk as the image's program if that is here, with the image's number if that is free.
-fn start(of: &Description, gifts: Gifts) -> Result<Husk, Error> {
+fn start(of: &Description, gifts: Gifts, device: Option<OwnedFd>) -> Result<Husk, Error> {
     let own = of.descriptors.iter().map(|descriptor| descriptor.number);
     let given = gifts.held.numbers.iter().map(|held| held.number);
     let above = own.chain(given).max().map_or(2, |number| number as i32);
     let mut descriptors = gifts.mapped;
     descriptors.extend(gifts.held.opened);
     descriptors.extend([gifts.nothing, gifts.folder]);
+    descriptors.extend(device);
     let own = gifts.keeps_numbers.then_some(Pid(of.process.pid));
     // The first way that works; the last one's failure is told.
     let ways = [
