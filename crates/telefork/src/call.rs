@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
 use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::capture::Frozen;
+use crate::capture::{Changes, Frozen, Sent, Told};
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
 
@@ -97,13 +98,49 @@ impl Leaving {
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
     /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
     pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
+        let description = self.described(number)?;
+        send(&self.frozen, &description, to)
+    }
+
+    /// The same, for who is to be sent changes later.
+    pub fn send_told(&mut self, number: i32, to: &mut impl Write) -> Result<(Sent, Told), Error> {
+        let description = self.described(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let sent = self.frozen.send_told(&description, &mut writer)?;
+        writer.finish()?;
+        Ok(sent)
+    }
+
+    /// Writes an image of what has changed since somebody was told of another copy of this process; see
+    /// [`Frozen::send_changes`].
+    pub fn send_changes(
+        &mut self,
+        number: i32,
+        told: &Told,
+        changed: Option<&[Range<u64>]>,
+        to: &mut impl Write,
+    ) -> Result<Changes, Error> {
+        let description = self.described(number)?;
+        let difference = match told.until(&description) {
+            Ok(difference) => difference,
+            Err(unchangeable) => return Ok(Changes::SendAll(unchangeable)),
+        };
+        let mut writer = Writer::new(to, image_id()?);
+        let (sent, told) =
+            self.frozen.send_changes(&description, told, &difference, changed, &mut writer)?;
+        writer.finish()?;
+        Ok(Changes::Sent(sent, told))
+    }
+
+    fn described(&mut self, number: i32) -> Result<Description, Error> {
         let mut description = described(&mut self.frozen, stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
         description.process.attributes.parent_death_signal = libc::SIGKILL as _;
         for thread in &mut description.threads {
             answer_caller(thread, number);
         }
-        send(&self.frozen, &description, to)
+        Ok(description)
     }
 
     /// Only when this returns is its memory free.

@@ -65,6 +65,10 @@ pub enum Error {
          the memory sent before"
     )]
     NotLazy(#[source] sys::Error),
+    #[error(
+        "what is kept of the process was lost with a change that broke off; send all of the process anew"
+    )]
+    BaseGone,
     #[error("the connection that carries pages broke; the copy cannot go on without them")]
     Pages(#[source] std::io::Error),
     #[error(
