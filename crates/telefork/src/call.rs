@@ -13,9 +13,12 @@ use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
 use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::capture::{Changes, Frozen, Sent, Told};
+use crate::capture::{self, Changes, Frozen, Sent, Told};
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
+use keeper::Kept;
+
+mod keeper;
 
 /// Where `telefork_to` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +42,11 @@ pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
         Departed::Child(value) => return Ok(Location::Child(value)),
         Departed::Parent(twin) => twin,
     };
-    let (mut frozen, twin) = twin.freeze()?;
-    let description = described(&mut frozen, |_| None)?;
-    send(&frozen, &description, to)?;
-    frozen.end()?;
-    drop(twin);
+    let leaving = twin.hold()?;
+    let mut description = leaving.kept.description().clone();
+    description.descriptors = strangers(leaving.kept.pid(), |_| None)?;
+    send(&leaving.kept, &description, to)?;
+    leaving.end()?;
     Ok(Location::Parent)
 }
 
@@ -60,15 +63,14 @@ pub enum Departed {
 #[derive(Debug)]
 pub struct Departing(Twin);
 
-/// A copy that one thread holds, and sends. Dropped, or with that thread's end, it is gone.
+/// A copy that is held, and can be sent by whichever thread. Dropped, or with this process, it is gone.
 #[derive(Debug)]
 pub struct Leaving {
-    frozen: Frozen,
-    _twin: Twin,
+    kept: Kept,
 }
 
-/// Makes a copy of this process that is sent later, by whichever thread: `telefork_to` in two steps. Until one
-/// holds it, it ends with the calling thread.
+/// Makes a copy of this process that is sent later, by whichever thread: `telefork_to` in two steps. Until it
+/// is held, it ends with the calling thread.
 pub fn depart() -> Result<Departed, Error> {
     Ok(match park()? {
         Parked::Woken(value) => Departed::Child(value),
@@ -77,37 +79,31 @@ pub fn depart() -> Result<Departed, Error> {
 }
 
 impl Departing {
-    fn freeze(self) -> Result<(Frozen, Twin), Error> {
-        Ok((Frozen::freeze(self.0.pid(), PATIENCE)?, self.0))
-    }
-
-    /// Takes hold of it: from now on it belongs to the calling thread.
+    /// Has it held: from now on it ends only when this does.
     pub fn hold(self) -> Result<Leaving, Error> {
-        let (mut frozen, _twin) = self.freeze()?;
-        frozen.bind_to_tracer()?;
-        Ok(Leaving { frozen, _twin })
+        Ok(Leaving { kept: Kept::hold(self.0)? })
     }
 }
 
 impl Leaving {
     /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
     pub fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        self.frozen.wipe(secrets)
+        capture::wipe(self.kept.pid(), secrets)
     }
 
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
     /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
     pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
         let description = self.described(number)?;
-        send(&self.frozen, &description, to)
+        send(&self.kept, &description, to)
     }
 
     /// The same, for who is to be sent changes later.
-    pub fn send_told(&mut self, number: i32, to: &mut impl Write) -> Result<(Sent, Told), Error> {
+    pub fn send_told(&self, number: i32, to: &mut impl Write) -> Result<(Sent, Told), Error> {
         let description = self.described(number)?;
         let mut writer = Writer::new(to, image_id()?);
         description.put(&mut writer)?;
-        let sent = self.frozen.send_told(&description, &mut writer)?;
+        let sent = capture::send_parked_told(self.kept.pid(), &description, &mut writer)?;
         writer.finish()?;
         Ok(sent)
     }
@@ -115,26 +111,30 @@ impl Leaving {
     /// Writes an image of what has changed since somebody was told of another copy of this process; see
     /// [`Frozen::send_changes`].
     pub fn send_changes(
-        &mut self,
+        &self,
         number: i32,
         told: &Told,
         changed: Option<&[Range<u64>]>,
         to: &mut impl Write,
     ) -> Result<Changes, Error> {
         let description = self.described(number)?;
-        let difference = match told.until(&description) {
-            Ok(difference) => difference,
-            Err(unchangeable) => return Ok(Changes::SendAll(unchangeable)),
-        };
         let mut writer = Writer::new(to, image_id()?);
-        let (sent, told) =
-            self.frozen.send_changes(&description, told, &difference, changed, &mut writer)?;
-        writer.finish()?;
-        Ok(Changes::Sent(sent, told))
+        let sent = capture::send_parked_changes(
+            self.kept.pid(),
+            &description,
+            told,
+            changed,
+            &mut writer,
+        )?;
+        if let Changes::Sent(..) = sent {
+            writer.finish()?;
+        }
+        Ok(sent)
     }
 
-    fn described(&mut self, number: i32) -> Result<Description, Error> {
-        let mut description = described(&mut self.frozen, stream)?;
+    fn described(&self, number: i32) -> Result<Description, Error> {
+        let mut description = self.kept.description().clone();
+        description.descriptors = strangers(self.kept.pid(), stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
         description.process.attributes.parent_death_signal = libc::SIGKILL as _;
         for thread in &mut description.threads {
@@ -145,29 +145,25 @@ impl Leaving {
 
     /// Only when this returns is its memory free.
     pub fn end(self) -> Result<(), Error> {
-        self.frozen.end()
+        self.kept.end()
     }
 }
 
-/// A parked copy, with descriptors that `known` names; all others are dead.
-fn described(
-    frozen: &mut Frozen,
-    known: impl Fn(u32) -> Option<Opened>,
-) -> Result<Description, Error> {
+/// A parked copy, but for its descriptors.
+fn described(frozen: &mut Frozen) -> Result<Description, Error> {
     let mut description = frozen.describe()?;
     for thread in &mut description.threads {
         name_caller(thread);
     }
-    description.descriptors = strangers(frozen.pid(), known)?;
     // The copy is not the twin, which must not outlive us.
     description.process.attributes.parent_death_signal = 0;
     Ok(description)
 }
 
-fn send(frozen: &Frozen, description: &Description, to: &mut impl Write) -> Result<(), Error> {
+fn send(kept: &Kept, description: &Description, to: &mut impl Write) -> Result<(), Error> {
     let mut writer = Writer::new(to, image_id()?);
     description.put(&mut writer)?;
-    frozen.send(description, &mut writer)?;
+    capture::send_parked(kept.pid(), description, &mut writer)?;
     writer.finish()?;
     Ok(())
 }

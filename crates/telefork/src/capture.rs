@@ -223,11 +223,6 @@ impl Frozen {
         Ok(())
     }
 
-    /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
-    pub(crate) fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        secrets::wipe(self.pid(), secrets)
-    }
-
     /// Lets it go on.
     pub fn release(mut self) -> Result<(), Error> {
         if let Some(hold) = self.held.take() {
@@ -246,6 +241,48 @@ impl Frozen {
     pub fn end(self) -> Result<(), Error> {
         Ok(self.tracee.kill()?)
     }
+}
+
+/// Puts zeros over these bytes wherever they lie in the memory of a process that stands still; returns how
+/// often they did.
+pub(crate) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
+    secrets::wipe(pid, secrets)
+}
+
+/// Puts the pages of a process that stands still, held by another one, and that has no files to be taken along.
+pub(crate) fn send_parked<W: Write>(
+    pid: Pid,
+    description: &Description,
+    to: &mut Writer<W>,
+) -> Result<Sent, Error> {
+    pages::send(pid, description, &Kept::default(), &Left::default(), to)
+}
+
+/// The same, for who is to be sent changes later.
+pub(crate) fn send_parked_told<W: Write>(
+    pid: Pid,
+    description: &Description,
+    to: &mut Writer<W>,
+) -> Result<(Sent, Told), Error> {
+    since::send(pid, description, None, to)
+}
+
+/// Puts a description of such a process, and what has changed since `told`; see [`Frozen::send_changes`].
+pub(crate) fn send_parked_changes<W: Write>(
+    pid: Pid,
+    description: &Description,
+    told: &Told,
+    changed: Option<&[Range<u64>]>,
+    to: &mut Writer<W>,
+) -> Result<Changes, Error> {
+    let difference = match told.until(description) {
+        Ok(difference) => difference,
+        Err(unchangeable) => return Ok(Changes::SendAll(unchangeable)),
+    };
+    description.put_upon(told.id(), to)?;
+    let since = Since { told, difference: &difference, changed };
+    let (sent, told) = since::send(pid, description, Some(since), to)?;
+    Ok(Changes::Sent(sent, told))
 }
 
 fn send_ahead<W: Write>(
