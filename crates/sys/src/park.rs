@@ -10,8 +10,10 @@ use std::os::fd::OwnedFd;
 use crate::process::pidfd;
 use crate::{Error, Pid};
 
+mod journey;
 mod x86_64;
 
+pub use journey::{AWAY, BACK, SignalsBlocked, Split, Stood, allow_tracer, reap, split, stand};
 pub use x86_64::RESULT_OFFSET;
 
 /// Who comes back from `park`.

@@ -113,7 +113,7 @@ impl Leaving {
 }
 
 /// A parked copy, with descriptors that `known` names; all others are dead.
-fn described(
+pub(crate) fn described(
     frozen: &mut Frozen,
     known: impl Fn(u32) -> Option<Opened>,
 ) -> Result<Description, Error> {
@@ -136,7 +136,7 @@ fn send(frozen: &Frozen, description: &Description, to: &mut impl Write) -> Resu
 }
 
 /// What a copy that goes to a pad has open.
-fn stream(number: u32) -> Option<Opened> {
+pub(crate) fn stream(number: u32) -> Option<Opened> {
     Some(match number {
         0 => Opened::Stdio { direction: Direction::Read },
         1 | 2 => Opened::Stdio { direction: Direction::Write },
