@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::x86_64;
+use crate::beside::block_signals;
 use crate::{Error, Pid};
 
 /// What a copy is woken with.
@@ -59,7 +60,7 @@ pub fn split() -> Result<Split, Error> {
 pub fn allow_tracer(tracer: Option<Pid>) {
     let number = tracer.map_or(0, |pid| pid.0) as libc::c_ulong;
     // SAFETY: it takes no pointer. Without Yama it is an error, and nothing is to be allowed.
-    unsafe { libc::prctl(x86_64::PR_SET_PTRACER, number, 0, 0, 0) };
+    unsafe { libc::prctl(libc::PR_SET_PTRACER, number, 0, 0, 0) };
 }
 
 /// Waits for a child's end.
@@ -80,13 +81,13 @@ pub struct SignalsBlocked(u64);
 impl SignalsBlocked {
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
-        Self(x86_64::block_signals(u64::MAX))
+        Self(block_signals(u64::MAX))
     }
 }
 
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
-        x86_64::block_signals(self.0);
+        block_signals(self.0);
     }
 }
 

@@ -13,7 +13,7 @@ use wire::image::{Reader, Section, Writer};
 
 use super::difference::{Difference, difference};
 use super::returning::RED_ZONE;
-use crate::call::{described, image_id, stream};
+use crate::call::{described, image_id, strangers, stream};
 use crate::capture::{Frozen, Twin};
 use crate::{Description, Error};
 
@@ -90,7 +90,8 @@ impl Journey {
     /// and do not go.
     pub fn begin(caller: Pid, own: impl Fn(&[u8]) -> bool) -> Result<Self, Error> {
         let (mut frozen, registers) = stop(caller, own)?;
-        let mut description = described(&mut frozen, stream)?;
+        let mut description = described(&mut frozen)?;
+        description.descriptors = strangers(caller, stream)?;
         for mapping in &description.mappings {
             let (at, len) = (mapping.start, mapping.end - mapping.start);
             let is_kernels = matches!(mapping.kind, MappingKind::Special { .. });

@@ -35,7 +35,7 @@ impl Returning {
     pub fn send(&self, to: &mut impl Write) -> Result<(), Error> {
         // Threads that it has left running would not come along.
         let (mut frozen, registers) = stop(self.copy, |_| false)?;
-        let mut description = described(&mut frozen, |_| None)?;
+        let mut description = described(&mut frozen)?;
         let Some(thread) = description.threads.first_mut() else {
             return Err(Error::Headless { pid: self.copy });
         };
