@@ -150,7 +150,7 @@ impl Leaving {
 }
 
 /// A parked copy, but for its descriptors.
-fn described(frozen: &mut Frozen) -> Result<Description, Error> {
+pub(crate) fn described(frozen: &mut Frozen) -> Result<Description, Error> {
     let mut description = frozen.describe()?;
     for thread in &mut description.threads {
         name_caller(thread);
@@ -169,7 +169,7 @@ fn send(kept: &Kept, description: &Description, to: &mut impl Write) -> Result<(
 }
 
 /// What a copy that goes to a pad has open.
-fn stream(number: u32) -> Option<Opened> {
+pub(crate) fn stream(number: u32) -> Option<Opened> {
     Some(match number {
         0 => Opened::Stdio { direction: Direction::Read },
         1 | 2 => Opened::Stdio { direction: Direction::Write },
@@ -205,7 +205,7 @@ pub fn wait_for_exit(child: Pid) -> Result<i32, Error> {
 }
 
 /// All that the copy has open beside what it is given: there it can be closed, and not be used.
-fn strangers(twin: Pid, known: impl Fn(u32) -> Option<Opened>) -> Result<Vec<Descriptor>, Error> {
+pub(crate) fn strangers(twin: Pid, known: impl Fn(u32) -> Option<Opened>) -> Result<Vec<Descriptor>, Error> {
     let path = format!("/proc/{twin}/fd");
     let listed = fs::read_dir(&path).map_err(Error::file("read", &path))?;
     let numbers = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
