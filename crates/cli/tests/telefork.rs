@@ -275,7 +275,10 @@ fn filled(len: usize) -> Vec<u64> {
 
 /// Of some words of each page.
 fn sum(of: &[u64]) -> u64 {
-    of.iter().step_by(64).zip(1_u64..).fold(0, |sum, (word, at)| sum.wrapping_add(word.wrapping_mul(at)))
+    of.iter()
+        .step_by(64)
+        .zip(1_u64..)
+        .fold(0, |sum, (word, at)| sum.wrapping_add(word.wrapping_mul(at)))
 }
 
 const LARGE: usize = 64 << 20;

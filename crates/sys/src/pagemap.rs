@@ -123,14 +123,23 @@ impl Pagemap {
         }
     }
 
+    /// Pages between two addresses that raise SIGSEGV when they are touched; of kernels that tell (6.15). Takes
+    /// about a millisecond for a GiB of small pages, where `look` takes tens.
+    pub fn guards(&self, within: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+        let mut found = Found::default();
+        let only = Scan { category_mask: IS_GUARD, return_mask: IS_GUARD, ..Scan::default() };
+        match self.scan_for(within, only, &mut found) {
+            Err(error) if is_unknown(&error) => Ok(Vec::new()),
+            Err(source) => {
+                let action = "tell which pages are guards of";
+                Err(Error::Process { action, pid: self.of, source })
+            }
+            Ok(()) => Ok(found.guards),
+        }
+    }
+
     fn scan(&self, within: Range<u64>, told: u64, found: &mut Found) -> io::Result<()> {
-        let mut regions = [Region::default(); REGIONS];
-        let mut scan = Scan {
-            size: size_of::<Scan>() as u64,
-            start: within.start,
-            end: within.end,
-            regions: regions.as_mut_ptr() as u64,
-            regions_len: REGIONS as u64,
+        let all = Scan {
             category_inverted: IS_FILE | IS_ZERO,
             category_mask: IS_FILE | IS_ZERO,
             // To the kernel, guards are pages that are swapped.
@@ -138,6 +147,20 @@ impl Pagemap {
             // Only what differs in these is told apart, so this is as few ranges as there are.
             return_mask: told | IS_FILE,
             ..Scan::default()
+        };
+        self.scan_for(within, all, found)
+    }
+
+    /// With the masks of `wanted`.
+    fn scan_for(&self, within: Range<u64>, wanted: Scan, found: &mut Found) -> io::Result<()> {
+        let mut regions = [Region::default(); REGIONS];
+        let mut scan = Scan {
+            size: size_of::<Scan>() as u64,
+            start: within.start,
+            end: within.end,
+            regions: regions.as_mut_ptr() as u64,
+            regions_len: REGIONS as u64,
+            ..wanted
         };
         while scan.start < scan.end {
             // SAFETY: the kernel reads and writes one `pm_scan_arg`, which is ours and has its layout, and
