@@ -5,6 +5,7 @@
 //! is filled before then is refused, so nobody fills a place that has become another.
 
 use std::borrow::Borrow;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -79,12 +80,9 @@ impl Pager {
     /// Makes one in a process. Both it and this process need CAP_SYS_PTRACE: it to have the kernel wait
     /// for pages, too, this one to be told of forks.
     pub fn make_in(remote: &mut Remote<'_>) -> Result<Self, Error> {
-        let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64;
-        let make = Call { number: libc::SYS_userfaultfd, args: [flags, 0, 0, 0, 0, 0] };
-        let number = one(remote, make)?;
-        let taken = process::take_descriptor(remote.pid(), number as i32);
-        one(remote, Call { number: libc::SYS_close, args: [number, 0, 0, 0, 0, 0] })?;
-        let pager = Self { faults: taken? };
+        let action = "make it tell its page faults:";
+        let made = make_descriptor(remote, 0)?;
+        let pager = Self { faults: made.map_err(Error::process(action, remote.pid()))? };
         let mut api = Api { api: UFFD_API, features: FEATURES_OF_CHANGES, ioctls: 0 };
         pager.ioctl(UFFDIO_API, &mut api, "tell of forks and of changed memory")?;
         Ok(pager)
@@ -235,12 +233,25 @@ impl AsFd for Pager {
     }
 }
 
-fn one(remote: &mut Remote<'_>, call: Call) -> Result<u64, Error> {
-    let action = "make it tell its page faults:";
-    let results = remote.run(&[call])?;
+/// Has a process make a descriptor for faults, and takes it out of there. The inner error is the kernel's
+/// refusal to make one.
+pub(super) fn make_descriptor(
+    remote: &mut Remote<'_>,
+    flags: i32,
+) -> Result<io::Result<OwnedFd>, Error> {
     let pid = remote.pid();
-    let refused = |source| Error::Process { action, pid, source };
-    results.into_iter().next().unwrap_or(Ok(0)).map_err(refused)
+    let mut call = |number, argument| -> Result<io::Result<u64>, Error> {
+        let results = remote.run(&[Call { number, args: [argument, 0, 0, 0, 0, 0] }])?;
+        Ok(results.into_iter().next().unwrap_or(Ok(0)))
+    };
+    let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK | flags) as u64;
+    let number = match call(libc::SYS_userfaultfd, flags)? {
+        Ok(number) => number,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let taken = process::take_descriptor(pid, number as i32);
+    call(libc::SYS_close, number)?.map_err(Error::process("take a descriptor out of", pid))?;
+    taken.map(Ok)
 }
 
 #[cfg(test)]
