@@ -5,7 +5,7 @@
 //! of a stopped child would hear of it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::process::pidfd;
 use crate::{Error, Pid};
@@ -57,6 +57,15 @@ pub fn park() -> Result<Parked, Error> {
         std::thread::yield_now();
     }
     Ok(Parked::Parent(twin))
+}
+
+/// Puts the standard input aside, under a number that programs started from here do not get: 0 is empty from now
+/// on.
+pub fn take_input() -> io::Result<OwnedFd> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    let nothing = std::fs::File::open("/dev/null")?;
+    nix::unistd::dup2_stdin(&nothing)?;
+    Ok(input)
 }
 
 /// Ends this process at once: nothing runs that a program does at its end, which is for the one that this is
