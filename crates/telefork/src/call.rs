@@ -12,9 +12,12 @@ use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
 use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::capture::Frozen;
+use crate::capture::{self, Frozen};
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
+use keeper::Kept;
+
+mod keeper;
 
 /// Where `telefork_to` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +41,11 @@ pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
         Departed::Child(value) => return Ok(Location::Child(value)),
         Departed::Parent(twin) => twin,
     };
-    let (mut frozen, twin) = twin.freeze()?;
-    let description = described(&mut frozen, |_| None)?;
-    send(&frozen, &description, to)?;
-    frozen.end()?;
-    drop(twin);
+    let leaving = twin.hold()?;
+    let mut description = leaving.kept.description().clone();
+    description.descriptors = strangers(leaving.kept.pid(), |_| None)?;
+    send(&leaving.kept, &description, to)?;
+    leaving.end()?;
     Ok(Location::Parent)
 }
 
@@ -59,15 +62,14 @@ pub enum Departed {
 #[derive(Debug)]
 pub struct Departing(Twin);
 
-/// A copy that one thread holds, and sends. Dropped, or with that thread's end, it is gone.
+/// A copy that is held, and can be sent by whichever thread. Dropped, or with this process, it is gone.
 #[derive(Debug)]
 pub struct Leaving {
-    frozen: Frozen,
-    _twin: Twin,
+    kept: Kept,
 }
 
-/// Makes a copy of this process that is sent later, by whichever thread: `telefork_to` in two steps. Until one
-/// holds it, it ends with the calling thread.
+/// Makes a copy of this process that is sent later, by whichever thread: `telefork_to` in two steps. Until it
+/// is held, it ends with the calling thread.
 pub fn depart() -> Result<Departed, Error> {
     Ok(match park()? {
         Parked::Woken(value) => Departed::Child(value),
@@ -76,61 +78,52 @@ pub fn depart() -> Result<Departed, Error> {
 }
 
 impl Departing {
-    fn freeze(self) -> Result<(Frozen, Twin), Error> {
-        Ok((Frozen::freeze(self.0.pid(), PATIENCE)?, self.0))
-    }
-
-    /// Takes hold of it: from now on it belongs to the calling thread.
+    /// Has it held: from now on it ends only when this does.
     pub fn hold(self) -> Result<Leaving, Error> {
-        let (mut frozen, _twin) = self.freeze()?;
-        frozen.bind_to_tracer()?;
-        Ok(Leaving { frozen, _twin })
+        Ok(Leaving { kept: Kept::hold(self.0)? })
     }
 }
 
 impl Leaving {
     /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
     pub fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        self.frozen.wipe(secrets)
+        capture::wipe(self.kept.pid(), secrets)
     }
 
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
     /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
     pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
-        let mut description = described(&mut self.frozen, stream)?;
+        let mut description = self.kept.description().clone();
+        description.descriptors = strangers(self.kept.pid(), stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
         description.process.attributes.parent_death_signal = libc::SIGKILL as _;
         for thread in &mut description.threads {
             answer_caller(thread, number);
         }
-        send(&self.frozen, &description, to)
+        send(&self.kept, &description, to)
     }
 
     /// Only when this returns is its memory free.
     pub fn end(self) -> Result<(), Error> {
-        self.frozen.end()
+        self.kept.end()
     }
 }
 
-/// A parked copy, with descriptors that `known` names; all others are dead.
-fn described(
-    frozen: &mut Frozen,
-    known: impl Fn(u32) -> Option<Opened>,
-) -> Result<Description, Error> {
+/// A parked copy, but for its descriptors.
+fn described(frozen: &mut Frozen) -> Result<Description, Error> {
     let mut description = frozen.describe()?;
     for thread in &mut description.threads {
         name_caller(thread);
     }
-    description.descriptors = strangers(frozen.pid(), known)?;
     // The copy is not the twin, which must not outlive us.
     description.process.attributes.parent_death_signal = 0;
     Ok(description)
 }
 
-fn send(frozen: &Frozen, description: &Description, to: &mut impl Write) -> Result<(), Error> {
+fn send(kept: &Kept, description: &Description, to: &mut impl Write) -> Result<(), Error> {
     let mut writer = Writer::new(to, image_id()?);
     description.put(&mut writer)?;
-    frozen.send(description, &mut writer)?;
+    capture::send_parked(kept.pid(), description, &mut writer)?;
     writer.finish()?;
     Ok(())
 }

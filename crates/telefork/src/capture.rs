@@ -191,11 +191,6 @@ impl Frozen {
         Ok(())
     }
 
-    /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
-    pub(crate) fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        secrets::wipe(self.pid(), secrets)
-    }
-
     /// Lets it go on.
     pub fn release(mut self) -> Result<(), Error> {
         if let Some(hold) = self.held.take() {
@@ -214,6 +209,21 @@ impl Frozen {
     pub fn end(self) -> Result<(), Error> {
         Ok(self.tracee.kill()?)
     }
+}
+
+/// Puts zeros over these bytes wherever they lie in the memory of a process that stands still; returns how
+/// often they did.
+pub(crate) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
+    secrets::wipe(pid, secrets)
+}
+
+/// Puts the pages of a process that stands still, held by another one, and that has no files to be taken along.
+pub(crate) fn send_parked<W: Write>(
+    pid: Pid,
+    description: &Description,
+    to: &mut Writer<W>,
+) -> Result<Sent, Error> {
+    pages::send(pid, description, &Kept::default(), &Left::default(), to)
 }
 
 fn send_ahead<W: Write>(

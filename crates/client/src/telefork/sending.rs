@@ -220,7 +220,8 @@ fn follow(
 ) -> Result<Ended, TravelError> {
     let node = || trip.node().to_owned();
     let wake = Wake { alone: Alone::Ends, terminal: None };
-    match settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE) {
+    let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
+    match fate {
         Fate::Here { why } => return Err(TravelError::Refused { node: node(), reason: why }),
         Fate::Doubt => return Err(TravelError::Doubt { node: node() }),
         Fate::There { pid } => trip.wakes(pid),

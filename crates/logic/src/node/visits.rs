@@ -3,11 +3,11 @@
 //! What a visitor consists of, and when it runs, its pad sees to: behind the greeting the node passes its
 //! connections on unread. Each takes a slot for as long as it is here, so that fewer tasks run beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use wire::Message;
 use wire::hello::Goodbye;
-use wire::limits::{VISIT_TEXT_MAX, VISITS_MAX};
+use wire::limits::{VISIT_TEXT_MAX, VISITS_MAX, VISITS_OVER_MAX};
 use wire::name::Name;
 use wire::units::Time;
 use wire::visit::{Begin, Entry, Stage, Visit};
@@ -32,11 +32,28 @@ struct Guest {
 pub(super) struct Visits {
     guests: BTreeMap<VisitId, Guest>,
     begun: u32,
+    /// Tokens of those that were woken and are over, the oldest first, and whether their ends were known.
+    over: VecDeque<(u64, bool)>,
 }
 
 impl Visits {
     pub(super) fn count(&self) -> usize {
         self.guests.len()
+    }
+
+    /// What is known of a visit that is not here.
+    fn absent(&self, token: u64) -> &'static str {
+        match self.over.iter().find(|(known, _)| *known == token) {
+            Some((_, true)) => {
+                "it ran there, and how it ended was forgotten; look at what it has done"
+            }
+            Some((_, false)) => {
+                "it ran there, and is lost with its pad; look at what it did before that"
+            }
+            None => {
+                "it never ran there, or was lost with the node, which was started anew; try again"
+            }
+        }
     }
 }
 
@@ -84,7 +101,7 @@ impl Node {
     fn return_to_visit(&mut self, now: Time, link: LinkId, token: u64, peer: &Peer) {
         let mut guests = self.visits.guests.iter();
         let Some((&visit, guest)) = guests.find(|(_, guest)| guest.token == token) else {
-            let reason = "no such visit".to_owned();
+            let reason = self.visits.absent(token).to_owned();
             return self.refuse(now, link, Goodbye::Absent { reason });
         };
         // Never `Absent`: whoever brought it by another way would take it for gone.
@@ -106,7 +123,13 @@ impl Node {
 
     /// Nothing of it runs any more.
     pub(super) fn visit_ended(&mut self, visit: VisitId) {
-        self.visits.guests.remove(&visit);
+        let gone = self.visits.guests.remove(&visit);
+        if let Some(guest) = gone.filter(|guest| guest.stage >= Stage::Runs) {
+            self.visits.over.push_back((guest.token, guest.stage == Stage::Ended));
+            if self.visits.over.len() > VISITS_OVER_MAX {
+                self.visits.over.pop_front();
+            }
+        }
         self.slots.host(self.visits.count() as u32);
     }
 

@@ -37,6 +37,8 @@ impl Daemon {
     }
 
     pub(super) fn pad_exit(&mut self, now: Time, visit: VisitId) {
+        // What it said last counts.
+        self.pad_said(now, visit);
         if self.workers.visit_ended(self.poll.registry(), visit) {
             self.node.handle(now, Event::VisitEnded { visit });
         }

@@ -1,3 +1,5 @@
+//! What copies are handed on: whose it is, how long it is good, and what is refused.
+
 use std::time::UNIX_EPOCH;
 
 use wire::delegation::LENGTH;

@@ -1,3 +1,5 @@
+//! What is written is read again; what is cut, longer or nonsense is not.
+
 use super::*;
 
 fn given() -> Delegation {
