@@ -1,19 +1,12 @@
 //! What is known of one copy: told by the thread that sends it, asked by whoever has its handle.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use wire::answer::{Answer, Unreadable};
 
 use super::error::TravelError;
-
-/// How often this process has been copied, counted in the copies: what was made before is of another process.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-
-/// This is a copy now.
-pub(super) fn begin_anew() {
-    GENERATION.fetch_add(1, Relaxed);
-}
+use crate::copied;
 
 #[derive(Debug)]
 pub(super) struct Trip {
@@ -50,7 +43,7 @@ impl Trip {
         Self {
             node,
             number,
-            generation: GENERATION.load(Relaxed),
+            generation: copied::generation(),
             sent: AtomicU64::new(0),
             stage: Mutex::new(Stage::Leaving),
             changed: Condvar::new(),
@@ -94,7 +87,7 @@ impl Trip {
 
     /// Whoever sends it, and may hold its lock for ever, is in another process.
     fn is_anothers(&self) -> bool {
-        self.generation != GENERATION.load(Relaxed)
+        self.generation != copied::generation()
     }
 
     fn wait_for<R>(&self, mut done: impl FnMut(&mut Stage) -> Option<R>) -> R {
