@@ -300,6 +300,15 @@ pub(crate) fn send_parked_changes<W: Write>(
     Ok(Changes::Sent(sent, told))
 }
 
+/// The same, of the pages only what a copy touches first.
+pub(crate) fn send_parked_ahead<W: Write>(
+    pid: Pid,
+    description: &Description,
+    to: &mut Writer<W>,
+) -> Result<PageServer, Error> {
+    send_ahead(pid, description, &Kept::default(), to)
+}
+
 fn send_ahead<W: Write>(
     pid: Pid,
     description: &Description,

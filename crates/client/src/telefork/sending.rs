@@ -18,13 +18,14 @@ use wire::units::Time;
 use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
 
 use super::error::TravelError;
+use super::lazy;
 use super::trip::{Ended, Trip};
 use crate::Cluster;
 use crate::copied::{self, Words};
 use crate::driver::{Held, hold_all};
 use crate::error::chain;
 use crate::visit::flow::Receiving;
-use crate::visit::{Fate, Source, Terms, Visit, settle};
+use crate::visit::{Fate, Lanes, Source, Terms, Visit, settle};
 
 /// How long a node may take to build what it has been sent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,16 +117,21 @@ impl Sender {
         let wiped = leaving.wipe(&secrets);
         let mut alone = None;
         for trip in &self.trips {
+            // A call's process seldom touches all that it has, and ends soon; it comes whole.
+            let is_lazy = self.mark.is_none();
             let sent = match &wiped {
-                Ok(_) => send(&self.cluster, &mut leaving, trip),
+                Ok(_) => send(&self.cluster, &mut leaving, trip, is_lazy),
                 Err(error) => Err(TravelError::Unwiped { reason: chain(error) }),
             };
             match sent {
                 Err(error) => trip.ends(Err(error)),
-                Ok(visit) if self.trips.len() == 1 => alone = Some(visit),
+                Ok(visit) if self.trips.len() == 1 && trip.serving().is_none() => {
+                    alone = Some(visit);
+                }
                 Ok(visit) => self.follow_beside(visit, trip),
             }
         }
+        lazy::see_off(self.trips.iter().map(|trip| &**trip));
         // It is of no more use, whatever the kernel says.
         let _ = leaving.end();
         let Self { cluster, trips, mark } = self;
@@ -146,21 +152,51 @@ impl Sender {
         });
         // Its visit was dropped, so it never wakes.
         if let Err(source) = started {
+            if let Some(serving) = trip.serving() {
+                serving.cut();
+            }
             trip.ends(Err(TravelError::NoThread { source }));
         }
     }
 }
 
 /// Sends one image. Whoever refuses it says so in what follows.
-fn send(cluster: &Cluster, leaving: &mut Leaving, trip: &Trip) -> Result<Visit, TravelError> {
+fn send(
+    cluster: &Cluster,
+    leaving: &mut Leaving,
+    trip: &Trip,
+    is_lazy: bool,
+) -> Result<Visit, TravelError> {
     let unsent = |source| TravelError::Unsent { node: trip.node().to_owned(), source };
     let mut visit = cluster.visit(trip.node(), begin()).map_err(unsent)?;
+    let lanes = if is_lazy { lanes(&visit, trip).map_err(unsent)? } else { None };
+    let number = trip.number().cast_signed();
     let mut pour = Pour { visit: &mut visit, trip, stopped: None };
-    let sent = leaving.send(trip.number().cast_signed(), &mut pour);
-    match (sent, pour.stopped) {
-        (Ok(()), _) | (Err(_), Some(Stopped::Heard)) => Ok(visit),
-        (Err(_), Some(Stopped::Lost(source))) => Err(unsent(source)),
-        (Err(source), None) => Err(TravelError::Unmade { source }),
+    let sent = match &lanes {
+        Some(_) => leaving.send_ahead(number, &mut pour).map(Some),
+        None => leaving.send(number, &mut pour).map(|()| None),
+    };
+    let server = match (sent, pour.stopped) {
+        (Ok(server), _) => server,
+        (Err(_), Some(Stopped::Heard)) => return Ok(visit),
+        (Err(_), Some(Stopped::Lost(source))) => return Err(unsent(source)),
+        (Err(source), None) => return Err(TravelError::Unmade { source }),
+    };
+    if let (Some(server), Some(lanes)) = (server, lanes) {
+        trip.follows(lanes.serve(server).map_err(|source| TravelError::NoThread { source })?);
+    }
+    Ok(visit)
+}
+
+/// What its memory can follow it over, if it can.
+fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
+    match visit.lanes()? {
+        Ok(lanes) => Ok(Some(lanes)),
+        Err(why) => {
+            lazy::say_whole(trip.node(), &why);
+            trip.comes_whole(why);
+            Ok(None)
+        }
     }
 }
 
@@ -218,6 +254,20 @@ fn follow(
     trip: &Trip,
     mark: Option<Mark>,
 ) -> Result<Ended, TravelError> {
+    let ended = hear(cluster, visit, trip, mark);
+    // However it ended, it needs no more pages.
+    if let Some(serving) = trip.serving() {
+        serving.cut();
+    }
+    ended
+}
+
+fn hear(
+    cluster: &Cluster,
+    visit: &mut Visit,
+    trip: &Trip,
+    mark: Option<Mark>,
+) -> Result<Ended, TravelError> {
     let node = || trip.node().to_owned();
     let wake = Wake { alone: Alone::Ends, terminal: None };
     let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
@@ -265,7 +315,8 @@ fn follow(
                 });
                 return match exited {
                     Exited::Code(status) => Ok(Ended { status, answer }),
-                    Exited::Signal(signal) => Err(TravelError::Killed { node: node(), signal }),
+                    Exited::Signal(signal) => Err(lazy::loss(trip, exited)
+                        .unwrap_or_else(|| TravelError::Killed { node: node(), signal })),
                 };
             }
             _ => {}
