@@ -5,9 +5,8 @@ mod streams;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use client::memory::{Error, line::now};
-use client::visit::{Fate, Source, SourceEffect, SourceEvent, Visit, after, lost};
-use wire::Message;
+use client::memory::Error;
+use client::visit::{Fate, Keeper, Source, SourceEvent, Visit, lost, settle};
 use wire::limits::VISIT_TEXT_MAX;
 
 use crate::codes;
@@ -31,77 +30,37 @@ pub(crate) struct Passage<'a> {
 impl Passage<'_> {
     /// Until it is known where the process is.
     pub(crate) fn settle(&mut self, source: &mut Source) -> anyhow::Result<Fate> {
-        let given_up = after(PATIENCE);
-        loop {
-            while let Some(effect) = source.poll_effect() {
-                if let Err(error) = self.obey(effect)? {
-                    source.handle(now(), lost(&error));
-                }
-            }
-            if let Some(fate) = source.fate() {
-                return Ok(fate.clone());
-            }
-            if !source.is_in_doubt() && (self.is_unwanted)() {
-                let why = "it was interrupted; start it again".to_owned();
-                source.handle(now(), SourceEvent::GivenUp { why });
-                continue;
-            }
-            let Some(visit) = &mut self.visit else {
-                wait_for(source);
-                source.handle(now(), SourceEvent::Tick);
-                continue;
-            };
-            // Often enough to hear of a signal.
-            let until = source.poll_timeout().min(after(Duration::from_millis(200)));
-            let event = match visit.next(until) {
-                Ok(Some(Message::Pong)) => continue,
-                Ok(Some(message)) => SourceEvent::Message(message),
-                Ok(None) if now() >= given_up && !source.is_in_doubt() => {
-                    let why =
-                        format!("nothing came for {} s; see `farcall ps`", PATIENCE.as_secs());
-                    SourceEvent::GivenUp { why }
-                }
-                Ok(None) => SourceEvent::Tick,
-                Err(error) => {
-                    // The next try has its time; what is lost is lost at once.
-                    source.handle(now(), lost(&error));
-                    wait_for(source);
-                    SourceEvent::Tick
-                }
-            };
-            source.handle(now(), event);
-        }
-    }
-
-    fn obey(&mut self, effect: SourceEffect) -> anyhow::Result<Result<(), Error>> {
-        let visit = self.visit.as_mut();
-        Ok(match (effect, visit) {
-            (SourceEffect::Hold, _) => {
-                (self.hold)()?;
-                Ok(())
-            }
-            (SourceEffect::Send(message), Some(visit)) => {
-                let sent = visit.send(&message);
-                moment("woke");
-                sent
-            }
-            (SourceEffect::Ask, Some(visit)) => visit.again(),
-            (SourceEffect::Ask, None) => (self.again)().map(|visit| self.visit = Some(visit)),
-            (SourceEffect::HangUp, Some(visit)) => {
-                visit.close();
-                Ok(())
-            }
-            // What becomes of the original is its keeper's.
-            (SourceEffect::GoOn | SourceEffect::End, _) => Ok(()),
-            (SourceEffect::Send(_) | SourceEffect::HangUp, None) => Ok(()),
-        })
+        settle(self, source, PATIENCE)
     }
 }
 
-/// Until it is time to ask again: there is no connection to wait at.
-fn wait_for(source: &Source) {
-    if source.fate().is_none() && source.is_in_doubt() {
-        std::thread::park_timeout(source.poll_timeout().since(now()).into());
+impl Keeper for Passage<'_> {
+    type Error = anyhow::Error;
+
+    fn visit(&mut self) -> Option<&mut Visit> {
+        self.visit.as_mut()
+    }
+
+    fn again(&mut self) -> Result<(), Error> {
+        match &mut self.visit {
+            Some(visit) => visit.again(),
+            None => {
+                self.visit = Some((self.again)()?);
+                Ok(())
+            }
+        }
+    }
+
+    fn hold(&mut self) -> anyhow::Result<()> {
+        (self.hold)()
+    }
+
+    fn woke(&mut self) {
+        moment("woke");
+    }
+
+    fn is_unwanted(&self) -> bool {
+        (self.is_unwanted)()
     }
 }
 
@@ -172,7 +131,7 @@ fn reach(visit: &mut Visit, until: Instant, is_unwanted: &dyn Fn() -> bool) -> R
 
 /// There is no such visit any more.
 pub(crate) fn is_over(error: &Error) -> bool {
-    matches!(lost(error), SourceEvent::Absent)
+    matches!(lost(error), SourceEvent::Absent { .. })
 }
 
 fn is_refused(error: &Error) -> bool {

@@ -3,6 +3,7 @@
 //! `Cluster::visit` opens it; the image is written, then messages go both ways. What they mean, and when a
 //! process is where, is for `logic::visit` to say: whoever drives one drives a [`Source`] with it.
 
+use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,12 @@ use wire::visit::{Begin, Entry, Visit as Told};
 
 use crate::Cluster;
 use crate::regions::way;
+
+#[cfg(target_arch = "x86_64")]
+mod pages;
+
+#[cfg(target_arch = "x86_64")]
+pub use pages::{Lanes, Serving};
 
 pub use logic::visit::{Fate, Source, SourceEffect, SourceEvent, Terms, flow};
 
@@ -159,30 +166,72 @@ impl Visit {
     }
 }
 
+/// Whose process it is: what a source needs of it beside the connection. A copy has no original to hold.
+pub trait Keeper {
+    /// Why an original cannot be kept stopped.
+    type Error;
+
+    /// The latest connection, if there is one.
+    fn visit(&mut self) -> Option<&mut Visit>;
+
+    /// Makes another one.
+    fn again(&mut self) -> Result<(), Error>;
+
+    /// The original is to stay stopped from here.
+    fn hold(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// `WAKE` may have been sent.
+    fn woke(&mut self) {}
+
+    /// Whether nobody wants it to move any more.
+    fn is_unwanted(&self) -> bool {
+        false
+    }
+}
+
+impl Keeper for Visit {
+    type Error = Infallible;
+
+    fn visit(&mut self) -> Option<&mut Visit> {
+        Some(self)
+    }
+
+    fn again(&mut self) -> Result<(), Error> {
+        Visit::again(self)
+    }
+}
+
 /// Drives a source until it is known where its process is. `patience` is how long a node may take to build
-/// what it has been sent. There is no original to hold, to let go on or to end: a copy is sent.
-pub fn settle(visit: &mut Visit, source: &mut Source, patience: Duration) -> Fate {
+/// what it has been sent.
+pub fn settle<K: Keeper>(
+    keeper: &mut K,
+    source: &mut Source,
+    patience: Duration,
+) -> Result<Fate, K::Error> {
     let given_up = after(patience);
     loop {
         while let Some(effect) = source.poll_effect() {
-            let done = match effect {
-                SourceEffect::Send(message) => visit.send(&message),
-                SourceEffect::Ask => visit.again(),
-                SourceEffect::HangUp => {
-                    visit.close();
-                    Ok(())
-                }
-                SourceEffect::Hold | SourceEffect::GoOn | SourceEffect::End => Ok(()),
-            };
-            if let Err(error) = done {
+            if let Err(error) = obey(keeper, source, effect)? {
                 source.handle(now(), lost(&error));
             }
         }
         if let Some(fate) = source.fate() {
-            return fate.clone();
+            return Ok(fate.clone());
         }
-        let until = if source.is_in_doubt() { Time::NEVER } else { given_up };
-        let event = match visit.next(source.poll_timeout().min(until)) {
+        if !source.is_in_doubt() && keeper.is_unwanted() {
+            let why = "it was interrupted; start it again".to_owned();
+            source.handle(now(), SourceEvent::GivenUp { why });
+            continue;
+        }
+        let Some(visit) = keeper.visit() else {
+            wait_for(source);
+            source.handle(now(), SourceEvent::Tick);
+            continue;
+        };
+        // Often enough to hear that nobody wants it.
+        let event = match visit.next(source.poll_timeout().min(after(LOOK))) {
             Ok(Some(Message::Pong)) => continue,
             Ok(Some(message)) => SourceEvent::Message(message),
             Ok(None) if now() >= given_up && !source.is_in_doubt() => {
@@ -191,15 +240,56 @@ pub fn settle(visit: &mut Visit, source: &mut Source, patience: Duration) -> Fat
             }
             Ok(None) => SourceEvent::Tick,
             Err(error) => {
+                // The next try has its time; what is lost is lost at once.
                 source.handle(now(), lost(&error));
-                // There is no connection to wait at until it is time to ask again.
-                if source.fate().is_none() && source.is_in_doubt() {
-                    std::thread::park_timeout(source.poll_timeout().since(now()).into());
-                }
+                wait_for(source);
                 SourceEvent::Tick
             }
         };
         source.handle(now(), event);
+    }
+}
+
+/// How often it is looked whether anybody wants it still.
+const LOOK: Duration = Duration::from_millis(200);
+
+fn obey<K: Keeper>(
+    keeper: &mut K,
+    source: &mut Source,
+    effect: SourceEffect,
+) -> Result<Result<(), Error>, K::Error> {
+    Ok(match effect {
+        SourceEffect::Hold => {
+            keeper.hold()?;
+            Ok(())
+        }
+        SourceEffect::Send(message) => {
+            let sent = keeper.visit().map_or(Ok(()), |visit| visit.send(&message));
+            keeper.woke();
+            sent
+        }
+        SourceEffect::Ask => {
+            let asked = keeper.again();
+            if asked.is_ok() {
+                source.handle(now(), SourceEvent::Opened);
+            }
+            asked
+        }
+        SourceEffect::HangUp => {
+            if let Some(visit) = keeper.visit() {
+                visit.close();
+            }
+            Ok(())
+        }
+        // What becomes of the original is its keeper's.
+        SourceEffect::GoOn | SourceEffect::End => Ok(()),
+    })
+}
+
+/// Until it is time to ask again: there is no connection to wait at.
+fn wait_for(source: &Source) {
+    if source.fate().is_none() && source.is_in_doubt() {
+        std::thread::park_timeout(source.poll_timeout().since(now()).into());
     }
 }
 
@@ -212,8 +302,8 @@ pub fn after(span: Duration) -> Time {
 pub fn lost(error: &Error) -> SourceEvent {
     use logic::link::Down;
     match error {
-        Error::Down { source: Down::Goodbye(wire::hello::Goodbye::Absent { .. }), .. } => {
-            SourceEvent::Absent
+        Error::Down { source: Down::Goodbye(wire::hello::Goodbye::Absent { reason }), .. } => {
+            SourceEvent::Absent { why: reason.clone() }
         }
         _ => SourceEvent::Lost,
     }

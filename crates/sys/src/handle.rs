@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{Whence, linkat, lseek};
@@ -75,6 +75,12 @@ pub fn name(file: &File, path: &Path) -> Result<(), Error> {
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
     linkat(AT_FDCWD, own.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)
         .map_err(Error::file("make", path))
+}
+
+/// Has two names of files change places, at once. Not every file system can.
+pub fn exchange(one: &Path, other: &Path) -> Result<(), Error> {
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
+        .map_err(Error::file("rename", one))
 }
 
 /// Takes a name away, if it is still that of this file.

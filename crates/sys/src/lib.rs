@@ -11,6 +11,7 @@
 //! - [`standing`]: how a process stands, before it is stopped
 //! - `ptrace`: stop another process, read and set its threads, run system calls in it, fill a new one
 //! - `park`: a copy of the calling process that waits to be captured
+//! - `beside`: something runs as another process with our memory, so that no child of ours is seen
 //! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
@@ -28,6 +29,8 @@ pub mod uffd;
 pub mod ptrace;
 #[cfg(target_arch = "x86_64")]
 pub mod park;
+#[cfg(target_arch = "x86_64")]
+pub mod beside;
 pub mod handle;
 pub mod descriptors;
 pub mod process;

@@ -35,10 +35,12 @@ use crate::Error;
 mod writes;
 #[cfg(target_arch = "x86_64")]
 mod pager;
+mod right;
 mod kernel;
 
 #[cfg(target_arch = "x86_64")]
 pub use pager::{Event, Filled, Pager, Stopped};
+pub use right::{Right, can_follow};
 pub(crate) use writes::Writes;
 
 use kernel::{

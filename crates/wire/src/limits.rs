@@ -327,6 +327,9 @@ pub const IMAGE_DESCRIPTORS_MAX: usize = 4 << 20;
 pub const VISIT_LEASE: Span = Span::from_secs(5);
 /// Visitors of a node, each of them two processes and a connection: all are told of in one message.
 pub const VISITS_MAX: usize = 128;
+/// Visits that were woken and are over, which a node still knows: whoever asks for one is told that it ran. Far
+/// more than come and go within `VISIT_DOUBT`.
+pub const VISITS_OVER_MAX: usize = 1024;
 /// Bytes of a visitor's command, and of the name of the host that it comes from.
 pub const VISIT_TEXT_MAX: usize = 128;
 /// How long a visitor's end is kept for a client that does not know it yet.
@@ -341,3 +344,6 @@ pub const STDIO_CHUNK_MAX: usize = 16 * 1024;
 
 /// Bytes that a call on another node may answer: it is held in memory at both ends.
 pub const ANSWER_MAX: u64 = 1 << 30;
+
+/// Of what a copy is handed on to link to the cluster: two certificates and a key are about 1.2 KiB.
+pub const DELEGATION_MAX: usize = 16 * 1024 - 4;

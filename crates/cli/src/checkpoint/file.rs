@@ -41,7 +41,15 @@ impl Unfinished {
     }
 
     /// It is on the disk, and has its name.
-    pub(super) fn finish(mut self, stop: &AtomicBool) -> io::Result<()> {
+    pub(super) fn finish(self, stop: &AtomicBool) -> io::Result<()> {
+        self.finish_with(stop, &|folder| File::open(folder)?.sync_all())
+    }
+
+    fn finish_with(
+        mut self,
+        stop: &AtomicBool,
+        sync: &dyn Fn(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.file.sync_all()?;
         if stop.load(Ordering::Relaxed) {
             return Err(io::Error::other("interrupted"));
@@ -50,11 +58,23 @@ impl Unfinished {
             sys::handle::name(&self.file, &self.passing).map_err(reason)?;
             self.is_named = true;
         }
+        let folder = self.passing.parent().unwrap_or(Path::new(".")).to_owned();
+        // Where its name is not safe, it is none, and what had that name before has it again.
+        if self.path.exists() && sys::handle::exchange(&self.passing, &self.path).is_ok() {
+            return sync(&folder).inspect_err(|_| {
+                let _ = sys::handle::exchange(&self.passing, &self.path);
+            });
+        }
+        // On a file system without exchange: one that cannot keep names is found out before.
+        if self.path.exists() {
+            sync(&folder)?;
+            fs::rename(&self.passing, &self.path)?;
+            self.is_named = false;
+            return sync(&folder);
+        }
         fs::rename(&self.passing, &self.path)?;
         self.is_named = false;
-        let folder = self.passing.parent().unwrap_or(Path::new("."));
-        // Where its name is not safe, it is none.
-        File::open(folder).and_then(|folder| folder.sync_all()).inspect_err(|_| {
+        sync(&folder).inspect_err(|_| {
             let _ = fs::remove_file(&self.path);
         })
     }
@@ -67,3 +87,6 @@ impl Drop for Unfinished {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

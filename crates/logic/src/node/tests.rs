@@ -1,6 +1,7 @@
 //! What a node does for whom: roles, payloads, blobs, leaving. Tasks and workers are `slots`' tests.
 
 mod regions;
+mod visits;
 
 use wire::blob::{Fetch, Lend, Permit, Put};
 use wire::hello::VERSION;

@@ -135,6 +135,8 @@ impl Pad {
         match (&self.state, message) {
             (State::Built { pid, until }, Message::Wake(wake)) if now < *until => {
                 self.state = State::Waking { pid: *pid, wake };
+                // First: should the pad end right behind that, its node knows that it may have run.
+                self.effects.push_back(PadEffect::Tell(Stage::Runs));
                 self.effects.push_back(PadEffect::Wake(wake));
             }
             (State::Building | State::Built { .. }, _) => {
@@ -162,7 +164,6 @@ impl Pad {
         let State::Waking { pid, wake } = self.state else { return };
         self.state = State::Runs { pid, alone: wake.alone, ended: None };
         self.send(Message::Woken(Woken { pid }));
-        self.effects.push_back(PadEffect::Tell(Stage::Runs));
         self.effects.push_back(PadEffect::Resume);
     }
 

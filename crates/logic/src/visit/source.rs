@@ -12,10 +12,14 @@ use super::Terms;
 pub enum SourceEvent {
     /// On the latest connection.
     Message(Message),
+    /// The connection that was asked for is there: the answer comes over it.
+    Opened,
     /// The latest connection is over, or could not be made.
     Lost,
-    /// The node knows of no such visit.
-    Absent,
+    /// The node has no such visit, and says what it knows of it.
+    Absent {
+        why: String,
+    },
     /// The image cannot be sent to its end, or nobody wants the move any more.
     GivenUp {
         why: String,
@@ -107,10 +111,14 @@ impl Source {
             (State::Sending, SourceEvent::Lost) => {
                 self.here("the node hung up; see what it says of itself".to_owned());
             }
-            (State::Sending, SourceEvent::Absent) => {
-                self.here("the node knows of no such visit; try again".to_owned());
-            }
+            (State::Sending | State::Asking { .. }, SourceEvent::Absent { why }) => self.here(why),
             (State::Sending, SourceEvent::GivenUp { why }) => self.here(why),
+            (State::Sending | State::Waking { .. }, SourceEvent::Opened) => {}
+            // However long it took to make: the answer has its whole time.
+            (State::Asking { doubt, .. }, SourceEvent::Opened) => {
+                let next = now + self.terms.pause;
+                self.state = State::Asking { next, is_open: true, doubt: *doubt };
+            }
             (State::Sending, SourceEvent::Tick) => {}
             (
                 State::Waking { .. } | State::Asking { .. },
@@ -119,13 +127,10 @@ impl Source {
                 self.effects.push_back(SourceEffect::End);
                 self.state = State::Over(Fate::There { pid: woken.pid });
             }
-            (State::Asking { .. }, SourceEvent::Absent) => {
-                self.here("the node lost it before it ran; try again".to_owned());
-            }
             // What it says else is no answer: it is asked.
             (
                 State::Waking { doubt, .. },
-                SourceEvent::Lost | SourceEvent::Absent | SourceEvent::Message(_),
+                SourceEvent::Lost | SourceEvent::Absent { .. } | SourceEvent::Message(_),
             ) => {
                 self.ask(now, *doubt);
             }

@@ -53,6 +53,8 @@ struct World {
     pad: Pad,
     node_is_up: bool,
     pad_lives: bool,
+    /// It was told that the visitor runs, and was not started anew since.
+    node_knows: bool,
     original: Original,
     visitor: Visitor,
     wakes: u32,
@@ -79,12 +81,13 @@ enum Step {
     KillSource,
     KillNode,
     RestartNode,
+    KillPad,
     KillVisitor,
     Wait,
 }
 
 use Step::*;
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Build,
     FailToBuild,
     DeliverToPad,
@@ -98,6 +101,7 @@ const STEPS: [Step; 15] = [
     KillSource,
     KillNode,
     RestartNode,
+    KillPad,
     KillVisitor,
     Wait,
 ];
@@ -114,6 +118,7 @@ impl World {
             pad: Pad::new(TERMS),
             node_is_up: true,
             pad_lives: true,
+            node_knows: false,
             original: Original::Frozen,
             visitor: Visitor::None,
             wakes: 0,
@@ -166,9 +171,11 @@ impl World {
                 if this.pad_lives {
                     this.connection =
                         Connection { source_is_on: true, pad_is_on: true, ..Connection::default() };
+                    this.tell_source(SourceEvent::Opened);
                     this.tell_pad(PadEvent::Returned, may_fail_to_wake);
                 } else {
-                    this.tell_source(SourceEvent::Absent);
+                    let why = if this.node_knows { "it ran" } else { "it never ran, or is lost" };
+                    this.tell_source(SourceEvent::Absent { why: why.to_owned() });
                 }
             }
             AskFails if is_live(&this) && this.asks && (!this.node_is_up || this.cuts > 0) => {
@@ -192,11 +199,16 @@ impl World {
             KillNode if this.node_is_up && this.kills > 0 => {
                 this.kills -= 1;
                 this.node_is_up = false;
+                this.node_knows = false;
                 this.pad_dies();
             }
             RestartNode if !this.node_is_up && this.restarts > 0 => {
                 this.restarts -= 1;
                 this.node_is_up = true;
+            }
+            KillPad if this.pad_lives && this.node_is_up && this.kills > 0 => {
+                this.kills -= 1;
+                this.pad_dies();
             }
             KillVisitor if this.pad_lives && this.kills > 0 && this.visitor == Visitor::Built => {
                 this.kills -= 1;
@@ -257,7 +269,8 @@ impl World {
                 }
                 PadEffect::HangUp => self.connection.is_cut = true,
                 PadEffect::Leave => self.pad_dies(),
-                PadEffect::Pass(_) | PadEffect::Resume | PadEffect::Alone | PadEffect::Tell(_) => {}
+                PadEffect::Tell(stage) => self.node_knows |= stage == wire::visit::Stage::Runs,
+                PadEffect::Pass(_) | PadEffect::Resume | PadEffect::Alone => {}
             }
         }
     }
@@ -309,7 +322,11 @@ impl World {
         );
         assert!(self.original != Original::Ended || ran, "neither: {self:?}");
         match self.source.fate() {
-            Some(Fate::Here { .. }) => assert_eq!(self.original, Original::Runs),
+            Some(Fate::Here { why }) => {
+                assert_eq!(self.original, Original::Runs);
+                // What ran there is never said not to have run.
+                assert!(self.visitor != Visitor::Lost || why.contains("lost") || why == "it ran");
+            }
             Some(Fate::There { pid }) => {
                 assert_eq!((self.original, *pid), (Original::Ended, PID));
             }
@@ -356,8 +373,10 @@ fn explore(cuts: u32, kills: u32, may_fail_to_wake: bool) -> (usize, usize) {
             STEPS.iter().filter_map(|step| world.step(*step, may_fail_to_wake)).collect();
         // What is killed, cut or given up is somebody's doing: without that, is this an end?
         let goes_on = STEPS.iter().any(|step| {
-            !matches!(step, Cut | GiveUp | KillSource | KillNode | RestartNode | KillVisitor)
-                && world.step(*step, may_fail_to_wake).is_some()
+            !matches!(
+                step,
+                Cut | GiveUp | KillSource | KillNode | RestartNode | KillPad | KillVisitor
+            ) && world.step(*step, may_fail_to_wake).is_some()
         });
         if !goes_on {
             ends += 1;
@@ -433,9 +452,9 @@ fn who_takes_over_from_a_killed_source_asks_until_there_is_an_answer() {
     let cases = [
         (woken(), SourceEffect::End, Fate::There { pid: PID }),
         (
-            SourceEvent::Absent,
+            SourceEvent::Absent { why: "it ran, and is lost; look".to_owned() },
             SourceEffect::GoOn,
-            Fate::Here { why: "the node lost it before it ran; try again".to_owned() },
+            Fate::Here { why: "it ran, and is lost; look".to_owned() },
         ),
     ];
     for (answer, effect, fate) in cases {
@@ -456,4 +475,16 @@ fn who_takes_over_from_a_killed_source_asks_until_there_is_an_answer() {
     source.handle(Time(100) + TERMS.doubt, SourceEvent::Tick);
     assert!(!drain(&mut source).contains(&SourceEffect::GoOn));
     assert_eq!(source.fate(), Some(&Fate::Doubt));
+}
+
+#[test]
+fn an_answer_has_its_whole_time_however_long_it_took_to_ask() {
+    let mut source = Source::after_another(Time(0), TERMS, WAKE);
+    source.handle(Time(0), SourceEvent::Tick);
+    assert_eq!(source.poll_effect(), Some(SourceEffect::Ask));
+    // The connection is there long after the pause is over.
+    source.handle(Time(9), SourceEvent::Opened);
+    source.handle(Time(10), SourceEvent::Tick);
+    assert_eq!(source.poll_effect(), None, "who has just asked waits for the answer");
+    assert_eq!(source.poll_timeout(), Time(9) + TERMS.pause);
 }

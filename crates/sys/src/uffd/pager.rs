@@ -14,11 +14,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
 use super::kernel::{
-    self, Api, COPY_QUIETLY, Copy, EVENT_FORK, EVENT_PAGEFAULT, EVENT_REMAP, EVENT_REMOVE,
-    EVENT_UNMAP, FEATURES_OF_CHANGES, MESSAGE, REGISTER_MISSING, Range, Register, UFFD_API,
-    UFFDIO_API, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_ZEROPAGE,
-    Zero,
+    self, COPY_QUIETLY, Copy, EVENT_FORK, EVENT_PAGEFAULT, EVENT_REMAP, EVENT_REMOVE, EVENT_UNMAP,
+    MESSAGE, REGISTER_MISSING, Range, Register, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER,
+    UFFDIO_WAKE, UFFDIO_ZEROPAGE, Zero,
 };
+use super::right::{MAKE_OF_DEVICE, Right};
 use super::{Bell, PAGE};
 use crate::ptrace::{Call, Remote};
 use crate::{Error, process};
@@ -80,11 +80,28 @@ impl Pager {
     /// Makes one in a process. Both it and this process need CAP_SYS_PTRACE: it to have the kernel wait
     /// for pages, too, this one to be told of forks.
     pub fn make_in(remote: &mut Remote<'_>) -> Result<Self, Error> {
+        Self::make_by(remote, &Right::keep(false)?, None)
+    }
+
+    /// The same by a right that was kept. `device`: the number of the right's device in the process, which then
+    /// needs none of its own.
+    pub fn make_by(
+        remote: &mut Remote<'_>,
+        right: &Right,
+        device: Option<u64>,
+    ) -> Result<Self, Error> {
+        let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64;
+        let make = match device {
+            None => Call { number: libc::SYS_userfaultfd, args: [flags, 0, 0, 0, 0, 0] },
+            Some(device) => {
+                let args = [device, MAKE_OF_DEVICE, flags, 0, 0, 0];
+                Call { number: libc::SYS_ioctl, args }
+            }
+        };
         let action = "make it tell its page faults:";
-        let made = make_descriptor(remote, 0)?;
+        let made = make_descriptor(remote, make)?;
         let pager = Self { faults: made.map_err(Error::process(action, remote.pid()))? };
-        let mut api = Api { api: UFFD_API, features: FEATURES_OF_CHANGES, ioctls: 0 };
-        pager.ioctl(UFFDIO_API, &mut api, "tell of forks and of changed memory")?;
+        right.ask(&pager.faults)?;
         Ok(pager)
     }
 
@@ -237,20 +254,19 @@ impl AsFd for Pager {
 /// refusal to make one.
 pub(super) fn make_descriptor(
     remote: &mut Remote<'_>,
-    flags: i32,
+    make: Call,
 ) -> Result<io::Result<OwnedFd>, Error> {
     let pid = remote.pid();
-    let mut call = |number, argument| -> Result<io::Result<u64>, Error> {
-        let results = remote.run(&[Call { number, args: [argument, 0, 0, 0, 0, 0] }])?;
-        Ok(results.into_iter().next().unwrap_or(Ok(0)))
+    let mut call = |call| -> Result<io::Result<u64>, Error> {
+        Ok(remote.run(&[call])?.into_iter().next().unwrap_or(Ok(0)))
     };
-    let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK | flags) as u64;
-    let number = match call(libc::SYS_userfaultfd, flags)? {
+    let number = match call(make)? {
         Ok(number) => number,
         Err(refused) => return Ok(Err(refused)),
     };
     let taken = process::take_descriptor(pid, number as i32);
-    call(libc::SYS_close, number)?.map_err(Error::process("take a descriptor out of", pid))?;
+    call(Call { number: libc::SYS_close, args: [number, 0, 0, 0, 0, 0] })?
+        .map_err(Error::process("take a descriptor out of", pid))?;
     taken.map(Ok)
 }
 

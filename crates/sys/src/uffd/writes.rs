@@ -31,7 +31,10 @@ impl Writes {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn make_in(remote: &mut crate::ptrace::Remote<'_>) -> Result<Self, Error> {
         let pid = remote.pid();
-        let made = super::pager::make_descriptor(remote, kernel::UFFD_USER_MODE_ONLY)?;
+        let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK | kernel::UFFD_USER_MODE_ONLY) as u64;
+        let args = [flags, 0, 0, 0, 0, 0];
+        let make = crate::ptrace::Call { number: libc::SYS_userfaultfd, args };
+        let made = super::pager::make_descriptor(remote, make)?;
         Self::begin(made.map_err(|source| refused(source, Some(pid)))?)
     }
 
