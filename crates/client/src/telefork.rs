@@ -12,8 +12,9 @@
 //! the sending, and a second fork would cost what the first one did.
 //!
 //! Of several threads only the calling one is in the copy: what the others had locked stays locked there. The
-//! library's own state is held while the copy is made. Every [`Cluster`] in a copy, and all that was made with
-//! one, fails by name.
+//! library's own state is held while the copy is made. What was under way fails by name in a copy. Its
+//! [`Cluster`] links to the nodes by itself when it is first used (`anew`), with what its original hands on over
+//! its standard input (`copied`).
 //!
 //! Elsewhere: capture (`telefork`), who says what when (`logic::visit`), answers of calls (`wire::answer`).
 
@@ -78,6 +79,10 @@ impl Cluster {
     /// process's memory but private keys, which are zeroed in it. Its standard output and error come here, its
     /// input is empty; all other descriptors are closed. It needs the node's leave to run code of one's own, and
     /// ends when this process does.
+    ///
+    /// Clusters and cores can be used in it: what is asked of them goes over links of its own, with a certificate for
+    /// a day that is signed on this host, where the authority's key must be. Handles, regions and calls of before
+    /// fail in it, and are as they were here.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -164,9 +169,7 @@ impl Cluster {
     /// A node that is up; the next one the next time.
     fn next_node(&self) -> Result<String, TravelError> {
         let shared = self.driver();
-        if shared.is_copy() {
-            return Err(TravelError::Copied);
-        }
+        shared.check_linked()?;
         let state = shared.state();
         let up = state.nodes.all_up();
         match up.len() {

@@ -286,15 +286,6 @@ pub(crate) fn send_parked<W: Write>(
     pages::send(pid, description, &Kept::default(), &Left::default(), to)
 }
 
-/// The same, of the pages only what a copy touches first.
-pub(crate) fn send_parked_ahead<W: Write>(
-    pid: Pid,
-    description: &Description,
-    to: &mut Writer<W>,
-) -> Result<PageServer, Error> {
-    send_ahead(pid, description, &Kept::default(), to)
-}
-
 /// The same, for who is to be sent changes later.
 pub(crate) fn send_parked_told<W: Write>(
     pid: Pid,
@@ -320,6 +311,15 @@ pub(crate) fn send_parked_changes<W: Write>(
     let since = Since { told, difference: &difference, changed };
     let (sent, told) = since::send(pid, description, Some(since), to)?;
     Ok(Changes::Sent(sent, told))
+}
+
+/// The same, of the pages only what a copy touches first.
+pub(crate) fn send_parked_ahead<W: Write>(
+    pid: Pid,
+    description: &Description,
+    to: &mut Writer<W>,
+) -> Result<PageServer, Error> {
+    send_ahead(pid, description, &Kept::default(), to)
 }
 
 fn send_ahead<W: Write>(

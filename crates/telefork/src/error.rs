@@ -66,15 +66,15 @@ pub enum Error {
     )]
     NotLazy(#[source] sys::Error),
     #[error(
+        "what is kept of the process was lost with a change that broke off; send all of the process anew"
+    )]
+    BaseGone,
+    #[error(
         "what puts pages in place failed by a mistake of its own; report it, and have all of the memory sent before"
     )]
     Panicked,
     #[error("where the copy runs, not all of its pages came; its output, or its node, says why")]
     NotFollowed,
-    #[error(
-        "what is kept of the process was lost with a change that broke off; send all of the process anew"
-    )]
-    BaseGone,
     #[error("the connection that carries pages broke; the copy cannot go on without them")]
     Pages(#[source] std::io::Error),
     #[error(

@@ -7,19 +7,21 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use ::telefork::{Departed, Departing, Leaving};
+use bytes::Bytes;
 use memory::Error;
 use transport::Secrets;
 use wire::Message;
 use wire::answer::{Finder, Mark};
 use wire::hello::Goodbye;
-use wire::limits::VISIT_TEXT_MAX;
+use wire::limits::{STDIO_CHUNK_MAX, VISIT_TEXT_MAX};
 use wire::units::Time;
 use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
 
 use super::error::TravelError;
 use super::lazy;
-use super::trip::{Ended, Trip, begin_anew};
+use super::trip::{Ended, Trip};
 use crate::Cluster;
+use crate::copied::{self, Words};
 use crate::driver::{Held, hold_all};
 use crate::error::chain;
 use crate::visit::flow::Receiving;
@@ -44,9 +46,7 @@ pub(super) fn leave(
     nodes: &[String],
     mark: Option<Mark>,
 ) -> Result<Left, TravelError> {
-    if cluster.driver().is_copy() {
-        return Err(TravelError::Copied);
-    }
+    cluster.driver().check_linked()?;
     let trips: Vec<Arc<Trip>> =
         (0..).zip(nodes).map(|(number, node)| Arc::new(Trip::new(node.clone(), number))).collect();
     let (departed, forms) = part()?;
@@ -72,6 +72,7 @@ pub(super) fn leave(
 fn part() -> Result<(Departed, Forms), TravelError> {
     // These first: who holds them may be about to use a cluster.
     let (mut output, _errors) = (stdout().lock(), stderr().lock());
+    let mut own = copied::hold();
     let secrets = Secrets::hold();
     let forms = secrets.forms();
     // Else both would write what is left. A closed output takes nothing anyway.
@@ -80,7 +81,7 @@ fn part() -> Result<(Departed, Forms), TravelError> {
         let departed = ::telefork::depart();
         let mut wakers = Vec::new();
         if let Ok(Departed::Child(_)) = departed {
-            begin_anew();
+            own.begin_anew();
             wakers.extend(drivers.iter_mut().flat_map(Held::leave_behind));
         }
         (departed, wakers)
@@ -135,7 +136,7 @@ impl Sender {
         let _ = leaving.end();
         let Self { cluster, trips, mark } = self;
         if let (Some(mut visit), Some(trip)) = (alone, trips.first()) {
-            let end = follow(&mut visit, trip, mark);
+            let end = follow(&cluster, &mut visit, trip, mark);
             drop(cluster);
             trip.ends(end);
         }
@@ -145,7 +146,7 @@ impl Sender {
     fn follow_beside(&self, mut visit: Visit, trip: &Arc<Trip>) {
         let (cluster, of, mark) = (self.cluster.clone(), trip.clone(), self.mark);
         let started = thread::Builder::new().name("farcall-copy".into()).spawn(move || {
-            let end = follow(&mut visit, &of, mark);
+            let end = follow(&cluster, &mut visit, &of, mark);
             drop(cluster);
             of.ends(end);
         });
@@ -247,8 +248,13 @@ impl Write for Pour<'_> {
 }
 
 /// From the end of the image to the end of the copy.
-fn follow(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, TravelError> {
-    let ended = hear(visit, trip, mark);
+fn follow(
+    cluster: &Cluster,
+    visit: &mut Visit,
+    trip: &Trip,
+    mark: Option<Mark>,
+) -> Result<Ended, TravelError> {
+    let ended = hear(cluster, visit, trip, mark);
     // However it ended, it needs no more pages.
     if let Some(serving) = trip.serving() {
         serving.cut();
@@ -256,7 +262,12 @@ fn follow(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, T
     ended
 }
 
-fn hear(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, TravelError> {
+fn hear(
+    cluster: &Cluster,
+    visit: &mut Visit,
+    trip: &Trip,
+    mark: Option<Mark>,
+) -> Result<Ended, TravelError> {
     let node = || trip.node().to_owned();
     let wake = Wake { alone: Alone::Ends, terminal: None };
     let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
@@ -266,8 +277,7 @@ fn hear(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, Tra
         Fate::There { pid } => trip.wakes(pid),
     }
     let gone = |source| TravelError::Lost { node: node(), source };
-    // There is nothing to read for it.
-    visit.send(&Message::Closed(Closed { stream: 0, at: 0 })).map_err(gone)?;
+    hand_on(visit, &cluster.driver().hands_on()).map_err(gone)?;
     let mut outputs = [Receiving::default(), Receiving::default()];
     let mut finder = mark.map(Finder::new);
     let mut trouble = None;
@@ -312,6 +322,18 @@ fn hear(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, Tra
             _ => {}
         }
     }
+}
+
+/// All that a copy has to read: what it links to the cluster with. It comes once the copy runs, which waits for it
+/// when it needs it.
+fn hand_on(visit: &mut Visit, words: &Words) -> Result<(), Error> {
+    let mut at = 0;
+    for piece in words.chunks(STDIO_CHUNK_MAX) {
+        let bytes = Bytes::copy_from_slice(piece);
+        visit.send(&Message::Stdio(Stdio { stream: 0, at }, bytes))?;
+        at += piece.len() as u64;
+    }
+    visit.send(&Message::Closed(Closed { stream: 0, at }))
 }
 
 /// Who does not read our output misses the copy's, too.

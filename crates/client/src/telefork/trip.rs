@@ -1,20 +1,13 @@
 //! What is known of one copy: told by the thread that sends it, asked by whoever has its handle.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use wire::answer::{Answer, Unreadable};
 
 use super::error::TravelError;
+use crate::copied;
 use crate::visit::Serving;
-
-/// How often this process has been copied, counted in the copies: what was made before is of another process.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-
-/// This is a copy now.
-pub(super) fn begin_anew() {
-    GENERATION.fetch_add(1, Relaxed);
-}
 
 #[derive(Debug)]
 pub(super) struct Trip {
@@ -53,7 +46,7 @@ impl Trip {
         Self {
             node,
             number,
-            generation: GENERATION.load(Relaxed),
+            generation: copied::generation(),
             sent: AtomicU64::new(0),
             lazily: OnceLock::new(),
             stage: Mutex::new(Stage::Leaving),
@@ -124,7 +117,7 @@ impl Trip {
 
     /// Whoever sends it, and may hold its lock for ever, is in another process.
     fn is_anothers(&self) -> bool {
-        self.generation != GENERATION.load(Relaxed)
+        self.generation != copied::generation()
     }
 
     fn wait_for<R>(&self, mut done: impl FnMut(&mut Stage) -> Option<R>) -> R {

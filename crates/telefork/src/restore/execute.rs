@@ -52,15 +52,13 @@ pub(super) fn execute<R: Read>(
     from: &mut Reader<R>,
 ) -> Result<(Husk, Option<Left>), Error> {
     let Gifts { mapped, held, nothing, folder, right, .. } = gifts;
+    let device = right.as_ref().map(Right::device).transpose()?.flatten();
+    let has_device = device.is_some();
     let first = mapped.len();
     let Table { opened, numbers: held, keeps_standard } = held;
     let mut descriptors = mapped;
     descriptors.extend(opened);
-    let device = right.as_ref().map(Right::device).transpose()?.flatten();
-    let device = device.map(|device| {
-        descriptors.push(device);
-        descriptors.len() - 1
-    });
+    descriptors.extend(device);
     descriptors.extend([nothing, folder]);
     let own = of.descriptors.iter().map(|descriptor| descriptor.number);
     let given = held.iter().map(|held| held.number);
@@ -77,7 +75,6 @@ pub(super) fn execute<R: Read>(
     let taken: Vec<_> = found.iter().map(|mapping| mapping.range.clone()).collect();
     let room = plan.room(&taken)?;
     let numbers = husk.numbers().to_vec();
-    let device = device.map(|at| numbers[at] as u64);
     let held = Held {
         all: held.into_iter().map(|it| (numbers[first + it.opened], it)).collect(),
         keeps_standard,
@@ -85,6 +82,7 @@ pub(super) fn execute<R: Read>(
         folder: numbers[numbers.len() - 1],
         closed: numbers.clone(),
     };
+    let device = has_device.then(|| numbers[numbers.len() - 3] as u64);
 
     let mut left = None;
     let main = &mut husk.tracee().threads_mut()[0];
