@@ -5,10 +5,11 @@
 //! is put in place: so no piece lands where the process has just put something else.
 
 use std::collections::HashSet;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -114,7 +115,9 @@ enum Progress {
 impl Follower<'_> {
     /// One of the threads, to its end. With the first that fails all end, and when all is over.
     fn run(&self, work: impl FnOnce(&Self) -> Result<(), Error>) {
-        let done = work(self);
+        // One that panics must not leave the others waiting, nor a copy with pages that never came.
+        let panicked = |_| Err(Error::Pages(io::Error::other("a thread that puts pages panicked")));
+        let done = panic::catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or_else(panicked);
         let mut state = self.lock();
         match done {
             Err(error) if !state.is_over => state.failure = Some(error),
@@ -148,9 +151,11 @@ impl Follower<'_> {
             };
             Pager::wait(&pagers, &self.bell, timeout)?;
             self.bell.hear();
-            self.change(|state| {
-                (0..state.spaces.len()).try_for_each(|index| state.read_events(index))
-            })?;
+            {
+                let mut state = self.lock();
+                (0..state.spaces.len()).try_for_each(|index| state.read_events(index))?;
+            }
+            self.ask()?;
         }
     }
 
@@ -199,18 +204,23 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Changes what is known, and asks for what that shows to be waited for.
+    /// Changes what is known. What that shows to be waited for is soon asked for.
     fn change(&self, what: impl FnOnce(&mut State) -> Result<(), Error>) -> Result<(), Error> {
         let mut state = self.lock();
         let before = state.spaces.len();
         let done = what(&mut state);
-        let asked = std::mem::take(&mut state.to_ask);
-        let is_other = state.is_over || state.spaces.len() != before;
+        let is_other = state.is_over || state.spaces.len() != before || !state.to_ask.is_empty();
         drop(state);
         if is_other {
             self.bell.ring();
         }
-        done?;
+        done
+    }
+
+    /// Asks for what is to be asked for. By nobody but the one who hears: who takes answers must never wait
+    /// for whoever sends them to take a request.
+    fn ask(&self) -> Result<(), Error> {
+        let asked = std::mem::take(&mut self.lock().to_ask);
         for address in asked {
             let request = Request { address, len: PAGE as u32 };
             let mut to = self.faults;
