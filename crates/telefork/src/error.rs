@@ -73,6 +73,16 @@ pub enum Error {
     PageHead,
     #[error("the page at {address:#x} was damaged on its way; the copy cannot go on without it")]
     PageSum { address: u64 },
+    #[error(
+        "a secret that is to stay here lies at {address:#x}, in memory that is shared; have the program take it \
+         out of there, since zeros would reach the others, too"
+    )]
+    SharedSecret { address: u64 },
+    #[error(
+        "process {pid} changed what a fork copies of its memory (MADV_DONTFORK, MADV_WIPEONFORK) while it was \
+         captured; try again"
+    )]
+    Readvised { pid: Pid },
     #[error("a page at {address:#x} was asked for, which was not left behind")]
     NotLeft { address: u64 },
 }
