@@ -53,7 +53,7 @@ fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
 /// Serves one visit, whose connections come over `control`.
 pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Error> {
     let first = connection(&control)?.ok_or(Error::NoConnection)?;
-    jail::apply(
+    let report = jail::apply(
         rules.level,
         &jail::Rules {
             scratch: rules.scratch.clone(),
@@ -64,6 +64,9 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
             processes_max: None,
         },
     )?;
+    for gap in report.gaps {
+        eprintln!("note: a visitor's jail is not complete: {gap}");
+    }
     // A child that is to be filled is ours to trace from its first moment. Neighbours are kept out by their
     // accounts, or by Landlock, as before.
     sys::limits::dumpable().map_err(jail::Error::from)?;
