@@ -34,10 +34,12 @@ use crate::Error;
 
 #[cfg(target_arch = "x86_64")]
 mod pager;
+mod right;
 mod kernel;
 
 #[cfg(target_arch = "x86_64")]
 pub use pager::{Event, Filled, Pager, Stopped};
+pub use right::{Right, can_follow};
 
 use kernel::{
     Argument, COPY_WP, Copy, EVENT_PAGEFAULT, FLAG_WP, FLAG_WRITE, MESSAGE, PROTECT_WP, Protect,

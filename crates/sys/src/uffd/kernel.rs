@@ -40,6 +40,13 @@ pub(super) fn open() -> Result<(OwnedFd, bool), Error> {
     Ok((faults, serves_kernel))
 }
 
+/// A descriptor for faults that also serves the kernel's own accesses, by a right of this process.
+pub(super) fn make() -> io::Result<OwnedFd> {
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // SAFETY: the call takes flags alone and returns a descriptor or an error.
+    descriptor(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) } as i32)
+}
+
 pub(super) fn descriptor(made: i32) -> io::Result<OwnedFd> {
     if made < 0 {
         return Err(io::Error::last_os_error());

@@ -13,11 +13,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
 use super::kernel::{
-    self, Api, COPY_QUIETLY, Copy, EVENT_FORK, EVENT_PAGEFAULT, EVENT_REMAP, EVENT_REMOVE,
-    EVENT_UNMAP, FEATURES_OF_CHANGES, MESSAGE, REGISTER_MISSING, Range, Register, UFFD_API,
-    UFFDIO_API, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_ZEROPAGE,
-    Zero,
+    self, COPY_QUIETLY, Copy, EVENT_FORK, EVENT_PAGEFAULT, EVENT_REMAP, EVENT_REMOVE, EVENT_UNMAP,
+    MESSAGE, REGISTER_MISSING, Range, Register, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER,
+    UFFDIO_WAKE, UFFDIO_ZEROPAGE, Zero,
 };
+use super::right::{MAKE_OF_DEVICE, Right};
 use super::{Bell, PAGE};
 use crate::ptrace::{Call, Remote};
 use crate::{Error, process};
@@ -79,14 +79,29 @@ impl Pager {
     /// Makes one in a process. Both it and this process need CAP_SYS_PTRACE: it to have the kernel wait
     /// for pages, too, this one to be told of forks.
     pub fn make_in(remote: &mut Remote<'_>) -> Result<Self, Error> {
+        Self::make_by(remote, &Right::keep(false)?, None)
+    }
+
+    /// The same by a right that was kept. `device`: the number of the right's device in the process, which then
+    /// needs none of its own.
+    pub fn make_by(
+        remote: &mut Remote<'_>,
+        right: &Right,
+        device: Option<u64>,
+    ) -> Result<Self, Error> {
         let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64;
-        let make = Call { number: libc::SYS_userfaultfd, args: [flags, 0, 0, 0, 0, 0] };
+        let make = match device {
+            None => Call { number: libc::SYS_userfaultfd, args: [flags, 0, 0, 0, 0, 0] },
+            Some(device) => {
+                let args = [device, MAKE_OF_DEVICE, flags, 0, 0, 0];
+                Call { number: libc::SYS_ioctl, args }
+            }
+        };
         let number = one(remote, make)?;
         let taken = process::take_descriptor(remote.pid(), number as i32);
         one(remote, Call { number: libc::SYS_close, args: [number, 0, 0, 0, 0, 0] })?;
         let pager = Self { faults: taken? };
-        let mut api = Api { api: UFFD_API, features: FEATURES_OF_CHANGES, ioctls: 0 };
-        pager.ioctl(UFFDIO_API, &mut api, "tell of forks and of changed memory")?;
+        right.ask(&pager.faults)?;
         Ok(pager)
     }
 
