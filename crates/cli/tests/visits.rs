@@ -25,7 +25,7 @@ use wire::limits::VISIT_TEXT_MAX;
 use wire::visit::{Begin, Entry, Wake};
 
 fn begin(command: &str) -> Begin {
-    Begin { from: "here".into(), pid: 0, command: command.into(), memory: 0 }
+    Begin { from: "here".into(), pid: 0, command: command.into(), memory: 0, terminal: false }
 }
 
 fn purpose(command: &str) -> Purpose {

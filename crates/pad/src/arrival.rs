@@ -1,26 +1,38 @@
 //! What a pad needs of a process that was built: its number, and that it wakes.
 
 use std::io::Read;
+use std::os::fd::OwnedFd;
 
 use sys::Pid;
-use telefork::restore::{self, Restore};
+use sys::ptrace::Session;
+use telefork::files::{Overrides, Stdio};
+use telefork::restore::{self, Descriptors, Restore};
 use wire::image::Reader;
+use wire::terminal::Modes;
 
 /// A process that stands ready and has not run an instruction. Dropped, nothing of it is left. It has the
 /// pad's own 0, 1 and 2 for its standard streams, and is the pad's child, in a process group of its own: in the
 /// pad's, which nobody in its session looks after, the kernel would drop the signals that stop programs.
 pub trait Built {
     fn pid(&self) -> Pid;
+    /// Those that its terminal had, where it had one and they are known.
+    fn terminal_modes(&self) -> Option<Modes> {
+        None
+    }
     /// It runs; or it never will, and is gone.
     fn wake(self: Box<Self>) -> Result<(), String>;
 }
 
-/// Makes a process of the image that comes.
-pub type Build = fn(&mut dyn Read) -> Result<Box<dyn Built>, String>;
+/// Makes a process of the image that comes, with this terminal where it had one.
+pub type Build = fn(&mut dyn Read, Option<OwnedFd>) -> Result<Box<dyn Built>, String>;
 
 impl Built for restore::Built {
     fn pid(&self) -> Pid {
         restore::Built::pid(self)
+    }
+
+    fn terminal_modes(&self) -> Option<Modes> {
+        restore::Built::terminal_modes(self)
     }
 
     fn wake(self: Box<Self>) -> Result<(), String> {
@@ -29,12 +41,20 @@ impl Built for restore::Built {
 }
 
 /// A process of an image of `telefork`.
-pub fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
+pub fn build(from: &mut dyn Read, terminal: Option<OwnedFd>) -> Result<Box<dyn Built>, String> {
     let reader = Reader::new(from).map_err(|error| chain(&error))?;
     let mut reader = reader.ok_or("no image came; try again")?;
     // The numbers of processes are this host's own: a visitor gets the next one that is free.
     // A node that is killed takes its pads along, and they their visitors: what it does not know does not run.
-    let restore = Restore { keeps_numbers: false, ends_with_builder: true, ..Restore::default() };
+    let stdio = terminal.map_or(Stdio::Inherit, Stdio::Terminal);
+    let restore = Restore {
+        keeps_numbers: false,
+        ends_with_builder: true,
+        // Whatever it led before: in the pad's own group it could not be stopped, and would be told with us.
+        session: Session::Group,
+        descriptors: Descriptors::Opened(stdio, Overrides::none()),
+        ..Restore::default()
+    };
     let built = restore.build(&mut reader).map_err(|error| chain(&error))?;
     Ok(Box::new(built))
 }

@@ -16,6 +16,7 @@
 
 mod serve;
 mod streams;
+mod terminal;
 mod line;
 pub mod arrival;
 

@@ -6,23 +6,25 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use logic::visit::flow::Receiving;
 use logic::visit::{Pad, PadEffect, PadEvent, Terms};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 use sys::clock::monotonic_nanoseconds;
 use sys::socket::recv_with_fds;
 use wire::Message;
 use wire::limits::AWAY_PATIENCE;
 use wire::units::Time;
-use wire::visit::{Exited, Stage};
+use wire::visit::{Closed, Exited, SIGNALS, Stage, Stdio, TERMINAL, Taken};
 use worker::jail;
 
 use crate::arrival::{Build, Built, chain};
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
+use crate::terminal::Terminal;
 
 /// Descriptors that a visitor may have open.
 const OPEN_FILES_MAX: u64 = 4096;
@@ -52,12 +54,14 @@ fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// Serves one visit, whose connections come over `control`.
 pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Error> {
-    let first = connection(&control)?.ok_or(Error::NoConnection)?;
+    let (first, with) = connection(&control)?.ok_or(Error::NoConnection)?;
+    let terminal = (with == WITH_TERMINAL).then(|| Terminal::new(rules.account)).transpose();
+    let writable = terminal.as_ref().ok().and_then(Option::as_ref).map(Terminal::writable);
     jail::apply(
         rules.level,
         &jail::Rules {
             scratch: rules.scratch.clone(),
-            writable: Vec::new(),
+            writable: writable.unwrap_or_default(),
             user: rules.account.map(|id| jail::User { uid: id, gid: id }),
             open_files_max: OPEN_FILES_MAX,
             file_bytes_max: None,
@@ -71,14 +75,19 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
     if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
         return Err(Error::NoConnection);
     }
-    Visit::begin(control, first)?.run(build)
+    Visit::begin(control, first, terminal)?.run(build)
 }
 
-/// The next connection that the node gives us; `None`: it has hung up.
-fn connection(control: &UnixStream) -> Result<Option<UnixStream>, Error> {
+/// What comes with the first connection of a visitor that is to have a terminal.
+const WITH_TERMINAL: u8 = 1;
+
+/// The next connection that the node gives us, and what comes with it; `None`: it has hung up.
+fn connection(control: &UnixStream) -> Result<Option<(UnixStream, u8)>, Error> {
+    let mut with = [0; 1];
     let (count, mut descriptors) =
-        recv_with_fds(control, &mut [0; 1], 1).map_err(kernel("take a connection"))?;
-    Ok(descriptors.pop().filter(|_| count > 0).map(UnixStream::from))
+        recv_with_fds(control, &mut with, 1).map_err(kernel("take a connection"))?;
+    let found = descriptors.pop().filter(|_| count > 0);
+    Ok(found.map(|found| (UnixStream::from(found), with[0])))
 }
 
 struct Visit {
@@ -88,6 +97,9 @@ struct Visit {
     pad: Pad,
     line: Option<Line>,
     streams: Streams,
+    /// Or why it cannot have the one that it is to have.
+    terminal: Result<Option<Terminal>, sys::Error>,
+    signals: Receiving,
     built: Option<Box<dyn Built>>,
     /// Once it runs.
     visitor: Option<Pid>,
@@ -101,10 +113,18 @@ fn now() -> Time {
 }
 
 impl Visit {
-    fn begin(control: UnixStream, first: UnixStream) -> Result<Self, Error> {
+    fn begin(
+        control: UnixStream,
+        first: UnixStream,
+        terminal: Result<Option<Terminal>, sys::Error>,
+    ) -> Result<Self, Error> {
         let pipes = Streams::new().map_err(kernel("make pipes"))?;
-        let (streams, [input, output, errors]) = pipes;
+        let (mut streams, [input, output, errors]) = pipes;
         give(&input, &output, &errors).map_err(|errno| kernel("place pipes")(errno.into()))?;
+        if let Ok(Some(terminal)) = &terminal {
+            let near = terminal.near().map_err(kernel("use a terminal"))?;
+            streams.add_terminal(near).map_err(kernel("use a terminal"))?;
+        }
         let signals = UnixStream::pair().map_err(kernel("make a socket"))?;
         let (children, ring) = signals;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, ring)
@@ -117,12 +137,33 @@ impl Visit {
         let line = Some(Line::new(first).map_err(kernel("use a connection"))?);
         let pad = Pad::new(Terms::default());
         let (built, visitor, ended, is_over) = (None, None, None, false);
-        Ok(Self { control, children, pad, line, streams, built, visitor, ended, is_over })
+        let signals = Receiving::default();
+        Ok(Self {
+            control,
+            children,
+            pad,
+            line,
+            streams,
+            terminal,
+            signals,
+            built,
+            visitor,
+            ended,
+            is_over,
+        })
     }
 
     fn run(mut self, build: Build) -> Result<(), Error> {
         // 1. The image, without a buffer between: its reader takes not a byte beyond its end.
-        let event = match self.line.as_mut().map(|line| line.image(build)) {
+        let terminal = match &self.terminal {
+            Ok(Some(terminal)) => terminal.far().map(Some).map_err(|error| chain(&error)),
+            Ok(None) => Ok(None),
+            Err(error) => Err(chain(error)),
+        };
+        let refused = |why| format!("there is no terminal for it: {why}; try another node");
+        let terminal = terminal.map_err(refused);
+        let built = self.line.as_mut().map(|line| line.image(build, terminal?));
+        let event = match built {
             Some(Ok(built)) => {
                 let pid = built.pid().0.unsigned_abs();
                 self.built = Some(built);
@@ -136,6 +177,7 @@ impl Visit {
         // 2. Everything else.
         while !self.is_over {
             self.streams.turn(self.line.as_mut());
+            self.tell_modes();
             self.see_off();
             self.flush();
             if !self.is_over {
@@ -160,8 +202,8 @@ impl Visit {
             let is_full = self.line.as_ref().is_some_and(Line::is_full);
             let outputs = self.streams.outputs().filter(|_| !is_full);
             watched.extend(outputs.map(|end| PollFd::new(end, PollFlags::POLLIN)));
-            let input = self.streams.input().into_iter();
-            watched.extend(input.map(|end| PollFd::new(end, PollFlags::POLLOUT)));
+            let inputs = self.streams.inputs();
+            watched.extend(inputs.map(|end| PollFd::new(end, PollFlags::POLLOUT)));
         }
         match poll(&mut watched, timeout.unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -191,7 +233,7 @@ impl Visit {
     /// Another connection, or the node's end, with which ours comes.
     fn hear_node(&mut self) {
         match connection(&self.control) {
-            Ok(Some(socket)) => {
+            Ok(Some((socket, _))) => {
                 self.line = Line::new(socket).ok();
                 let event = if self.line.is_some() { PadEvent::Returned } else { PadEvent::Lost };
                 self.handle(event);
@@ -251,9 +293,12 @@ impl Visit {
                     line.put(&message);
                 }
             }
-            PadEffect::Wake(_) => {
+            PadEffect::Wake(wake) => {
                 let Some(built) = self.built.take() else { return };
                 let pid = Pid::from_raw(built.pid().0);
+                if let Ok(Some(terminal)) = &self.terminal {
+                    terminal.begin(pid, built.terminal_modes(), wake.terminal);
+                }
                 let event = match built.wake() {
                     Ok(()) => {
                         self.visitor = Some(pid);
@@ -268,8 +313,14 @@ impl Visit {
             PadEffect::Pass(message) => self.pass(message),
             PadEffect::Resume => {
                 if let Some(line) = &mut self.line {
+                    let bytes = self.signals.again();
+                    line.put(&Message::Taken(Taken { stream: SIGNALS, bytes }));
                     self.streams.resume(line);
                 }
+                if let Ok(Some(terminal)) = &mut self.terminal {
+                    terminal.again();
+                }
+                self.tell_modes();
             }
             PadEffect::Alone => self.streams.throw_away(),
             PadEffect::HangUp => self.line = None,
@@ -280,26 +331,61 @@ impl Visit {
     }
 
     fn pass(&mut self, message: Message) {
-        match message {
-            Message::Signal(signal) => {
-                let signal = Signal::try_from(i32::from(signal.number));
-                if let (Ok(signal), Some(visitor)) = (signal, self.visitor)
+        let terminal = self.terminal.as_ref().ok().and_then(Option::as_ref);
+        let heard = match message {
+            Message::Stdio(Stdio { stream: SIGNALS, at }, numbers) => self.signals(at, &numbers),
+            Message::Resize(size) => {
+                terminal.into_iter().for_each(|terminal| terminal.resize(size));
+                Ok(())
+            }
+            message => {
+                let hangs_up = matches!(message, Message::Closed(Closed { stream: TERMINAL, .. }));
+                let heard = self.streams.hear(message);
+                if let (Some(terminal), Some(visitor), true) = (terminal, self.visitor, hangs_up)
                     && self.ended.is_none()
                 {
-                    // Nobody looks after the pad's own group: there the kernel drops what a terminal stops
-                    // programs with.
-                    let is_dropped =
-                        signal == Signal::SIGTSTP && getpgid(Some(visitor)) == getpgid(None);
-                    let _ = kill(visitor, if is_dropped { Signal::SIGSTOP } else { signal });
+                    terminal.hang_up(visitor);
                 }
+                heard
             }
-            // Pipes have no size.
-            Message::Resize(_) => {}
-            message => {
-                if let Err(Nonsense) = self.streams.hear(message) {
-                    self.lose();
-                }
+        };
+        if let Err(Nonsense) = heard {
+            self.lose();
+        }
+    }
+
+    /// Signals for the visitor, each of them once.
+    fn signals(&mut self, at: u64, numbers: &[u8]) -> Result<(), Nonsense> {
+        let known = self.signals.arrived(at, numbers.len()).ok_or(Nonsense)?;
+        let new = &numbers[known..];
+        for number in new {
+            if let (Ok(signal), Some(visitor)) =
+                (Signal::try_from(i32::from(*number)), self.visitor)
+                && self.ended.is_none()
+            {
+                // Its terminal stops all of a job, and a shell has all of it go on.
+                let _ = match signal {
+                    Signal::SIGCONT => killpg(visitor, signal).or_else(|_| kill(visitor, signal)),
+                    signal => kill(visitor, signal),
+                };
             }
+        }
+        self.signals.done(new.len());
+        if let Some(line) = &mut self.line {
+            let bytes = self.signals.again();
+            line.put(&Message::Taken(Taken { stream: SIGNALS, bytes }));
+        }
+        Ok(())
+    }
+
+    /// What its terminal makes of bytes is known to its client before anything that follows.
+    fn tell_modes(&mut self) {
+        let has_begun = self.visitor.is_some();
+        if let (Ok(Some(terminal)), Some(line), true) =
+            (&mut self.terminal, &mut self.line, has_begun)
+            && let Some(modes) = terminal.news()
+        {
+            line.put(&Message::Modes(modes));
         }
     }
 
@@ -323,7 +409,7 @@ impl Visit {
     fn reap(&mut self) {
         let mut bytes = [0; 64];
         while io::Read::read(&mut self.children, &mut bytes).is_ok_and(|count| count > 0) {}
-        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
         // Before it runs, whoever builds it waits for it.
         while let Some(visitor) = self.visitor
             && self.ended.is_none()
@@ -333,7 +419,10 @@ impl Visit {
                 Ok(WaitStatus::Signaled(_, signal, _)) => {
                     self.ended = Some(Exited::Signal(signal as i32 as u8));
                 }
+                Ok(WaitStatus::Continued(_)) => self.handle(PadEvent::GoesOn),
                 Ok(WaitStatus::Stopped(_, signal)) => {
+                    self.streams.turn(self.line.as_mut());
+                    self.tell_modes();
                     self.handle(PadEvent::Stopped { number: signal as i32 as u8 });
                 }
                 Err(Errno::EINTR) => {}
@@ -345,7 +434,13 @@ impl Visit {
     /// The visitor has ended: when all that it wrote is on its way, so is its end.
     fn see_off(&mut self) {
         let (Some(exited), Some(_)) = (self.ended, self.visitor) else { return };
-        if self.streams.finish() {
+        // Nothing comes from a terminal at its end that would have us look again: its end is told at once.
+        let is_sent = self.streams.finish() || {
+            self.streams.turn(self.line.as_mut());
+            self.streams.finish()
+        };
+        if is_sent {
+            self.tell_modes();
             self.visitor = None;
             let _ = sys::process::end_adopted(&[]);
             self.handle(PadEvent::Ended(exited));
@@ -368,9 +463,9 @@ fn let_go() -> io::Result<()> {
 
 impl Line {
     /// Reads the image off the socket, waiting for it.
-    fn image(&mut self, build: Build) -> Result<Box<dyn Built>, String> {
+    fn image(&mut self, build: Build, terminal: Option<OwnedFd>) -> Result<Box<dyn Built>, String> {
         let mut socket = self.waiting().map_err(|error| chain(&error))?;
-        let built = build(&mut socket);
+        let built = build(&mut socket, terminal);
         self.not_waiting().map_err(|error| chain(&error))?;
         built
     }

@@ -15,6 +15,7 @@
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`uffd`]: memory whose faults this process answers itself
+//! - [`terminal`]: pseudo-terminals, and what the kernel keeps of a terminal
 //! - [`thread`]: threads that no signal handler runs on
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
 //! - [`descriptors`]: what another process has open; [`handle`]: files that are looked at before they are opened
@@ -43,6 +44,7 @@ pub mod thread;
 pub mod spin;
 pub mod socket;
 pub mod files;
+pub mod terminal;
 pub mod clock;
 mod error;
 mod pid;

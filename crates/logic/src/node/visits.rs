@@ -44,11 +44,15 @@ impl Visits {
     /// What is known of a visit that is not here.
     fn absent(&self, token: u64) -> &'static str {
         match self.over.iter().find(|(known, _)| *known == token) {
-            Some((_, true)) => "it ran there, and how it ended was forgotten; look at what it has done",
+            Some((_, true)) => {
+                "it ran there, and how it ended was forgotten; look at what it has done"
+            }
             Some((_, false)) => {
                 "it ran there, and is lost with its pad; look at what it did before that"
             }
-            None => "it never ran there, or was lost with the node, which was started anew; try again",
+            None => {
+                "it never ran there, or was lost with the node, which was started anew; try again"
+            }
         }
     }
 }

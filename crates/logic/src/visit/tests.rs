@@ -373,8 +373,10 @@ fn explore(cuts: u32, kills: u32, may_fail_to_wake: bool) -> (usize, usize) {
             STEPS.iter().filter_map(|step| world.step(*step, may_fail_to_wake)).collect();
         // What is killed, cut or given up is somebody's doing: without that, is this an end?
         let goes_on = STEPS.iter().any(|step| {
-            !matches!(step, Cut | GiveUp | KillSource | KillNode | RestartNode | KillPad | KillVisitor)
-                && world.step(*step, may_fail_to_wake).is_some()
+            !matches!(
+                step,
+                Cut | GiveUp | KillSource | KillNode | RestartNode | KillPad | KillVisitor
+            ) && world.step(*step, may_fail_to_wake).is_some()
         });
         if !goes_on {
             ends += 1;
@@ -485,4 +487,23 @@ fn an_answer_has_its_whole_time_however_long_it_took_to_ask() {
     source.handle(Time(10), SourceEvent::Tick);
     assert_eq!(source.poll_effect(), None, "who has just asked waits for the answer");
     assert_eq!(source.poll_timeout(), Time(9) + TERMS.pause);
+}
+
+#[test]
+fn who_comes_back_hears_that_a_visitor_stands_still_and_not_that_it_did() {
+    let mut pad = Pad::new(TERMS);
+    let mut tell = |event| {
+        pad.handle(Time(0), event);
+        std::iter::from_fn(|| pad.poll_effect()).collect::<Vec<_>>()
+    };
+    tell(PadEvent::Built { pid: PID });
+    tell(PadEvent::Message(Message::Wake(WAKE)));
+    tell(PadEvent::Awake);
+    tell(PadEvent::Lost);
+    let stopped = PadEffect::Send(Message::Stopped(wire::visit::Stopped { number: 20 }));
+    assert_eq!(tell(PadEvent::Stopped { number: 20 }), []);
+    assert_eq!(tell(PadEvent::Returned).last(), Some(&stopped));
+    tell(PadEvent::Lost);
+    tell(PadEvent::GoesOn);
+    assert!(!tell(PadEvent::Returned).contains(&stopped));
 }

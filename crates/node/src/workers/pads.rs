@@ -30,6 +30,10 @@ use crate::source::Source;
 /// Numbers of accounts that workers, of which there are far fewer, do not come to.
 const ACCOUNTS: u32 = 1 << 15;
 
+/// What a pad is told with a connection: with its first one, that the visitor is to have a terminal.
+const PLAIN: u8 = 0;
+const WITH_TERMINAL: u8 = 1;
+
 pub(super) type Pads = HashMap<VisitId, Pad>;
 
 pub(super) struct Pad {
@@ -53,7 +57,8 @@ impl Workers {
         let reason = match self.start_pad(registry, visit, begin, folder.clone()) {
             Ok(pad) => {
                 self.pads.insert(visit, pad);
-                if !self.return_to_visit(visit, connection) {
+                let terminal = if begin.terminal { WITH_TERMINAL } else { PLAIN };
+                if !self.give_to_pad(visit, connection, terminal) {
                     // It would wait for its first connection for ever.
                     self.kill_visit(visit);
                 }
@@ -119,8 +124,12 @@ impl Workers {
         Ok(pad)
     }
 
+    pub(crate) fn return_to_visit(&mut self, visit: VisitId, connection: Connection) {
+        let _ = self.give_to_pad(visit, connection, PLAIN);
+    }
+
     /// Gives a visit's pad a connection. What cannot be given (`false`) is closed, which its client sees.
-    pub(crate) fn return_to_visit(&mut self, visit: VisitId, mut connection: Connection) -> bool {
+    fn give_to_pad(&mut self, visit: VisitId, mut connection: Connection, with: u8) -> bool {
         let Some(pad) = self.pads.get(&visit) else { return false };
         // Behind the greeting all bytes are the pad's: who did not wait for his welcome is not served.
         if !connection.input().is_empty() {
@@ -134,7 +143,7 @@ impl Workers {
                 Ok(FlushOutcome::Blocked) | Err(_) => return false,
             }
         };
-        far.is_ok_and(|far| send_with_fds(&pad.control, &[0], &[far.as_fd()]).is_ok())
+        far.is_ok_and(|far| send_with_fds(&pad.control, &[with], &[far.as_fd()]).is_ok())
     }
 
     /// What a pad has said; the last of it counts.
