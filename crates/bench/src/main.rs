@@ -99,7 +99,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Telefork(measured) => {
-            measured.run(executable, &moves::SCENES, |setting, scenes| {
+            measured.run(executable, &moves::scenes(), |setting, scenes| {
                 moves::run(setting, scenes, &say)
             })
         }

@@ -290,6 +290,48 @@ fn a_process_that_moved_keeps_its_terminal() {
 }
 
 #[test]
+fn short_input_that_is_a_file_goes_along_and_is_one_there() {
+    let stage = Stage::new("--jail none");
+    let (text, go) = (stage.machine.write("text", "one\ntwo\nthree\n"), stage.machine.path("go"));
+    let script = format!(
+        "read a; echo $a; while [ ! -e {} ]; do :; done
+        test -f /proc/self/fd/0 && echo a file; while read b; do echo $b; done; exit 4",
+        go.display()
+    );
+    let (said, output) = pipe().unwrap();
+    let input = File::open(&text).unwrap();
+    let mut shell = begin(&["/bin/sh", "-c", &script], input, output);
+    let mut lines = BufReader::new(said).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "one");
+    let moved = stage.run(&format!("move {} --to there", shell.pid())).says("runs on there now");
+    assert!(moved.stderr.contains("its input") && moved.stderr.contains("text"), "{moved:?}");
+    std::fs::write(go, "").unwrap();
+    let rest: Vec<String> = lines.map(|line| line.unwrap()).collect();
+    assert_eq!((rest.join(" "), shell.code()), ("a file two three".to_owned(), Some(4)));
+}
+
+#[test]
+fn who_does_not_read_what_a_moved_process_writes_keeps_nobody_from_ending_it() {
+    let stage = Stage::new("--jail none");
+    let (mut shell, mut input, mut output) = shell("read a; while :; do echo $a; done");
+    stage.run(&format!("move {} --to there", shell.pid())).says("runs on there now");
+    input.write_all(b"word\n").unwrap();
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    // Nobody reads on: pipes fill up to here, and it is told of a signal all the same.
+    let visitor = stage.visitors()[0];
+    until("it waits", || state(visitor) == Some('S'));
+    signal(shell.pid(), "TERM");
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(15));
+    // A reader who goes is noticed by the process itself.
+    let (mut other, mut input, output) = self::shell("read a; while echo $a; do :; done; exit 6");
+    stage.run(&format!("move {} --to there", other.pid())).says("runs on there now");
+    drop(output);
+    input.write_all(b"word\n").unwrap();
+    assert_eq!(other.0.wait().unwrap().signal(), Some(13));
+}
+
+#[test]
 fn what_cannot_move_is_refused_by_name_and_runs_on() {
     let stage = Stage::new("--jail none");
     // It has a child.

@@ -180,7 +180,7 @@ fn a_job_that_moved_hears_of_its_terminal_and_stops_and_goes_on_as_its_shell_say
     stage.moves(job);
     // The line is edited there, and what is typed is shown.
     seat.types("ab\x7fc\r");
-    ["key 61", "key 63", "key 0a"].map(|key| seat.says(key));
+    ["key 61", "key 63", "key 0a"].into_iter().for_each(|key| seat.says(key));
     seat.types("\x03");
     seat.says("int\r");
     seat.types("\x1a");

@@ -292,6 +292,27 @@ fn an_image_goes_on_over_there_with_the_streams_and_the_status_of_here() {
 }
 
 #[test]
+fn an_image_wakes_on_a_node_with_the_descriptors_that_are_wished() {
+    let target = Target::start();
+    let text = target.machine.write("text", "old\n");
+    let script = format!(
+        "exec 5< {}; read a; echo got $a; read b; if read x <&5; then echo saw $x; else echo none; fi",
+        text.display()
+    );
+    let image = captured_with(&target, &script);
+    target.machine.write("text", "new and longer\n");
+    let words = format!("restore {} --on target --nodes {}", image.display(), target.address);
+    for (wish, said) in
+        [("", "saw old"), ("--fd 5=drop", "none"), ("--fd 5=reopen", "saw new and longer")]
+    {
+        let ran = target.machine.run_with_input(&format!("{words} {wish}"), "two\n");
+        assert_eq!((ran.code, ran.stdout.trim()), (Some(0), said), "{wish}: {ran:?}");
+    }
+    let ran = target.machine.run_with_input(&format!("{words} --fd 0=reopen"), "");
+    ran.complains(&["error[E", "0"]);
+}
+
+#[test]
 fn a_visitor_s_streams_survive_connections_that_are_lost() {
     let target = Target::start();
     let image = captured_with(&target, "read a; echo got $a; exec cat");

@@ -2,11 +2,13 @@
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use sys::Pid;
 use sys::ptrace::Session;
+use sys::uffd::Right;
 use telefork::files::{Overrides, Stdio};
-use telefork::restore::{self, Descriptors, Restore};
+use telefork::restore::{self, Descriptors, Left, Memory, Restore};
 use wire::image::Reader;
 use wire::terminal::Modes;
 
@@ -19,12 +21,27 @@ pub trait Built {
     fn terminal_modes(&self) -> Option<Modes> {
         None
     }
-    /// It runs; or it never will, and is gone.
-    fn wake(self: Box<Self>) -> Result<(), String>;
+    /// Whether some of its memory is still to come.
+    fn leaves_behind(&self) -> bool;
+    /// It runs; or it never will, and is gone. What comes back is the memory that is to follow it.
+    fn wake(self: Box<Self>) -> Result<Option<Box<dyn Behind>>, String>;
 }
 
-/// Makes a process of the image that comes, with this terminal where it had one.
-pub type Build = fn(&mut dyn Read, Option<OwnedFd>) -> Result<Box<dyn Built>, String>;
+/// Memory of a visitor that has not come yet: whoever touches it waits until it is served.
+pub trait Behind: Send {
+    /// Serves it until all of it is here. If not all can come, the visitor is lost: `lose` ends it.
+    fn follow(
+        self: Box<Self>,
+        stream: &UnixStream,
+        faults: &UnixStream,
+        lose: &mut dyn FnMut(),
+    ) -> Result<(), String>;
+}
+
+/// Makes a process of the image that comes; with a right, its memory may follow it; it has this
+/// terminal where it had one.
+pub type Build =
+    fn(&mut dyn Read, Option<Right>, Option<OwnedFd>) -> Result<Box<dyn Built>, String>;
 
 impl Built for restore::Built {
     fn pid(&self) -> Pid {
@@ -35,17 +52,38 @@ impl Built for restore::Built {
         restore::Built::terminal_modes(self)
     }
 
-    fn wake(self: Box<Self>) -> Result<(), String> {
-        restore::Built::wake(*self).map(drop).map_err(|error| chain(&error))
+    fn leaves_behind(&self) -> bool {
+        restore::Built::leaves_behind(self)
+    }
+
+    fn wake(self: Box<Self>) -> Result<Option<Box<dyn Behind>>, String> {
+        let awake = restore::Built::wake(*self).map_err(|error| chain(&error))?;
+        Ok(awake.left.map(|left| Box::new(left) as Box<dyn Behind>))
+    }
+}
+
+impl Behind for Left {
+    fn follow(
+        self: Box<Self>,
+        stream: &UnixStream,
+        faults: &UnixStream,
+        lose: &mut dyn FnMut(),
+    ) -> Result<(), String> {
+        Left::follow(*self, stream, faults, lose).map(drop).map_err(|error| chain(&error))
     }
 }
 
 /// A process of an image of `telefork`.
-pub fn build(from: &mut dyn Read, terminal: Option<OwnedFd>) -> Result<Box<dyn Built>, String> {
+pub fn build(
+    from: &mut dyn Read,
+    right: Option<Right>,
+    terminal: Option<OwnedFd>,
+) -> Result<Box<dyn Built>, String> {
     let reader = Reader::new(from).map_err(|error| chain(&error))?;
     let mut reader = reader.ok_or("no image came; try again")?;
     // The numbers of processes are this host's own: a visitor gets the next one that is free.
     // A node that is killed takes its pads along, and they their visitors: what it does not know does not run.
+    let memory = if right.is_some() { Memory::Following } else { Memory::Whole };
     let stdio = terminal.map_or(Stdio::Inherit, Stdio::Terminal);
     let restore = Restore {
         keeps_numbers: false,
@@ -53,6 +91,8 @@ pub fn build(from: &mut dyn Read, terminal: Option<OwnedFd>) -> Result<Box<dyn B
         // Whatever it led before: in the pad's own group it could not be stopped, and would be told with us.
         session: Session::Group,
         descriptors: Descriptors::Opened(stdio, Overrides::none()),
+        memory,
+        right,
         ..Restore::default()
     };
     let built = restore.build(&mut reader).map_err(|error| chain(&error))?;

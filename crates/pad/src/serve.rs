@@ -15,16 +15,24 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 use sys::clock::monotonic_nanoseconds;
 use sys::socket::recv_with_fds;
+use sys::uffd::Right;
 use wire::Message;
 use wire::limits::AWAY_PATIENCE;
 use wire::units::Time;
-use wire::visit::{Closed, Exited, SIGNALS, Stage, Stdio, TERMINAL, Taken};
+use wire::visit::{Closed, Exited, Lane, SIGNALS, Stage, Stdio, TERMINAL, Taken};
 use worker::jail;
 
-use crate::arrival::{Build, Built, chain};
+use crate::arrival::{Behind, Build, Built, chain};
+use crate::follow::{Following, Lanes};
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
 use crate::terminal::Terminal;
+
+/// How long the connections for pages may take through the node, when the image is here already.
+const LANES: Duration = Duration::from_secs(10);
+
+/// How long it may take until it is known why a visitor was killed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Descriptors that a visitor may have open.
 const OPEN_FILES_MAX: u64 = 4096;
@@ -35,6 +43,8 @@ pub struct Rules {
     pub level: jail::Level,
     pub scratch: PathBuf,
     pub account: Option<u32>,
+    /// Whether the memory of its visitor may follow it, which the node has tried.
+    pub follow: bool,
 }
 
 /// Why a pad ends early. Its client sees that it does.
@@ -54,9 +64,14 @@ fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// Serves one visit, whose connections come over `control`.
 pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Error> {
-    let (first, with) = connection(&control)?.ok_or(Error::NoConnection)?;
-    let terminal = (with == WITH_TERMINAL).then(|| Terminal::new(rules.account)).transpose();
+    let Some((what @ (PLAIN | WITH_TERMINAL), first)) = connection(&control)? else {
+        return Err(Error::NoConnection);
+    };
+    let terminal = (what == WITH_TERMINAL).then(|| Terminal::new(rules.account)).transpose();
     let writable = terminal.as_ref().ok().and_then(Option::as_ref).map(Terminal::writable);
+    // Before the rights are given up, of which it keeps one.
+    let right = rules.follow.then(|| Right::keep(rules.account.is_some())).transpose();
+    let right = right.map_err(jail::Error::from)?;
     jail::apply(
         rules.level,
         &jail::Rules {
@@ -75,19 +90,20 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
     if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
         return Err(Error::NoConnection);
     }
-    Visit::begin(control, first, terminal)?.run(build)
+    Visit::begin(control, first, terminal)?.run(build, right)
 }
 
-/// What comes with the first connection of a visitor that is to have a terminal.
-const WITH_TERMINAL: u8 = 1;
+/// What comes with a connection that carries no pages: with the first one of a visitor that is to have a terminal.
+const PLAIN: u8 = 0;
+const WITH_TERMINAL: u8 = 3;
 
-/// The next connection that the node gives us, and what comes with it; `None`: it has hung up.
-fn connection(control: &UnixStream) -> Result<Option<(UnixStream, u8)>, Error> {
-    let mut with = [0; 1];
+/// The next connection that the node gives us, and what it is for; `None`: it has hung up.
+fn connection(control: &UnixStream) -> Result<Option<(u8, UnixStream)>, Error> {
+    let mut what = [0; 1];
     let (count, mut descriptors) =
-        recv_with_fds(control, &mut with, 1).map_err(kernel("take a connection"))?;
-    let found = descriptors.pop().filter(|_| count > 0);
-    Ok(found.map(|found| (UnixStream::from(found), with[0])))
+        recv_with_fds(control, &mut what, 1).map_err(kernel("take a connection"))?;
+    let socket = descriptors.pop().filter(|_| count > 0).map(UnixStream::from);
+    Ok(socket.map(|socket| (what[0], socket)))
 }
 
 struct Visit {
@@ -101,6 +117,9 @@ struct Visit {
     terminal: Result<Option<Terminal>, sys::Error>,
     signals: Receiving,
     built: Option<Box<dyn Built>>,
+    lanes: Lanes,
+    /// What it has run ahead of.
+    following: Option<Following>,
     /// Once it runs.
     visitor: Option<Pid>,
     /// How it ended, until all that it wrote is on its way.
@@ -136,7 +155,6 @@ impl Visit {
         first.set_read_timeout(patience).map_err(kernel("use a connection"))?;
         let line = Some(Line::new(first).map_err(kernel("use a connection"))?);
         let pad = Pad::new(Terms::default());
-        let (built, visitor, ended, is_over) = (None, None, None, false);
         let signals = Receiving::default();
         Ok(Self {
             control,
@@ -146,14 +164,16 @@ impl Visit {
             streams,
             terminal,
             signals,
-            built,
-            visitor,
-            ended,
-            is_over,
+            built: None,
+            lanes: Lanes::default(),
+            following: None,
+            visitor: None,
+            ended: None,
+            is_over: false,
         })
     }
 
-    fn run(mut self, build: Build) -> Result<(), Error> {
+    fn run(mut self, build: Build, right: Option<Right>) -> Result<(), Error> {
         // 1. The image, without a buffer between: its reader takes not a byte beyond its end.
         let terminal = match &self.terminal {
             Ok(Some(terminal)) => terminal.far().map(Some).map_err(|error| chain(&error)),
@@ -162,8 +182,13 @@ impl Visit {
         };
         let refused = |why| format!("there is no terminal for it: {why}; try another node");
         let terminal = terminal.map_err(refused);
-        let built = self.line.as_mut().map(|line| line.image(build, terminal?));
+        let built = self.line.as_mut().map(|line| line.image(build, right, terminal?));
         let event = match built {
+            Some(Ok(built)) if built.leaves_behind() && !self.await_lanes() => {
+                drop(built);
+                let reason = "the connections for its pages did not come; try again".to_owned();
+                PadEvent::Failed { reason }
+            }
             Some(Ok(built)) => {
                 let pid = built.pid().0.unsigned_abs();
                 self.built = Some(built);
@@ -172,6 +197,7 @@ impl Visit {
             Some(Err(reason)) => PadEvent::Failed { reason },
             None => PadEvent::Failed { reason: "nobody brought it; try again".to_owned() },
         };
+        let _ = self.control.set_read_timeout(None);
         self.control.set_nonblocking(true).map_err(kernel("use the node's socket"))?;
         self.handle(event);
         // 2. Everything else.
@@ -187,12 +213,29 @@ impl Visit {
         Ok(())
     }
 
+    /// Both were made before the image was sent, and may still be on their way through the node.
+    fn await_lanes(&mut self) -> bool {
+        let _ = self.control.set_read_timeout(Some(LANES));
+        while !self.lanes.are_here() {
+            let given = connection(&self.control)
+                .map(|given| given.and_then(|(what, socket)| Some((Lane::of_byte(what)?, socket))));
+            match given {
+                Ok(Some((lane, socket))) => self.lanes.add(lane, socket),
+                // Whoever makes another line has lost the one that the image came over.
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
     fn wait(&mut self) -> Result<(), Error> {
         let due = self.pad.poll_timeout().since(now());
         let timeout =
             PollTimeout::try_from(Duration::from(due).saturating_add(Duration::from_millis(1)));
         let mut watched = vec![PollFd::new(self.control.as_fd(), PollFlags::POLLIN)];
         watched.push(PollFd::new(self.children.as_fd(), PollFlags::POLLIN));
+        let following = self.following.as_ref().map_or(self.children.as_fd(), Following::ring);
+        watched.push(PollFd::new(following, PollFlags::POLLIN));
         if let Some(line) = &self.line {
             let mut wanted = PollFlags::POLLIN;
             wanted.set(PollFlags::POLLOUT, line.has_unsent());
@@ -213,8 +256,16 @@ impl Visit {
             watched.get(at).and_then(PollFd::revents).is_some_and(|flags| !flags.is_empty())
         };
         let (node, children) = (seen(0), seen(1));
-        let client = self.line.is_some() && seen(2);
+        let client = self.line.is_some() && seen(3);
+        let followed = seen(2);
         drop(watched);
+        if followed && let Some(following) = &mut self.following {
+            following.hear();
+            if following.failure(Duration::ZERO).is_none() {
+                self.streams.reserve(false);
+                self.following = None;
+            }
+        }
         if node {
             self.hear_node();
         }
@@ -233,7 +284,11 @@ impl Visit {
     /// Another connection, or the node's end, with which ours comes.
     fn hear_node(&mut self) {
         match connection(&self.control) {
-            Ok(Some((socket, _))) => {
+            Ok(Some((what, socket))) => {
+                // Too late: it has what it needs, or never will.
+                if let Some(lane) = Lane::of_byte(what) {
+                    return self.lanes.add(lane, socket);
+                }
                 self.line = Line::new(socket).ok();
                 let event = if self.line.is_some() { PadEvent::Returned } else { PadEvent::Lost };
                 self.handle(event);
@@ -300,8 +355,9 @@ impl Visit {
                     terminal.begin(pid, built.terminal_modes(), wake.terminal);
                 }
                 let event = match built.wake() {
-                    Ok(()) => {
+                    Ok(behind) => {
                         self.visitor = Some(pid);
+                        self.follow(behind);
                         // Its ends are its own now: ours would keep its pipes open.
                         let _ = let_go();
                         PadEvent::Awake
@@ -327,6 +383,22 @@ impl Visit {
             PadEffect::End => self.end(),
             PadEffect::Tell(stage) => self.tell(stage),
             PadEffect::Leave => self.is_over = true,
+        }
+    }
+
+    /// It runs already: what it touches meanwhile waits.
+    fn follow(&mut self, behind: Option<Box<dyn Behind>>) {
+        let lanes = std::mem::take(&mut self.lanes);
+        let Some(behind) = behind else { return };
+        self.streams.reserve(true);
+        match Following::start(behind, lanes) {
+            Ok(following) => self.following = Some(following),
+            Err(error) => {
+                self.streams.say(&format!("its memory cannot follow it: {error}; it is ended"));
+                if let Some(visitor) = self.visitor {
+                    let _ = kill(visitor, Signal::SIGKILL);
+                }
+            }
         }
     }
 
@@ -434,11 +506,21 @@ impl Visit {
     /// The visitor has ended: when all that it wrote is on its way, so is its end.
     fn see_off(&mut self) {
         let (Some(exited), Some(_)) = (self.ended, self.visitor) else { return };
-        // Nothing comes from a terminal at its end that would have us look again: its end is told at once.
-        let is_sent = self.streams.finish() || {
+        if let Some(following) = self.following.take() {
+            let is_killed = exited == Exited::Signal(9);
+            match is_killed.then(|| following.failure(LAST_WORDS)).flatten() {
+                Some(reason) => self
+                    .streams
+                    .say(&format!("its memory did not follow it: {reason}; it is ended")),
+                None => self.streams.reserve(false),
+            }
+        }
+        let mut is_sent = self.streams.finish();
+        if !is_sent {
+            // What it has just become known to be the last of: nothing else would have it sent.
             self.streams.turn(self.line.as_mut());
-            self.streams.finish()
-        };
+            is_sent = self.streams.finish();
+        }
         if is_sent {
             self.tell_modes();
             self.visitor = None;
@@ -463,9 +545,14 @@ fn let_go() -> io::Result<()> {
 
 impl Line {
     /// Reads the image off the socket, waiting for it.
-    fn image(&mut self, build: Build, terminal: Option<OwnedFd>) -> Result<Box<dyn Built>, String> {
+    fn image(
+        &mut self,
+        build: Build,
+        right: Option<Right>,
+        terminal: Option<OwnedFd>,
+    ) -> Result<Box<dyn Built>, String> {
         let mut socket = self.waiting().map_err(|error| chain(&error))?;
-        let built = build(&mut socket, terminal);
+        let built = build(&mut socket, right, terminal);
         self.not_waiting().map_err(|error| chain(&error))?;
         built
     }

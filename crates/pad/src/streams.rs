@@ -38,6 +38,8 @@ struct Output {
     stream: u8,
     from: Option<File>,
     sending: Sending,
+    /// The pad may still have something to say when the visitor has closed it.
+    is_reserved: bool,
 }
 
 /// An end that never waits.
@@ -80,11 +82,16 @@ impl Input {
 
 impl Output {
     fn new(stream: u8, from: OwnedFd) -> io::Result<Self> {
-        Ok(Self { stream, from: Some(near(from)?), sending: Sending::default() })
+        Ok(Self {
+            stream,
+            from: Some(near(from)?),
+            sending: Sending::default(),
+            is_reserved: false,
+        })
     }
 
     fn end(&mut self) {
-        if self.from.take().is_some() {
+        if self.from.take().is_some() && !self.is_reserved {
             self.sending.close();
         }
     }
@@ -226,6 +233,27 @@ impl Streams {
         }
         // At most a window each, and all of it: the visitor's end may come right behind.
         self.put(line, |_| false);
+    }
+
+    /// Whether the pad may have something to say among the visitor's errors.
+    pub(crate) fn reserve(&mut self, is_reserved: bool) {
+        let errors = &mut self.outputs[1];
+        errors.is_reserved = is_reserved;
+        if !is_reserved && errors.from.is_none() {
+            errors.sending.close();
+        }
+    }
+
+    /// What the pad has to say of it, for which there is a place among its errors.
+    pub(crate) fn say(&mut self, words: &str) {
+        self.drain();
+        let text = format!("farcall: {words}\n");
+        let errors = &mut self.outputs[1];
+        // Who has not read a whole window reads its status.
+        if errors.is_reserved && errors.sending.room() >= text.len() {
+            errors.sending.push(text.as_bytes());
+        }
+        self.reserve(false);
     }
 
     /// Nobody is there: there is nothing to read, and what is written goes nowhere.

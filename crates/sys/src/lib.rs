@@ -11,9 +11,11 @@
 //! - [`standing`]: how a process stands, before it is stopped
 //! - `ptrace`: stop another process, read and set its threads, run system calls in it, fill a new one
 //! - `park`: a copy of the calling process that waits to be captured
+//! - `beside`: something runs as another process with our memory, so that no child of ours is seen
 //! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
+//! - [`tracking`]: which pages of a process were written since the last look
 //! - [`uffd`]: memory whose faults this process answers itself
 //! - [`terminal`]: pseudo-terminals, and what the kernel keeps of a terminal
 //! - [`thread`]: threads that no signal handler runs on
@@ -22,11 +24,14 @@
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
 pub mod cgroup;
+pub mod tracking;
 pub mod uffd;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;
 #[cfg(target_arch = "x86_64")]
 pub mod park;
+#[cfg(target_arch = "x86_64")]
+pub mod beside;
 pub mod handle;
 pub mod descriptors;
 pub mod process;
@@ -48,6 +53,7 @@ pub mod terminal;
 pub mod clock;
 mod error;
 mod pid;
+mod ranges;
 
 pub use error::{Error, Uncallable, Untraceable, is_shortage};
 pub use pid::Pid;

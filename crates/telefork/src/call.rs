@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -12,9 +13,13 @@ use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
 use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::capture::Frozen;
+use crate::capture::{self, Changes, Frozen, Sent, Told};
+use crate::lazy::PageServer;
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
+use keeper::Kept;
+
+mod keeper;
 
 /// Where `telefork_to` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +43,11 @@ pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
         Departed::Child(value) => return Ok(Location::Child(value)),
         Departed::Parent(twin) => twin,
     };
-    let (mut frozen, twin) = twin.freeze()?;
-    let description = described(&mut frozen, |_| None)?;
-    send(&frozen, &description, to)?;
-    frozen.end()?;
-    drop(twin);
+    let leaving = twin.hold()?;
+    let mut description = leaving.kept.description().clone();
+    description.descriptors = strangers(leaving.kept.pid(), |_| None)?;
+    send(&leaving.kept, &description, to)?;
+    leaving.end()?;
     Ok(Location::Parent)
 }
 
@@ -59,15 +64,14 @@ pub enum Departed {
 #[derive(Debug)]
 pub struct Departing(Twin);
 
-/// A copy that one thread holds, and sends. Dropped, or with that thread's end, it is gone.
+/// A copy that is held, and can be sent by whichever thread. Dropped, or with this process, it is gone.
 #[derive(Debug)]
 pub struct Leaving {
-    frozen: Frozen,
-    _twin: Twin,
+    kept: Kept,
 }
 
-/// Makes a copy of this process that is sent later, by whichever thread: `telefork_to` in two steps. Until one
-/// holds it, it ends with the calling thread.
+/// Makes a copy of this process that is sent later, by whichever thread: `telefork_to` in two steps. Until it
+/// is held, it ends with the calling thread.
 pub fn depart() -> Result<Departed, Error> {
     Ok(match park()? {
         Parked::Woken(value) => Departed::Child(value),
@@ -76,67 +80,108 @@ pub fn depart() -> Result<Departed, Error> {
 }
 
 impl Departing {
-    fn freeze(self) -> Result<(Frozen, Twin), Error> {
-        Ok((Frozen::freeze(self.0.pid(), PATIENCE)?, self.0))
-    }
-
-    /// Takes hold of it: from now on it belongs to the calling thread.
+    /// Has it held: from now on it ends only when this does.
     pub fn hold(self) -> Result<Leaving, Error> {
-        let (mut frozen, _twin) = self.freeze()?;
-        frozen.bind_to_tracer()?;
-        Ok(Leaving { frozen, _twin })
+        Ok(Leaving { kept: Kept::hold(self.0)? })
     }
 }
 
 impl Leaving {
     /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
     pub fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        self.frozen.wipe(secrets)
+        capture::wipe(self.kept.pid(), secrets)
     }
 
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
     /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
     pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
-        let mut description = described(&mut self.frozen, stream)?;
+        let description = self.described(number)?;
+        send(&self.kept, &description, to)
+    }
+
+    /// The same, for who is to be sent changes later.
+    pub fn send_told(&self, number: i32, to: &mut impl Write) -> Result<(Sent, Told), Error> {
+        let description = self.described(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let sent = capture::send_parked_told(self.kept.pid(), &description, &mut writer)?;
+        writer.finish()?;
+        Ok(sent)
+    }
+
+    /// Writes an image of what has changed since somebody was told of another copy of this process; see
+    /// [`Frozen::send_changes`].
+    pub fn send_changes(
+        &self,
+        number: i32,
+        told: &Told,
+        changed: Option<&[Range<u64>]>,
+        to: &mut impl Write,
+    ) -> Result<Changes, Error> {
+        let description = self.described(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        let sent = capture::send_parked_changes(
+            self.kept.pid(),
+            &description,
+            told,
+            changed,
+            &mut writer,
+        )?;
+        if let Changes::Sent(..) = sent {
+            writer.finish()?;
+        }
+        Ok(sent)
+    }
+
+    /// The same, and its memory stays behind but for what it touches first: it is to be served, and this to be
+    /// kept, until all of it is there.
+    pub fn send_ahead(&mut self, number: i32, to: &mut impl Write) -> Result<PageServer, Error> {
+        let description = self.described(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let server = capture::send_parked_ahead(self.kept.pid(), &description, &mut writer)?;
+        writer.finish()?;
+        Ok(server)
+    }
+
+    fn described(&self, number: i32) -> Result<Description, Error> {
+        let mut description = self.kept.description().clone();
+        description.descriptors = strangers(self.kept.pid(), stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
         description.process.attributes.parent_death_signal = libc::SIGKILL as _;
         for thread in &mut description.threads {
             answer_caller(thread, number);
         }
-        send(&self.frozen, &description, to)
+        Ok(description)
     }
 
     /// Only when this returns is its memory free.
     pub fn end(self) -> Result<(), Error> {
-        self.frozen.end()
+        self.kept.end()
     }
 }
 
-/// A parked copy, with descriptors that `known` names; all others are dead.
-fn described(
-    frozen: &mut Frozen,
-    known: impl Fn(u32) -> Option<Opened>,
-) -> Result<Description, Error> {
+/// A parked copy, but for its descriptors.
+pub(crate) fn described(frozen: &mut Frozen) -> Result<Description, Error> {
     let mut description = frozen.describe()?;
     for thread in &mut description.threads {
         name_caller(thread);
     }
-    description.descriptors = strangers(frozen.pid(), known)?;
     // The copy is not the twin, which must not outlive us.
     description.process.attributes.parent_death_signal = 0;
     Ok(description)
 }
 
-fn send(frozen: &Frozen, description: &Description, to: &mut impl Write) -> Result<(), Error> {
+fn send(kept: &Kept, description: &Description, to: &mut impl Write) -> Result<(), Error> {
     let mut writer = Writer::new(to, image_id()?);
     description.put(&mut writer)?;
-    frozen.send(description, &mut writer)?;
+    capture::send_parked(kept.pid(), description, &mut writer)?;
     writer.finish()?;
     Ok(())
 }
 
 /// What a copy that goes to a pad has open.
-fn stream(number: u32) -> Option<Opened> {
+pub(crate) fn stream(number: u32) -> Option<Opened> {
     Some(match number {
         0 => Opened::Stdio { direction: Direction::Read },
         1 | 2 => Opened::Stdio { direction: Direction::Write },
@@ -172,7 +217,10 @@ pub fn wait_for_exit(child: Pid) -> Result<i32, Error> {
 }
 
 /// All that the copy has open beside what it is given: there it can be closed, and not be used.
-fn strangers(twin: Pid, known: impl Fn(u32) -> Option<Opened>) -> Result<Vec<Descriptor>, Error> {
+pub(crate) fn strangers(
+    twin: Pid,
+    known: impl Fn(u32) -> Option<Opened>,
+) -> Result<Vec<Descriptor>, Error> {
     let path = format!("/proc/{twin}/fd");
     let listed = fs::read_dir(&path).map_err(Error::file("read", &path))?;
     let numbers = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

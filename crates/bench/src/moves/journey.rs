@@ -11,8 +11,8 @@ use telefork::capture::Frozen;
 use telefork::restore::{Memory, Restore};
 use wire::image::{ImageId, Reader, Writer};
 
-use super::PATIENCE;
 use super::subject::{Lines, Subject, pipe};
+use super::{Moves, PATIENCE};
 use crate::error::Error;
 use crate::ours::ours;
 use crate::setting::Setting;
@@ -31,6 +31,22 @@ const FAULTS: i32 = 4;
 /// Said by the pad when the process is there and does not run, and to it when it may.
 const BUILT: u8 = 1;
 const WAKE: u8 = 2;
+
+/// Microseconds for which a process of so many MiB stood still that moved.
+pub(super) fn travel_still(
+    moves: &Moves<'_>,
+    args: &[&str],
+    mib: u64,
+    memory: Memory,
+    over: Over,
+) -> Result<f64, Error> {
+    moves.program.warm(2 * mib + 256)?;
+    let subject = moves.program.start(args)?;
+    travel(moves.setting, subject, memory, over, |there| {
+        let [_, still] = there.said("woke")?;
+        Ok(still as f64 / 1e3)
+    })
+}
 
 /// Moves a process, and hears what it says over there; then ends it.
 pub(super) fn travel<T>(

@@ -5,7 +5,8 @@
 //!  client <== TLS ==> relay (a thread here) <== socket ==> pad
 //! ```
 //!
-//! The node and its pad share one socket: connections go over it, and come back a byte for each stage.
+//! The node and its pad share one socket: connections go over it, each with a byte that says what for, and a byte
+//! for each stage comes back.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -21,7 +22,7 @@ use sys::process::{Child, Spawn, Stderr};
 use sys::socket::{pair, send_with_fds};
 use transport::{Connection, FlushOutcome};
 use wire::Message;
-use wire::visit::{Begin, Refused, Stage};
+use wire::visit::{Begin, Lane, Refused, Stage};
 
 use super::{Jail, NotStarted, Workers, scratch};
 use crate::relay;
@@ -30,9 +31,10 @@ use crate::source::Source;
 /// Numbers of accounts that workers, of which there are far fewer, do not come to.
 const ACCOUNTS: u32 = 1 << 15;
 
-/// What a pad is told with a connection: with its first one, that the visitor is to have a terminal.
+/// What a pad is told with a connection that is none for pages (`Lane::byte`): with its first one, that the
+/// visitor is to have a terminal.
 const PLAIN: u8 = 0;
-const WITH_TERMINAL: u8 = 1;
+const WITH_TERMINAL: u8 = 3;
 
 pub(super) type Pads = HashMap<VisitId, Pad>;
 
@@ -57,8 +59,8 @@ impl Workers {
         let reason = match self.start_pad(registry, visit, begin, folder.clone()) {
             Ok(pad) => {
                 self.pads.insert(visit, pad);
-                let terminal = if begin.terminal { WITH_TERMINAL } else { PLAIN };
-                if !self.give_to_pad(visit, connection, terminal) {
+                let what = if begin.terminal { WITH_TERMINAL } else { PLAIN };
+                if !self.give_to_pad(visit, connection, what) {
                     // It would wait for its first connection for ever.
                     self.kill_visit(visit);
                 }
@@ -70,6 +72,11 @@ impl Workers {
         self.scratch.remove(&folder);
         refuse(connection, reason);
         false
+    }
+
+    /// Whether the memory of a visitor can follow it.
+    pub(crate) fn pages_follow(&self) -> Result<(), String> {
+        self.follows.clone()
     }
 
     fn start_pad(
@@ -88,7 +95,7 @@ impl Workers {
             }
         };
         let failed = NotStarted::of;
-        let has_own = self.jail != Jail::None && sys::limits::is_root();
+        let has_own = changes_user(self.jail);
         let account = has_own.then(|| self.accounts.of(ACCOUNTS + visit.0 % ACCOUNTS));
         scratch::make(&folder, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
         let socket_error = |error: std::io::Error| failed("cannot make a pad's socket", &error);
@@ -100,6 +107,9 @@ impl Workers {
         spawn.args.push(folder.clone().into());
         if let Some(account) = account {
             spawn.args.extend(["--account".into(), account.to_string().into()]);
+        }
+        if self.follows.is_ok() {
+            spawn.args.push("--follow".into());
         }
         spawn.env = worker::jail::environment(&folder, self.command.environment.clone());
         spawn.descriptors = vec![(far.into(), 3)];
@@ -124,12 +134,18 @@ impl Workers {
         Ok(pad)
     }
 
-    pub(crate) fn return_to_visit(&mut self, visit: VisitId, connection: Connection) {
-        let _ = self.give_to_pad(visit, connection, PLAIN);
+    /// Another connection of a visit's client; one that carries pages says which.
+    pub(crate) fn return_to_visit(
+        &mut self,
+        visit: VisitId,
+        connection: Connection,
+        lane: Option<Lane>,
+    ) {
+        let _ = self.give_to_pad(visit, connection, lane.map_or(PLAIN, Lane::byte));
     }
 
     /// Gives a visit's pad a connection. What cannot be given (`false`) is closed, which its client sees.
-    fn give_to_pad(&mut self, visit: VisitId, mut connection: Connection, with: u8) -> bool {
+    fn give_to_pad(&mut self, visit: VisitId, mut connection: Connection, what: u8) -> bool {
         let Some(pad) = self.pads.get(&visit) else { return false };
         // Behind the greeting all bytes are the pad's: who did not wait for his welcome is not served.
         if !connection.input().is_empty() {
@@ -143,7 +159,7 @@ impl Workers {
                 Ok(FlushOutcome::Blocked) | Err(_) => return false,
             }
         };
-        far.is_ok_and(|far| send_with_fds(&pad.control, &[with], &[far.as_fd()]).is_ok())
+        far.is_ok_and(|far| send_with_fds(&pad.control, &[what], &[far.as_fd()]).is_ok())
     }
 
     /// What a pad has said; the last of it counts.
@@ -215,6 +231,22 @@ impl Pad {
             None => self.child.kill_tree(),
         };
     }
+}
+
+/// Whether a pad becomes another user.
+fn changes_user(jail: Jail) -> bool {
+    jail != Jail::None && sys::limits::is_root()
+}
+
+/// Whether the memory of a visitor can follow it: what a pad will do is tried here.
+pub(super) fn pages_follow(jail: Jail) -> Result<(), String> {
+    sys::uffd::can_follow(changes_user(jail)).map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or_else(String::new, |it| format!(": {it}"));
+        format!(
+            "this node's kernel does not let it answer the page faults of visitors ({error}{cause}); run the \
+             node as root"
+        )
+    })
 }
 
 /// There will be no pad: in the words that a pad would have.

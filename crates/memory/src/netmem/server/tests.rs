@@ -1,5 +1,7 @@
 //! A server and its clients in one program.
 
+use std::fs;
+use std::net::TcpStream;
 use std::sync::mpsc;
 
 use super::*;
@@ -130,4 +132,40 @@ fn copies_share_a_cache_and_have_locks_of_their_own() {
     let total = THREADS as u64 * EACH;
     let page = server.page(0).read().unwrap();
     assert_eq!((page.version as u64, page.data), (total + 1, total.to_be_bytes().to_vec()));
+}
+
+/// Another descriptor of the server's end of a connection, as a child has for a moment that the program starts.
+fn inherited(connection: &TcpStream) -> TcpStream {
+    let (ours, of) = (connection.local_addr().unwrap(), sys::Pid(std::process::id().cast_signed()));
+    let numbers = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let copies = numbers.filter_map(|number| sys::process::take_descriptor(of, number).ok());
+    let mut sockets = copies.map(TcpStream::from);
+    sockets.find(|socket| socket.peer_addr().is_ok_and(|peer| peer == ours)).unwrap()
+}
+
+#[test]
+fn the_last_word_of_a_connection_is_not_taken_for_that_of_the_next() {
+    let (server, mut first) = served(1, 8);
+    first.disconnect();
+    let port = server.address().unwrap().port();
+    let connect = || {
+        let mut client = Client::connect("127.0.0.1", port).unwrap();
+        assert_eq!(client.read_page(0).unwrap().version, 1);
+        client
+    };
+    let one = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // Whoever is served after it was let in after it.
+    connect().disconnect();
+    let child = inherited(&one);
+    drop(one);
+    connect().disconnect();
+    // All numbers that were given back are somebody's again.
+    let mut others: Vec<Client> = (0..4).map(|_| connect()).collect();
+    drop(child);
+    connect().disconnect();
+    for other in &mut others {
+        other.update_page(0, -1, b"there").unwrap();
+    }
 }

@@ -280,7 +280,7 @@ impl State {
             };
             match self.peers.make_room() {
                 Ok(None) => {}
-                Ok(Some(silent)) => self.remove(now, silent),
+                Ok(Some(silent)) => self.remove(now, silent, registry),
                 Err(netmem::Full) => continue,
             }
             // One that fails at its first breath concerns nobody.
@@ -310,13 +310,13 @@ impl State {
                 }
             }
             for link in std::mem::take(&mut self.over) {
-                self.remove(now, link);
+                self.remove(now, link, registry);
             }
             self.settle(now);
         }
     }
 
-    fn remove(&mut self, now: Time, link: LinkId) {
+    fn remove(&mut self, now: Time, link: LinkId, registry: &Registry) {
         if peer(&mut self.places, link).is_none() {
             return;
         }
@@ -328,13 +328,17 @@ impl State {
         for links in [&mut self.dirty, &mut self.unread, &mut self.over] {
             links.retain(|other| *other != link);
         }
-        self.places.remove(link.0 as usize);
+        // A child that the program is starting may still have the descriptor: to close ours is not enough
+        // for the kernel to forget it, and its last word would be taken for that of the number's next owner.
+        if let Place::Peer(peer) = self.places.remove(link.0 as usize) {
+            drop(peer.connection.release(registry));
+        }
     }
 
-    fn remove_all(&mut self, now: Time) {
+    fn remove_all(&mut self, now: Time, registry: &Registry) {
         let all: Vec<LinkId> = self.places.iter().map(|(at, _)| LinkId(at as u32)).collect();
         for link in all {
-            self.remove(now, link);
+            self.remove(now, link, registry);
         }
         self.waker = None;
     }
@@ -414,7 +418,7 @@ pub(super) fn serve(state: &Mutex<State>, answered: &Condvar, port: Port) {
         answered.notify_all();
     }
     let mut state = lock(state);
-    state.remove_all(now());
+    state.remove_all(now(), poll.registry());
     drop(state);
     answered.notify_all();
 }
