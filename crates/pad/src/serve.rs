@@ -116,6 +116,8 @@ struct Visit {
     /// Or why it cannot have the one that it is to have.
     terminal: Result<Option<Terminal>, sys::Error>,
     signals: Receiving,
+    /// Those that it was told, a bit for each.
+    told: u64,
     built: Option<Box<dyn Built>>,
     lanes: Lanes,
     /// What it has run ahead of.
@@ -164,6 +166,7 @@ impl Visit {
             streams,
             terminal,
             signals,
+            told: 0,
             built: None,
             lanes: Lanes::default(),
             following: None,
@@ -435,6 +438,7 @@ impl Visit {
                 (Signal::try_from(i32::from(*number)), self.visitor)
                 && self.ended.is_none()
             {
+                self.told |= 1 << (signal as u32);
                 // Its terminal stops all of a job, and a shell has all of it go on.
                 let _ = match signal {
                     Signal::SIGCONT => killpg(visitor, signal).or_else(|_| kill(visitor, signal)),
@@ -515,11 +519,13 @@ impl Visit {
                 None => self.streams.reserve(false),
             }
         }
-        let mut is_sent = self.streams.finish();
+        // Whom its client has killed does not wait for its reader: it may have been killed before it wrote the rest.
+        let is_killed = matches!(exited, Exited::Signal(by) if self.told & 1 << (by & 63) != 0);
+        let mut is_sent = self.streams.finish(is_killed);
         if !is_sent {
             // What it has just become known to be the last of: nothing else would have it sent.
             self.streams.turn(self.line.as_mut());
-            is_sent = self.streams.finish();
+            is_sent = self.streams.finish(is_killed);
         }
         if is_sent {
             self.tell_modes();

@@ -263,12 +263,12 @@ impl Streams {
     }
 
     /// The visitor has ended: what others, whom it started, write from now on is not its own.
-    /// `true`: all of it is on its way.
-    pub(crate) fn finish(&mut self) -> bool {
+    /// One that was killed is not waited for. `true`: all of it is on its way.
+    pub(crate) fn finish(&mut self, is_killed: bool) -> bool {
         self.inputs.iter_mut().for_each(|input| input.to = None);
         self.drain();
         for output in &mut self.outputs {
-            if self.is_thrown_away || output.sending.room() > 0 {
+            if self.is_thrown_away || is_killed || output.sending.room() > 0 {
                 output.end();
             }
         }

@@ -97,6 +97,8 @@ struct Streams {
     screen: Option<Screen>,
     /// Signals that this command has sent to its own group: they are not passed on.
     own: Vec<i32>,
+    /// Those that were passed on, a bit for each.
+    passed: u64,
     is_resized: bool,
 }
 
@@ -160,7 +162,16 @@ impl Streams {
         if is_redrawn {
             signals.sending.push(&[SIGWINCH as u8]);
         }
-        Ok(Self { input, typed, signals, outputs, screen, own: Vec::new(), is_resized: false })
+        Ok(Self {
+            input,
+            typed,
+            signals,
+            outputs,
+            screen,
+            own: Vec::new(),
+            passed: 0,
+            is_resized: false,
+        })
     }
 
     /// Until there is a connection again. Signals wait for it; who insists is told what is known.
@@ -278,7 +289,11 @@ impl Streams {
 
     /// Takes the signals that have come.
     fn listen(&mut self, heard: &Heard) {
-        keep(heard.take(), &mut self.own, &mut self.signals, &mut self.is_resized);
+        let came = heard.take();
+        for number in &came {
+            self.passed |= 1 << (number & 63);
+        }
+        keep(came, &mut self.own, &mut self.signals, &mut self.is_resized);
     }
 
     /// Tells the node what was written here, and what never can be.
@@ -306,8 +321,9 @@ impl Streams {
 
     /// It has ended: what it wrote is written, unless somebody does not want to wait for that.
     fn write_out(&mut self, heard: &Heard, exited: Exited) {
-        // Whoever is killed does not wait for his reader.
-        let until = matches!(exited, Exited::Signal(_)).then(|| Instant::now() + KILLED);
+        // Whom this command has killed does not wait for his reader.
+        let is_killed = matches!(exited, Exited::Signal(by) if self.passed & 1 << (by & 63) != 0);
+        let until = is_killed.then(|| Instant::now() + KILLED);
         loop {
             self.outputs.look();
             let is_unwanted = heard.take().iter().any(|number| ENDING.contains(number));
