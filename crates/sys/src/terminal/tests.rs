@@ -1,3 +1,5 @@
+//! A pseudo-terminal of this host, from both of its ends.
+
 use std::io::{Read, Write};
 
 use super::*;

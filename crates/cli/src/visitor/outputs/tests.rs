@@ -1,3 +1,5 @@
+//! Outputs whose readers are slow, or cannot be written to.
+
 use std::io::pipe;
 
 use nix::poll::PollFlags;
