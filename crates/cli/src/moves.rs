@@ -13,7 +13,9 @@ mod lazy;
 mod rounds;
 mod sent;
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
@@ -24,6 +26,7 @@ use clap::Args;
 use client::Cluster;
 use client::memory::{Error, line::now};
 use client::visit::{Fate, Source, Terms, Visit};
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -35,7 +38,7 @@ use telefork::preflight::{Report, Weight, preflight, recheck};
 use wire::image::Writer;
 use wire::image::descriptor::{Direction, Opened};
 use wire::image::process::SignalInfo;
-use wire::visit::{Alone, Begin, Wake};
+use wire::visit::{Alone, Begin, Resize, Wake};
 
 use crate::cluster::Nodes;
 use crate::codes;
@@ -51,8 +54,8 @@ use sent::{Unsent, send};
 
 /// How long all threads of a process may take to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The visitor outlives the host that it came from.
-const WAKE: Wake = Wake { alone: Alone::GoesOn, terminal: None };
+/// Bytes of a file that is standard input, which is taken along whole. A longer one is read here.
+const INPUT_MAX: u64 = 64 << 20;
 /// How a descriptor is open, in its flags.
 const O_ACCMODE: i32 = 3;
 const O_RDONLY: i32 = 0;
@@ -110,16 +113,24 @@ impl Move {
         let named = if named.is_empty() { vec![crate::status::own_node()?] } else { named };
         let cluster = Cluster::connect(&named)?;
         let from = config::host_name()?.to_string();
+        let terminal = terminal_of(pid);
         let begin = Begin {
             from: cut(from),
             pid: pid.0.unsigned_abs(),
             command: cut(command(pid)),
             memory: self.memory,
+            terminal: terminal.is_some(),
         };
         let mut visit = cluster.visit(&self.to, begin)?;
         let node = visit.node().to_owned();
         let nodes = named.iter().map(|node| reachable_anywhere(node)).collect();
-        let address = Address { on: node.clone(), visit: visit.token(), nodes };
+        let mut address = Address {
+            on: node.clone(),
+            visit: visit.token(),
+            nodes,
+            terminal: terminal.is_some(),
+            took_input: false,
+        };
         let what = format!("process {pid}");
         let lanes = self.lazy.then(|| lazy::lanes(&visit, &what)).transpose()?;
         if lanes.is_some() {
@@ -128,10 +139,11 @@ impl Move {
         let mut guard = Guard::start(pid, started, &address)?;
         let interrupts = Heard::of(&[SIGINT, SIGTERM, SIGHUP])?;
         moment("begun");
+        let input = RefCell::new(None);
         let look = |description: &mut Description| {
             // What has come since it was looked at.
             self.refuse(&recheck(pid, description)?)?;
-            pass_streams(description);
+            input.replace(pass_streams(description));
             Ok(())
         };
         let overrides = self.wishes.overrides();
@@ -168,6 +180,8 @@ impl Move {
                 (Standing::of(frozen, description), begun)
             }
         };
+        let input = input.take();
+        address.took_input = input.is_some();
         moment("frozen");
         // What the node says instead of taking it, it says again when it is asked.
         let sent = match &mut ahead {
@@ -187,7 +201,7 @@ impl Move {
         let Standing { mut frozen, description, .. } = standing;
         moment("sent");
         let token = visit.token();
-        let mut source = Source::new(Terms::default(), WAKE);
+        let mut source = Source::new(Terms::default(), wake(terminal));
         let mut passage = Passage {
             visit: Some(visit),
             again: &mut || cluster.visit_again(&node, token),
@@ -221,6 +235,10 @@ impl Move {
                 guard.tell(DONE)?;
                 let rounds = ahead.as_ref().map(|ahead| (&ahead.rounds[..], ahead.is_tracked()));
                 terminal::say(&self.told(&node, there, &last, rounds))?;
+                if let Some(input) = input {
+                    let input = terminal::tame_line(&input);
+                    eprintln!("note: its input, {input}, went along as it is now");
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Fate::Here { why } => {
@@ -266,14 +284,7 @@ impl Move {
     /// Before anything is stopped.
     fn look(&self) -> anyhow::Result<()> {
         let report = preflight(Pid(self.pid), &self.wishes.overrides())?;
-        self.refuse(&report)?;
-        let threads = sys::standing::standing(Pid(self.pid))?.threads;
-        if threads.iter().all(|thread| thread.state == 'T') {
-            let what = format!("process {} cannot move: it is stopped", self.pid);
-            let help = "let it go on first, with `fg` in its shell or `kill -CONT`";
-            return Err(complaint(&codes::E0709, what).help(help).into());
-        }
-        Ok(())
+        self.refuse(&report)
     }
 
     /// Says all that stands in the way.
@@ -320,11 +331,39 @@ fn in_doubt(pid: Pid, node: &str) -> Complaint {
     ))
 }
 
+/// The visitor outlives the host that it came from.
+fn wake(terminal: Option<Resize>) -> Wake {
+    Wake { alone: Alone::GoesOn, terminal }
+}
+
+/// The size of the terminal that a process has open; `None` where it has none.
+fn terminal_of(pid: Pid) -> Option<Resize> {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let is_terminal = |path: &Path| {
+        let path = path.to_string_lossy();
+        ["/dev/pts/", "/dev/tty", "/dev/console"].iter().any(|begin| path.starts_with(begin))
+    };
+    let mut open = open.map(|one| one.path());
+    let found = open.find(|one| std::fs::read_link(one).is_ok_and(|path| is_terminal(&path)))?;
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).custom_flags((OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits());
+    let size = options.open(found).ok().and_then(|file| sys::terminal::size(&file).ok());
+    let (rows, columns) = size.unwrap_or_default();
+    Some(Resize { rows, columns })
+}
+
 /// Standard streams that are files stay with the stand-in, like all others: what the process writes goes to
-/// where whoever started it looks for it.
-fn pass_streams(description: &mut Description) {
+/// where whoever started it looks for it. But for input that is only read, and is short: it goes along, so that
+/// the process finds its way in it as before. Returns its name.
+fn pass_streams(description: &mut Description) -> Option<String> {
+    let mut taken = None;
     for descriptor in description.descriptors.iter_mut().filter(|one| one.number <= 2) {
-        if let Opened::File(_) = descriptor.what {
+        if let Opened::File(file) = &descriptor.what {
+            let is_read = descriptor.flags.cast_signed() & O_ACCMODE == O_RDONLY;
+            if descriptor.number == 0 && is_read && file.identity.size <= INPUT_MAX {
+                taken = Some(file.path.to_string());
+                continue;
+            }
             let direction = match descriptor.flags.cast_signed() & O_ACCMODE {
                 O_RDONLY => Direction::Read,
                 O_WRONLY => Direction::Write,
@@ -333,6 +372,7 @@ fn pass_streams(description: &mut Description) {
             descriptor.what = Opened::Stdio { direction };
         }
     }
+    taken
 }
 
 /// Signals that have moved with it: the stand-in must not hear of them once more.
@@ -420,7 +460,7 @@ impl Guardian {
         if told.contains(&DONE) || !told.contains(&HELD) || !self.is_original() {
             return Ok(ExitCode::SUCCESS);
         }
-        let mut source = Source::after_another(now(), Terms::default(), WAKE);
+        let mut source = Source::after_another(now(), Terms::default(), wake(None));
         let mut cluster = None;
         let mut again = || self.again(&mut cluster);
         let mut passage = Passage {

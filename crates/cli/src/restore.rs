@@ -1,6 +1,7 @@
 //! `farcall restore`: an image becomes a process here or on a node, in the foreground here.
 
 mod here;
+mod changed;
 mod job;
 
 use std::fs::File;
@@ -23,7 +24,7 @@ use crate::codes;
 use crate::errors::{self, complaint};
 use crate::image;
 use crate::preflight::Wishes;
-use crate::visitor::{self, Heard, Passage, SIGNALS, cut};
+use crate::visitor::{self, Heard, Leaves, Passage, SIGNALS, Screen, Served, cut};
 
 /// Bytes of an image that are read at once.
 const PIECE: usize = 1 << 20;
@@ -68,22 +69,33 @@ impl Restore {
 
     fn there(&self, on: &str) -> anyhow::Result<ExitCode> {
         // What is no image is not sent anywhere.
-        let (mut file, command) = open(&self.file)?;
+        let (mut file, description) = open(&self.file)?;
+        let screen = Screen::of_streams(Leaves::Own);
+        let descriptors =
+            changed::descriptors(&description, &self.wishes.overrides(), screen.as_ref())?;
         let named = self.nodes.named()?;
         let named = if named.is_empty() { vec![crate::status::own_node()?] } else { named };
         let cluster = Cluster::connect(&named)?;
         let from = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let begin = Begin { from: cut(from), pid: 0, command: cut(command), memory: self.memory };
+        let words = description.process.arguments.iter().map(ToString::to_string);
+        let command = cut(words.collect::<Vec<_>>().join(" "));
+        let (memory, terminal) = (self.memory, screen.is_some());
+        let begin = Begin { from: cut(from), pid: 0, command, memory, terminal };
         let mut visit = cluster.visit(on, begin)?;
-        let wake = Wake { alone: Alone::Ends, terminal: None };
+        let size = screen.as_ref().and_then(Screen::size);
+        let wake = Wake { alone: Alone::Ends, terminal: size };
         let mut source = Source::new(Terms::default(), wake);
-        let mut piece = vec![0; PIECE];
-        loop {
-            let count = file.read(&mut piece);
-            let count = count.map_err(|error| errors::file("read", &self.file, &error))?;
-            if count == 0 || !visit.pour(&piece[..count])? {
-                break;
+        if descriptors == description.descriptors {
+            let mut piece = vec![0; PIECE];
+            loop {
+                let count = file.read(&mut piece);
+                let count = count.map_err(|error| errors::file("read", &self.file, &error))?;
+                if count == 0 || !visit.pour(&piece[..count])? {
+                    break;
+                }
             }
+        } else {
+            changed::pour(&self.file, file, descriptors, &mut visit)?;
         }
         let (node, token) = (visit.node().to_owned(), visit.token());
         // There is no original: the image stays whatever happens.
@@ -97,7 +109,13 @@ impl Restore {
         match (fate, passage.visit) {
             (Fate::There { .. }, Some(mut visit)) => {
                 let heard = Heard::of(&SIGNALS).context("cannot hear of signals")?;
-                visitor::serve(&mut visit, &heard, AWAY_PATIENCE.into())
+                let served = Served {
+                    screen,
+                    has_terminal: terminal,
+                    has_input: true,
+                    is_redrawn: terminal,
+                };
+                visitor::serve(&mut visit, &heard, served, AWAY_PATIENCE.into())
             }
             (Fate::Here { why }, _) => {
                 let what = self.file.display().to_string();
@@ -112,8 +130,8 @@ impl Restore {
     }
 }
 
-/// The file, and what runs in it.
-fn open(path: &Path) -> anyhow::Result<(File, String)> {
+/// The file, and what is described in it.
+fn open(path: &Path) -> anyhow::Result<(File, Description)> {
     let mut file = File::open(path).map_err(|error| errors::file("open", path, &error))?;
     let shown = path.display().to_string();
     let reader = Reader::new(&mut file).map_err(|error| image::refused(&shown, &error))?;
@@ -122,8 +140,6 @@ fn open(path: &Path) -> anyhow::Result<(File, String)> {
         telefork::Error::Image(error) => anyhow::Error::from(image::refused(&shown, &error)),
         error => error.into(),
     })?;
-    let words = description.process.arguments.iter().map(ToString::to_string);
-    let command = words.collect::<Vec<_>>().join(" ");
     file.rewind().context("cannot go back to the beginning of the image")?;
-    Ok((file, command))
+    Ok((file, description))
 }

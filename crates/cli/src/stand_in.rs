@@ -18,7 +18,7 @@ use wire::limits::VISIT_DOUBT;
 
 use crate::codes;
 use crate::errors::complaint;
-use crate::visitor::{self, Heard, SIGNALS};
+use crate::visitor::{self, Heard, Leaves, SIGNALS, Screen, Served};
 
 /// Stand in for a process that has moved
 #[derive(Args)]
@@ -36,12 +36,21 @@ pub(crate) struct Address {
     pub(crate) visit: u64,
     #[arg(long, value_delimiter = ',')]
     pub(crate) nodes: Vec<String>,
+    /// It has a terminal there
+    #[arg(long)]
+    pub(crate) terminal: bool,
+    /// Its standard input is a file that went along
+    #[arg(long)]
+    pub(crate) took_input: bool,
 }
 
 impl Address {
     pub(crate) fn words(&self) -> Vec<String> {
         let (visit, nodes) = (self.visit.to_string(), self.nodes.join(","));
-        ["--on", &self.on, "--visit", &visit, "--nodes", &nodes].map(str::to_owned).to_vec()
+        let words = ["--on", &self.on, "--visit", &visit, "--nodes", &nodes];
+        let flags = [(self.terminal, "--terminal"), (self.took_input, "--took-input")];
+        let flags = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag);
+        words.into_iter().chain(flags).map(str::to_owned).collect()
     }
 
     /// This command as what another process is to become.
@@ -68,7 +77,10 @@ impl StandIn {
             .context("cannot hear of signals")?;
         let patience = Duration::from(VISIT_DOUBT);
         let (mut visit, _cluster) = self.attach(Instant::now() + patience)?;
-        visitor::serve(&mut visit, &heard, patience)
+        let screen = self.at.terminal.then(|| Screen::open(Leaves::Visitors)).flatten();
+        let (has_terminal, has_input) = (self.at.terminal, !self.at.took_input);
+        let served = Served { screen, has_terminal, has_input, is_redrawn: false };
+        visitor::serve(&mut visit, &heard, served, patience)
     }
 
     /// The first connection. The visitor goes on meanwhile.

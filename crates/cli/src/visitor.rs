@@ -1,6 +1,8 @@
 //! A process on its way to a node and there: until it is known where it runs, and then its streams.
 
 mod streams;
+mod screen;
+mod outputs;
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -12,7 +14,8 @@ use wire::limits::VISIT_TEXT_MAX;
 use crate::codes;
 use crate::errors::{Complaint, complaint};
 
-pub(crate) use streams::{SIGNALS, end, serve};
+pub(crate) use screen::{Leaves, Screen};
+pub(crate) use streams::{SIGNALS, Served, end, serve};
 
 /// How long a node may take to build what it has been sent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,8 +114,20 @@ impl Heard {
     }
 }
 
-/// Tries to reach a visit again until `until`. `None`: it is gone, or cannot be reached.
-fn reach(visit: &mut Visit, until: Instant, is_unwanted: &dyn Fn() -> bool) -> Result<(), Error> {
+/// Why a visit was not reached again.
+enum Unreached {
+    /// It is no more.
+    Gone(Error),
+    /// Nobody could say.
+    Unknown(Error),
+}
+
+/// Tries to reach a visit again until `until`. Between two tries it is asked whether anybody wants that still.
+fn reach(
+    visit: &mut Visit,
+    until: Instant,
+    is_unwanted: &mut dyn FnMut() -> bool,
+) -> Result<(), Unreached> {
     let mut refusals = 0;
     loop {
         let error = match visit.again() {
@@ -121,11 +136,16 @@ fn reach(visit: &mut Visit, until: Instant, is_unwanted: &dyn Fn() -> bool) -> R
         };
         // Where nobody listens any more, the node has ended, and its visitors with it.
         refusals = if is_refused(&error) { refusals + 1 } else { 0 };
-        let is_gone = is_over(&error) || refusals >= 3;
-        if is_gone || Instant::now() >= until || is_unwanted() {
-            return Err(error);
+        if is_over(&error) || refusals >= 3 {
+            return Err(Unreached::Gone(error));
         }
-        std::thread::park_timeout(Duration::from_secs(1));
+        let next = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < next {
+            if Instant::now() >= until || is_unwanted() {
+                return Err(Unreached::Unknown(error));
+            }
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
     }
 }
 

@@ -261,6 +261,32 @@ fn a_restored_process_hears_the_signals_of_its_command_and_ends_it_as_it_ends() 
 }
 
 #[test]
+fn a_stopped_process_is_stopped_in_its_image_too() {
+    let machine = Machine::new();
+    let script = Script::ready(&machine, LISTENING);
+    let state = |pid: u32, letter: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains(&format!(") {letter} "))
+    };
+    signal(script.pid(), "STOP");
+    until("it is stopped", || state(script.pid(), "T"));
+    script.checkpoint(&machine, "-o stopped.image --leave-running").says("goes on");
+    assert!(state(script.pid(), "T"), "it was not let go on");
+    let mut child = restoring(&machine, "stopped.image");
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    until("it wakes stopped", || {
+        children(child.id()).first().is_some_and(|process| state(*process, "T"))
+    });
+    signal(child.id(), "CONT");
+    signal(child.id(), "USR1");
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "usr1\n");
+    signal(child.id(), "TERM");
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
+}
+
+#[test]
 fn an_image_that_is_cut_off_or_altered_is_refused_and_nothing_of_it_runs() {
     let machine = Machine::new();
     let script = Script::ready(&machine, "echo ready; while :; do echo alive > alive; done");

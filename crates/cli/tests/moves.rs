@@ -9,13 +9,12 @@ mod support;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
-use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use support::process::{children, is_alive};
 use support::{Machine, Running, skipped, under, until};
-use sys::process::{Exit, Spawn, Stderr};
 
 /// A machine with a node, and a program that counts.
 struct Stage {
@@ -78,10 +77,6 @@ impl Stage {
     }
 }
 
-fn number(of: &sys::process::Child) -> u32 {
-    of.pid().0.unsigned_abs()
-}
-
 fn words_of(pid: u32) -> String {
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&words).into_owned()
@@ -96,20 +91,53 @@ fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
 }
 
-/// A program with nothing of ours but these two streams: a test may itself have been started with more.
-fn begin(mut program: Spawn, input: OwnedFd, output: OwnedFd) -> sys::process::Child {
-    program.stderr = Stderr::Null;
-    program.descriptors.extend([(input, 0), (output, 1)]);
-    program.start().unwrap()
+/// Closes what this process has inherited itself, and becomes the program that follows.
+const WITH_NOTHING_OPEN: &str = "\
+for path in /proc/self/fd/*; do number=${path##*/}; ((number > 2)) && exec {number}>&-; done; exec \"$@\"";
+
+/// A program with nothing of ours but these two streams: a test may itself have been started with more. It is
+/// not bound to end with us, as none is that people move.
+fn begin(words: &[&str], input: impl Into<Stdio>, output: impl Into<Stdio>) -> Subject {
+    begin_with(words, input, output, Stdio::null())
+}
+
+fn begin_with(
+    words: &[&str],
+    input: impl Into<Stdio>,
+    output: impl Into<Stdio>,
+    errors: impl Into<Stdio>,
+) -> Subject {
+    let mut command = Command::new("bash");
+    command.args(["-c", WITH_NOTHING_OPEN, "bash"]).args(words).process_group(0);
+    command.stdin(input).stdout(output).stderr(errors);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
+    Subject(command.spawn().unwrap())
+}
+
+/// What moves.
+struct Subject(Child);
+
+impl Subject {
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A shell with this script; its input and output.
-fn shell(script: &str) -> (sys::process::Child, PipeWriter, BufReader<PipeReader>) {
-    let mut program = Spawn::new("/bin/sh");
-    program.args = vec!["-c".into(), script.into()];
-    program.env = vec![("PATH".into(), "/usr/bin:/bin".into())];
+fn shell(script: &str) -> (Subject, PipeWriter, BufReader<PipeReader>) {
     let ((input, typed), (said, output)) = (pipe().unwrap(), pipe().unwrap());
-    (begin(program, input.into(), output.into()), typed, BufReader::new(said))
+    (begin(&["/bin/sh", "-c", script], input, output), typed, BufReader::new(said))
 }
 
 /// Memory of a process that is sent while it runs.
@@ -118,7 +146,7 @@ const MEBIBYTES: &str = "24";
 /// A process that counts, with its file and the numbers that it has said.
 struct Counting<'a> {
     stage: &'a Stage,
-    child: sys::process::Child,
+    child: Subject,
     file: PathBuf,
     stop: PathBuf,
 }
@@ -137,19 +165,17 @@ impl<'a> Counting<'a> {
         let file = stage.machine.path(format!("{name}.numbers"));
         let stop = stage.machine.path(format!("{name}.stop"));
         let said = File::create(stage.machine.path(format!("{name}.said"))).unwrap();
-        let mut program = Spawn::new(&stage.program);
-        program.args = vec![file.clone().into(), stop.clone().into()];
+        let paths = [&stage.program, &file, &stop].map(|path| path.to_str().unwrap());
+        let words = [&paths[..], words].concat();
         let errors = File::create(stage.machine.path(format!("{name}.errors"))).unwrap();
-        program.descriptors.push((errors.into(), 2));
-        program.args.extend(words.iter().map(Into::into));
-        let child = begin(program, File::open("/dev/null").unwrap().into(), said.into());
+        let child = begin_with(&words, Stdio::null(), said, errors);
         let this = Self { stage, child, file, stop };
         until("it counts", || this.count() > 5);
         this
     }
 
     fn pid(&self) -> u32 {
-        number(&self.child)
+        self.child.pid()
     }
 
     fn count(&self) -> usize {
@@ -176,8 +202,7 @@ impl<'a> Counting<'a> {
     /// It is told to end; whoever started it gets its status, and no number is missing or there twice.
     fn check_end(mut self) {
         std::fs::write(&self.stop, "").unwrap();
-        let status = self.child.wait().unwrap();
-        assert_eq!(status, Exit::Code(7));
+        assert_eq!(self.child.code(), Some(7));
         let numbers = std::fs::read_to_string(&self.file).unwrap();
         for (want, number) in (1..).zip(numbers.lines()) {
             assert_eq!(number, want.to_string());
@@ -188,20 +213,13 @@ impl<'a> Counting<'a> {
     }
 }
 
-impl Drop for Counting<'_> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_process_moves_in_the_default_jail_and_its_shell_notices_nothing() {
     let stage = Stage::new("");
     let script = "while read line; do count=$((count + 1)); echo $count $line; done; exit 9";
     let (mut shell, mut input, output) = shell(script);
     let mut lines = output.lines();
-    let pid = number(&shell);
+    let pid = shell.pid();
     input.write_all(b"one\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "1 one");
 
@@ -215,18 +233,17 @@ fn a_process_moves_in_the_default_jail_and_its_shell_notices_nothing() {
     assert_eq!(lines.next().unwrap().unwrap(), "2 two");
     assert_eq!(lines.next().unwrap().unwrap(), "3 three");
     drop(input);
-    assert_eq!(shell.wait().unwrap(), Exit::Code(9));
+    assert_eq!(shell.code(), Some(9));
     assert!(lines.next().is_none());
     until("nothing is left there", || !is_alive(visitors[0]) && stage.visitors().is_empty());
 
     // A signal of here ends it there, and whoever started it is told of that.
     let (mut ended, _input, output) = self::shell("echo begun; read line");
     assert_eq!(output.lines().next().unwrap().unwrap(), "begun");
-    stage.run(&format!("move {} --to there", number(&ended))).says("runs on there now");
+    stage.run(&format!("move {} --to there", ended.pid())).says("runs on there now");
     until("it is there", || stage.visitors().len() == 1);
-    signal(number(&ended), "TERM");
-    let exit = ended.wait().unwrap();
-    assert!(matches!(exit, Exit::Signal { signal: 15, .. }), "{exit:?}");
+    signal(ended.pid(), "TERM");
+    assert_eq!(ended.0.wait().unwrap().signal(), Some(15));
     until("nothing is left there", || stage.visitors().is_empty());
 }
 
@@ -249,17 +266,15 @@ fn an_ordinary_user_s_process_moves_to_an_ordinary_user_s_node() {
     }
     let node = ordinary("node --listen 127.0.0.1:0 --name there --slots 1").spawn().unwrap();
     let (_node, address) = machine.adopt(node);
-    let mut program = Spawn::new("/usr/bin/setpriv");
     let script = "while read line; do echo got $line; done; exit 9";
-    let words = ORDINARY[1..].iter().copied().chain(["/bin/sh", "-c", script]);
-    program.args = words.map(Into::into).collect();
+    let words: Vec<&str> = ORDINARY.into_iter().chain(["/bin/sh", "-c", script]).collect();
     let ((input, mut typed), (said, output)) = (pipe().unwrap(), pipe().unwrap());
-    let mut shell = begin(program, input.into(), output.into());
+    let mut shell = begin(&words, input, output);
     let mut lines = BufReader::new(said).lines();
     typed.write_all(b"one\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "got one");
     // Its node may not answer the faults of others, and says so before anything is stopped.
-    let words = format!("move {} --to there --nodes {address}", number(&shell));
+    let words = format!("move {} --to there --nodes {address}", shell.pid());
     let ran = support::Ran::of(ordinary(&format!("{words} --lazy")).output().unwrap());
     ran.complains(&["error[E0728]", "cannot follow it", "run the node as root", "goes on here"]);
     let moved = ordinary(&words);
@@ -267,7 +282,7 @@ fn an_ordinary_user_s_process_moves_to_an_ordinary_user_s_node() {
     typed.write_all(b"two\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "got two");
     drop(typed);
-    assert_eq!(shell.wait().unwrap(), Exit::Code(9));
+    assert_eq!(shell.code(), Some(9));
 }
 
 #[test]
@@ -275,16 +290,13 @@ fn a_process_that_moved_keeps_its_terminal() {
     let stage = Stage::new("--jail none");
     let (file, stop) = (stage.machine.path("numbers"), stage.machine.path("stop"));
     let counting = [&stage.program, &file, &stop].map(|path| path.display().to_string()).join(" ");
-    let mut program = Spawn::new("/usr/bin/script");
     let run = format!("trap : INT; {counting}; echo status $?; {counting}; echo status $?");
-    program.args = ["-qec", &run, "/dev/null"].map(Into::into).to_vec();
-    program.env = vec![("PATH".into(), "/usr/bin:/bin".into()), ("SHELL".into(), "/bin/sh".into())];
     let ((input, mut typed), (said, output)) = (pipe().unwrap(), pipe().unwrap());
-    let mut terminal = begin(program, input.into(), output.into());
+    let mut terminal = begin(&["script", "-qec", &run, "/dev/null"], input, output);
     let mut lines = BufReader::new(said).lines().map(|line| line.unwrap().trim().to_owned());
     for how in ["typed", "told"] {
         lines.find(|line| line == "3").unwrap();
-        let shell = children(number(&terminal)).first().copied().unwrap();
+        let shell = children(terminal.pid()).first().copied().unwrap();
         let pid = children(shell).first().copied().unwrap();
         stage.run(&format!("move {pid} --to there")).says("runs on there now");
         let moved = std::fs::read_to_string(&file).unwrap().lines().count();
@@ -301,7 +313,49 @@ fn a_process_that_moved_keeps_its_terminal() {
         until("nothing of it is left there", || stage.visitors().is_empty());
     }
     drop(typed);
-    assert_eq!(terminal.wait().unwrap(), Exit::Code(0));
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn short_input_that_is_a_file_goes_along_and_is_one_there() {
+    let stage = Stage::new("--jail none");
+    let (text, go) = (stage.machine.write("text", "one\ntwo\nthree\n"), stage.machine.path("go"));
+    let script = format!(
+        "read a; echo $a; while [ ! -e {} ]; do :; done
+        test -f /proc/self/fd/0 && echo a file; while read b; do echo $b; done; exit 4",
+        go.display()
+    );
+    let (said, output) = pipe().unwrap();
+    let input = File::open(&text).unwrap();
+    let mut shell = begin(&["/bin/sh", "-c", &script], input, output);
+    let mut lines = BufReader::new(said).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "one");
+    let moved = stage.run(&format!("move {} --to there", shell.pid())).says("runs on there now");
+    assert!(moved.stderr.contains("its input") && moved.stderr.contains("text"), "{moved:?}");
+    std::fs::write(go, "").unwrap();
+    let rest: Vec<String> = lines.map(|line| line.unwrap()).collect();
+    assert_eq!((rest.join(" "), shell.code()), ("a file two three".to_owned(), Some(4)));
+}
+
+#[test]
+fn who_does_not_read_what_a_moved_process_writes_keeps_nobody_from_ending_it() {
+    let stage = Stage::new("--jail none");
+    let (mut shell, mut input, mut output) = shell("read a; while :; do echo $a; done");
+    stage.run(&format!("move {} --to there", shell.pid())).says("runs on there now");
+    input.write_all(b"word\n").unwrap();
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    // Nobody reads on: pipes fill up to here, and it is told of a signal all the same.
+    let visitor = stage.visitors()[0];
+    until("it waits", || state(visitor) == Some('S'));
+    signal(shell.pid(), "TERM");
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(15));
+    // A reader who goes is noticed by the process itself.
+    let (mut other, mut input, output) = self::shell("read a; while echo $a; do :; done; exit 6");
+    stage.run(&format!("move {} --to there", other.pid())).says("runs on there now");
+    drop(output);
+    input.write_all(b"word\n").unwrap();
+    assert_eq!(other.0.wait().unwrap().signal(), Some(13));
 }
 
 #[test]
@@ -309,18 +363,13 @@ fn what_cannot_move_is_refused_by_name_and_runs_on() {
     let stage = Stage::new("--jail none");
     // It has a child.
     let (mut shell, input, _output) = shell("cat; exit 3");
-    let pid = number(&shell);
+    let pid = shell.pid();
     until("it has a child", || children(pid).len() == 1);
     let ran = stage.run(&format!("move {pid} --to there"));
     ran.complains(&["error[E0709]", "children", "help:"]);
     drop(input);
-    assert_eq!(shell.wait().unwrap(), Exit::Code(3));
+    assert_eq!(shell.code(), Some(3));
     let counting = Counting::start(&stage, "counted");
-    signal(counting.pid(), "STOP");
-    until("it is stopped", || state(counting.pid()) == Some('T'));
-    let ran = stage.run(&format!("move {} --to there", counting.pid()));
-    ran.complains(&["error[E0709]", "stopped", "help:"]);
-    signal(counting.pid(), "CONT");
     let ran = stage.run(&format!("move {} --to elsewhere", counting.pid()));
     ran.complains(&["error[E", "elsewhere", "help:"]);
     let ran = stage.run(&format!("move {} --to there --memory 1GiB", counting.pid()));
@@ -499,8 +548,8 @@ fn a_process_moves_ahead_of_its_memory_and_back_as_if_it_had_never_moved() {
 }
 
 /// How the original, which is a stand-in by then, ends, and what it says.
-fn end_of(mut counting: Counting<'_>) -> (Exit, String) {
-    let exit = counting.child.wait().unwrap();
+fn end_of(mut counting: Counting<'_>) -> (Option<i32>, String) {
+    let exit = counting.child.0.wait().unwrap().signal();
     let errors = std::fs::read_to_string(counting.file.with_extension("errors")).unwrap();
     (exit, errors)
 }
@@ -527,7 +576,7 @@ fn whoever_is_lost_while_memory_follows_the_process_is_lost_by_name_and_runs_now
             continue;
         }
         let (exit, errors) = end_of(counting);
-        assert!(matches!(exit, Exit::Signal { signal: 9, .. }), "at `{moment}`: {exit:?}");
+        assert_eq!(exit, Some(9), "at `{moment}`");
         assert!(errors.contains("its memory did not follow it"), "at `{moment}`: {errors:?}");
         until("nothing of it is left there", || stage.visitors().is_empty());
     }

@@ -25,7 +25,7 @@ use wire::limits::VISIT_TEXT_MAX;
 use wire::visit::{Begin, Entry, Wake};
 
 fn begin(command: &str) -> Begin {
-    Begin { from: "here".into(), pid: 0, command: command.into(), memory: 0 }
+    Begin { from: "here".into(), pid: 0, command: command.into(), memory: 0, terminal: false }
 }
 
 fn purpose(command: &str) -> Purpose {
@@ -289,6 +289,27 @@ fn an_image_goes_on_over_there_with_the_streams_and_the_status_of_here() {
     target.node.signal("KILL");
     until("the visitor is gone with its node", || !is_alive(pid));
     restored.finish().complains(&["error[E0708]", "target", "help:"]);
+}
+
+#[test]
+fn an_image_wakes_on_a_node_with_the_descriptors_that_are_wished() {
+    let target = Target::start();
+    let text = target.machine.write("text", "old\n");
+    let script = format!(
+        "exec 5< {}; read a; echo got $a; read b; if read x <&5; then echo saw $x; else echo none; fi",
+        text.display()
+    );
+    let image = captured_with(&target, &script);
+    target.machine.write("text", "new and longer\n");
+    let words = format!("restore {} --on target --nodes {}", image.display(), target.address);
+    for (wish, said) in
+        [("", "saw old"), ("--fd 5=drop", "none"), ("--fd 5=reopen", "saw new and longer")]
+    {
+        let ran = target.machine.run_with_input(&format!("{words} {wish}"), "two\n");
+        assert_eq!((ran.code, ran.stdout.trim()), (Some(0), said), "{wish}: {ran:?}");
+    }
+    let ran = target.machine.run_with_input(&format!("{words} --fd 0=reopen"), "");
+    ran.complains(&["error[E", "0"]);
 }
 
 #[test]

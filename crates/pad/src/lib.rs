@@ -17,6 +17,7 @@
 mod serve;
 mod follow;
 mod streams;
+mod terminal;
 mod line;
 pub mod arrival;
 mod rounds;

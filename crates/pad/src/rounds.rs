@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use telefork::files::{Overrides, Stdio};
-use telefork::restore::{Base, Built, Holdings, Restore};
+use telefork::restore::{Base, Built, Descriptors, Holdings, Restore};
 use wire::image::Reader;
 use wire::visit::Round;
 
@@ -16,6 +16,7 @@ pub(crate) fn build(
     first: Round,
     from: &mut dyn Read,
     restore: fn() -> Restore,
+    stdio: Stdio,
 ) -> Result<Built, Error> {
     let mut round = first;
     let mut base: Option<Base> = None;
@@ -31,12 +32,12 @@ pub(crate) fn build(
             Round::Changes => base.as_mut().ok_or(NO_BASE)?.change(&mut reader)?,
             Round::LastWhole => {
                 drop(base.take());
-                return Ok(restore().build(&mut reader)?);
+                let descriptors = Descriptors::Opened(stdio, Overrides::none());
+                return Ok(Restore { descriptors, ..restore() }.build(&mut reader)?);
             }
             Round::LastChanges => {
                 let mut base = base.take().ok_or(NO_BASE)?;
-                let (stdio, overrides) = (Stdio::Inherit, Overrides::none());
-                let opened = base.change_and_open(&mut reader, stdio, &overrides)?;
+                let opened = base.change_and_open(&mut reader, stdio, &Overrides::none())?;
                 return Ok(base.finish(Holdings::Came(opened))?);
             }
         }

@@ -6,25 +6,27 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use logic::visit::flow::Receiving;
 use logic::visit::{Pad, PadEffect, PadEvent, Terms};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 use sys::clock::monotonic_nanoseconds;
 use sys::socket::recv_with_fds;
 use sys::uffd::Right;
 use wire::Message;
 use wire::limits::AWAY_PATIENCE;
 use wire::units::Time;
-use wire::visit::{Exited, Lane, Stage};
+use wire::visit::{Closed, Exited, Lane, SIGNALS, Stage, Stdio, TERMINAL, Taken};
 use worker::jail;
 
 use crate::arrival::{Behind, Build, Built, chain};
 use crate::follow::{Following, Lanes};
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
+use crate::terminal::Terminal;
 
 /// How long the connections for pages may take through the node, when the image is here already.
 const LANES: Duration = Duration::from_secs(10);
@@ -62,7 +64,11 @@ fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// Serves one visit, whose connections come over `control`.
 pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Error> {
-    let Some((None, first)) = connection(&control)? else { return Err(Error::NoConnection) };
+    let Some((what @ (PLAIN | WITH_TERMINAL), first)) = connection(&control)? else {
+        return Err(Error::NoConnection);
+    };
+    let terminal = (what == WITH_TERMINAL).then(|| Terminal::new(rules.account)).transpose();
+    let writable = terminal.as_ref().ok().and_then(Option::as_ref).map(Terminal::writable);
     // Before the rights are given up, of which it keeps one.
     let right = rules.follow.then(|| Right::keep(rules.account.is_some())).transpose();
     let right = right.map_err(jail::Error::from)?;
@@ -70,7 +76,7 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
         rules.level,
         &jail::Rules {
             scratch: rules.scratch.clone(),
-            writable: Vec::new(),
+            writable: writable.unwrap_or_default(),
             user: rules.account.map(|id| jail::User { uid: id, gid: id }),
             open_files_max: OPEN_FILES_MAX,
             file_bytes_max: None,
@@ -87,16 +93,20 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
     if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
         return Err(Error::NoConnection);
     }
-    Visit::begin(control, first)?.run(build, right)
+    Visit::begin(control, first, terminal)?.run(build, right)
 }
 
-/// The next connection that the node gives us, and what it is for if it carries pages; `None`: it has hung up.
-fn connection(control: &UnixStream) -> Result<Option<(Option<Lane>, UnixStream)>, Error> {
+/// What comes with a connection that carries no pages: with the first one of a visitor that is to have a terminal.
+const PLAIN: u8 = 0;
+const WITH_TERMINAL: u8 = 3;
+
+/// The next connection that the node gives us, and what it is for; `None`: it has hung up.
+fn connection(control: &UnixStream) -> Result<Option<(u8, UnixStream)>, Error> {
     let mut what = [0; 1];
     let (count, mut descriptors) =
         recv_with_fds(control, &mut what, 1).map_err(kernel("take a connection"))?;
     let socket = descriptors.pop().filter(|_| count > 0).map(UnixStream::from);
-    Ok(socket.map(|socket| (Lane::of_byte(what[0]), socket)))
+    Ok(socket.map(|socket| (what[0], socket)))
 }
 
 struct Visit {
@@ -106,6 +116,11 @@ struct Visit {
     pad: Pad,
     line: Option<Line>,
     streams: Streams,
+    /// Or why it cannot have the one that it is to have.
+    terminal: Result<Option<Terminal>, sys::Error>,
+    signals: Receiving,
+    /// Those that it was told, a bit for each.
+    told: u64,
     built: Option<Box<dyn Built>>,
     lanes: Lanes,
     /// What it has run ahead of.
@@ -122,10 +137,18 @@ fn now() -> Time {
 }
 
 impl Visit {
-    fn begin(control: UnixStream, first: UnixStream) -> Result<Self, Error> {
+    fn begin(
+        control: UnixStream,
+        first: UnixStream,
+        terminal: Result<Option<Terminal>, sys::Error>,
+    ) -> Result<Self, Error> {
         let pipes = Streams::new().map_err(kernel("make pipes"))?;
-        let (streams, [input, output, errors]) = pipes;
+        let (mut streams, [input, output, errors]) = pipes;
         give(&input, &output, &errors).map_err(|errno| kernel("place pipes")(errno.into()))?;
+        if let Ok(Some(terminal)) = &terminal {
+            let near = terminal.near().map_err(kernel("use a terminal"))?;
+            streams.add_terminal(near).map_err(kernel("use a terminal"))?;
+        }
         let signals = UnixStream::pair().map_err(kernel("make a socket"))?;
         let (children, ring) = signals;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, ring)
@@ -137,12 +160,16 @@ impl Visit {
         first.set_read_timeout(patience).map_err(kernel("use a connection"))?;
         let line = Some(Line::new(first).map_err(kernel("use a connection"))?);
         let pad = Pad::new(Terms::default());
+        let signals = Receiving::default();
         Ok(Self {
             control,
             children,
             pad,
             line,
             streams,
+            terminal,
+            signals,
+            told: 0,
             built: None,
             lanes: Lanes::default(),
             following: None,
@@ -154,7 +181,15 @@ impl Visit {
 
     fn run(mut self, build: Build, right: Option<Right>) -> Result<(), Error> {
         // 1. The image, without a buffer between: its reader takes not a byte beyond its end.
-        let event = match self.line.as_mut().map(|line| line.image(build, right)) {
+        let terminal = match &self.terminal {
+            Ok(Some(terminal)) => terminal.far().map(Some).map_err(|error| chain(&error)),
+            Ok(None) => Ok(None),
+            Err(error) => Err(chain(error)),
+        };
+        let refused = |why| format!("there is no terminal for it: {why}; try another node");
+        let terminal = terminal.map_err(refused);
+        let built = self.line.as_mut().map(|line| line.image(build, right, terminal?));
+        let event = match built {
             Some(Ok(built)) if built.leaves_behind() && !self.await_lanes() => {
                 drop(built);
                 let reason = "the connections for its pages did not come; try again".to_owned();
@@ -174,6 +209,7 @@ impl Visit {
         // 2. Everything else.
         while !self.is_over {
             self.streams.turn(self.line.as_mut());
+            self.tell_modes();
             self.see_off();
             self.flush();
             if !self.is_over {
@@ -187,8 +223,10 @@ impl Visit {
     fn await_lanes(&mut self) -> bool {
         let _ = self.control.set_read_timeout(Some(LANES));
         while !self.lanes.are_here() {
-            match connection(&self.control) {
-                Ok(Some((Some(lane), socket))) => self.lanes.add(lane, socket),
+            let given = connection(&self.control)
+                .map(|given| given.and_then(|(what, socket)| Some((Lane::of_byte(what)?, socket))));
+            match given {
+                Ok(Some((lane, socket))) => self.lanes.add(lane, socket),
                 // Whoever makes another line has lost the one that the image came over.
                 Ok(_) | Err(_) => return false,
             }
@@ -213,8 +251,8 @@ impl Visit {
             let is_full = self.line.as_ref().is_some_and(Line::is_full);
             let outputs = self.streams.outputs().filter(|_| !is_full);
             watched.extend(outputs.map(|end| PollFd::new(end, PollFlags::POLLIN)));
-            let input = self.streams.input().into_iter();
-            watched.extend(input.map(|end| PollFd::new(end, PollFlags::POLLOUT)));
+            let inputs = self.streams.inputs();
+            watched.extend(inputs.map(|end| PollFd::new(end, PollFlags::POLLOUT)));
         }
         match poll(&mut watched, timeout.unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -252,9 +290,11 @@ impl Visit {
     /// Another connection, or the node's end, with which ours comes.
     fn hear_node(&mut self) {
         match connection(&self.control) {
-            // Too late: it has what it needs, or never will.
-            Ok(Some((Some(lane), socket))) => self.lanes.add(lane, socket),
-            Ok(Some((None, socket))) => {
+            Ok(Some((what, socket))) => {
+                // Too late: it has what it needs, or never will.
+                if let Some(lane) = Lane::of_byte(what) {
+                    return self.lanes.add(lane, socket);
+                }
                 self.line = Line::new(socket).ok();
                 let event = if self.line.is_some() { PadEvent::Returned } else { PadEvent::Lost };
                 self.handle(event);
@@ -314,9 +354,12 @@ impl Visit {
                     line.put(&message);
                 }
             }
-            PadEffect::Wake(_) => {
+            PadEffect::Wake(wake) => {
                 let Some(built) = self.built.take() else { return };
                 let pid = Pid::from_raw(built.pid().0);
+                if let Ok(Some(terminal)) = &self.terminal {
+                    terminal.begin(pid, built.terminal_modes(), wake.terminal);
+                }
                 let event = match built.wake() {
                     Ok(behind) => {
                         self.visitor = Some(pid);
@@ -332,8 +375,14 @@ impl Visit {
             PadEffect::Pass(message) => self.pass(message),
             PadEffect::Resume => {
                 if let Some(line) = &mut self.line {
+                    let bytes = self.signals.again();
+                    line.put(&Message::Taken(Taken { stream: SIGNALS, bytes }));
                     self.streams.resume(line);
                 }
+                if let Ok(Some(terminal)) = &mut self.terminal {
+                    terminal.again();
+                }
+                self.tell_modes();
             }
             PadEffect::Alone => self.streams.throw_away(),
             PadEffect::HangUp => self.line = None,
@@ -360,26 +409,62 @@ impl Visit {
     }
 
     fn pass(&mut self, message: Message) {
-        match message {
-            Message::Signal(signal) => {
-                let signal = Signal::try_from(i32::from(signal.number));
-                if let (Ok(signal), Some(visitor)) = (signal, self.visitor)
+        let terminal = self.terminal.as_ref().ok().and_then(Option::as_ref);
+        let heard = match message {
+            Message::Stdio(Stdio { stream: SIGNALS, at }, numbers) => self.signals(at, &numbers),
+            Message::Resize(size) => {
+                terminal.into_iter().for_each(|terminal| terminal.resize(size));
+                Ok(())
+            }
+            message => {
+                let hangs_up = matches!(message, Message::Closed(Closed { stream: TERMINAL, .. }));
+                let heard = self.streams.hear(message);
+                if let (Some(terminal), Some(visitor), true) = (terminal, self.visitor, hangs_up)
                     && self.ended.is_none()
                 {
-                    // Nobody looks after the pad's own group: there the kernel drops what a terminal stops
-                    // programs with.
-                    let is_dropped =
-                        signal == Signal::SIGTSTP && getpgid(Some(visitor)) == getpgid(None);
-                    let _ = kill(visitor, if is_dropped { Signal::SIGSTOP } else { signal });
+                    terminal.hang_up(visitor);
                 }
+                heard
             }
-            // Pipes have no size.
-            Message::Resize(_) => {}
-            message => {
-                if let Err(Nonsense) = self.streams.hear(message) {
-                    self.lose();
-                }
+        };
+        if let Err(Nonsense) = heard {
+            self.lose();
+        }
+    }
+
+    /// Signals for the visitor, each of them once.
+    fn signals(&mut self, at: u64, numbers: &[u8]) -> Result<(), Nonsense> {
+        let known = self.signals.arrived(at, numbers.len()).ok_or(Nonsense)?;
+        let new = &numbers[known..];
+        for number in new {
+            if let (Ok(signal), Some(visitor)) =
+                (Signal::try_from(i32::from(*number)), self.visitor)
+                && self.ended.is_none()
+            {
+                self.told |= 1 << (signal as u32);
+                // Its terminal stops all of a job, and a shell has all of it go on.
+                let _ = match signal {
+                    Signal::SIGCONT => killpg(visitor, signal).or_else(|_| kill(visitor, signal)),
+                    signal => kill(visitor, signal),
+                };
             }
+        }
+        self.signals.done(new.len());
+        if let Some(line) = &mut self.line {
+            let bytes = self.signals.again();
+            line.put(&Message::Taken(Taken { stream: SIGNALS, bytes }));
+        }
+        Ok(())
+    }
+
+    /// What its terminal makes of bytes is known to its client before anything that follows.
+    fn tell_modes(&mut self) {
+        let has_begun = self.visitor.is_some();
+        if let (Ok(Some(terminal)), Some(line), true) =
+            (&mut self.terminal, &mut self.line, has_begun)
+            && let Some(modes) = terminal.news()
+        {
+            line.put(&Message::Modes(modes));
         }
     }
 
@@ -403,7 +488,7 @@ impl Visit {
     fn reap(&mut self) {
         let mut bytes = [0; 64];
         while io::Read::read(&mut self.children, &mut bytes).is_ok_and(|count| count > 0) {}
-        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
         // Before it runs, whoever builds it waits for it.
         while let Some(visitor) = self.visitor
             && self.ended.is_none()
@@ -413,7 +498,10 @@ impl Visit {
                 Ok(WaitStatus::Signaled(_, signal, _)) => {
                     self.ended = Some(Exited::Signal(signal as i32 as u8));
                 }
+                Ok(WaitStatus::Continued(_)) => self.handle(PadEvent::GoesOn),
                 Ok(WaitStatus::Stopped(_, signal)) => {
+                    self.streams.turn(self.line.as_mut());
+                    self.tell_modes();
                     self.handle(PadEvent::Stopped { number: signal as i32 as u8 });
                 }
                 Err(Errno::EINTR) => {}
@@ -434,13 +522,16 @@ impl Visit {
                 None => self.streams.reserve(false),
             }
         }
-        let mut is_sent = self.streams.finish();
+        // Whom its client has killed does not wait for its reader: it may have been killed before it wrote the rest.
+        let is_killed = matches!(exited, Exited::Signal(by) if self.told & 1 << (by & 63) != 0);
+        let mut is_sent = self.streams.finish(is_killed);
         if !is_sent {
             // What it has just become known to be the last of: nothing else would have it sent.
             self.streams.turn(self.line.as_mut());
-            is_sent = self.streams.finish();
+            is_sent = self.streams.finish(is_killed);
         }
         if is_sent {
+            self.tell_modes();
             self.visitor = None;
             let _ = sys::process::end_adopted(&[]);
             self.handle(PadEvent::Ended(exited));
@@ -463,9 +554,14 @@ fn let_go() -> io::Result<()> {
 
 impl Line {
     /// Reads the image off the socket, waiting for it.
-    fn image(&mut self, build: Build, right: Option<Right>) -> Result<Box<dyn Built>, String> {
+    fn image(
+        &mut self,
+        build: Build,
+        right: Option<Right>,
+        terminal: Option<OwnedFd>,
+    ) -> Result<Box<dyn Built>, String> {
         let mut socket = self.waiting().map_err(|error| chain(&error))?;
-        let built = build(&mut socket, right);
+        let built = build(&mut socket, right, terminal);
         self.not_waiting().map_err(|error| chain(&error))?;
         built
     }

@@ -1,4 +1,4 @@
-//! The visitor's standard streams: pipes here, counted bytes towards its client.
+//! The visitor's standard streams: pipes and a terminal here, counted bytes towards its client.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use logic::visit::flow::{Piece, Receiving, Sending};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use wire::Message;
-use wire::visit::{Closed, Stdio, Taken};
+use wire::visit::{Closed, Stdio, TERMINAL, Taken};
 
 use crate::line::Line;
 
@@ -17,22 +17,84 @@ use crate::line::Line;
 pub(crate) struct Nonsense;
 
 pub(crate) struct Streams {
-    /// To the visitor; `None`: there is nothing more to read there.
-    input: Option<File>,
-    waiting: VecDeque<u8>,
-    receiving: Receiving,
-    input_ends: Option<u64>,
-    /// From the visitor: 1 and 2.
-    outputs: [Output; 2],
+    /// To the visitor: 0, and its terminal's.
+    inputs: Vec<Input>,
+    /// From the visitor: 1 and 2, and its terminal's.
+    outputs: Vec<Output>,
     /// Nobody will ever read it.
     is_thrown_away: bool,
 }
 
+struct Input {
+    stream: u8,
+    /// `None`: there is nothing more to read there.
+    to: Option<File>,
+    waiting: VecDeque<u8>,
+    receiving: Receiving,
+    ends: Option<u64>,
+}
+
 struct Output {
+    stream: u8,
     from: Option<File>,
     sending: Sending,
     /// The pad may still have something to say when the visitor has closed it.
     is_reserved: bool,
+}
+
+/// An end that never waits.
+fn near(end: OwnedFd) -> io::Result<File> {
+    fcntl(end.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(File::from(end))
+}
+
+impl Input {
+    fn new(stream: u8, to: OwnedFd) -> io::Result<Self> {
+        let (waiting, receiving) = (VecDeque::new(), Receiving::default());
+        Ok(Self { stream, to: Some(near(to)?), waiting, receiving, ends: None })
+    }
+
+    fn feed(&mut self) {
+        while let Some(to) = &mut self.to {
+            if self.waiting.is_empty() {
+                if self.ends.is_some() {
+                    self.to = None;
+                }
+                return;
+            }
+            let (front, _) = self.waiting.as_slices();
+            match to.write(front) {
+                Ok(count) => {
+                    self.waiting.drain(..count);
+                    self.receiving.done(count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The visitor has closed its end: what comes is for nobody.
+                Err(_) => self.to = None,
+            }
+        }
+        let lost = self.waiting.len();
+        self.waiting.clear();
+        self.receiving.done(lost);
+    }
+}
+
+impl Output {
+    fn new(stream: u8, from: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            stream,
+            from: Some(near(from)?),
+            sending: Sending::default(),
+            is_reserved: false,
+        })
+    }
+
+    fn end(&mut self) {
+        if self.from.take().is_some() && !self.is_reserved {
+            self.sending.close();
+        }
+    }
 }
 
 impl Streams {
@@ -41,28 +103,25 @@ impl Streams {
         let (input, to_visitor) = pipe()?;
         let (from_1, output_1) = pipe()?;
         let (from_2, output_2) = pipe()?;
-        let near = |end: OwnedFd| -> io::Result<File> {
-            fcntl(end.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            Ok(File::from(end))
-        };
-        let output = |from: OwnedFd| -> io::Result<Output> {
-            let from = Some(near(from)?);
-            Ok(Output { from, sending: Sending::default(), is_reserved: false })
-        };
         let this = Self {
-            input: Some(near(to_visitor.into())?),
-            waiting: VecDeque::new(),
-            receiving: Receiving::default(),
-            input_ends: None,
-            outputs: [output(from_1.into())?, output(from_2.into())?],
+            inputs: vec![Input::new(0, to_visitor.into())?],
+            outputs: vec![Output::new(1, from_1.into())?, Output::new(2, from_2.into())?],
             is_thrown_away: false,
         };
         Ok((this, [input.into(), output_1.into(), output_2.into()]))
     }
 
+    /// Beside them a terminal, of which this is the near end.
+    pub(crate) fn add_terminal(&mut self, near: File) -> io::Result<()> {
+        self.inputs.push(Input::new(TERMINAL, near.try_clone()?.into())?);
+        self.outputs.push(Output::new(TERMINAL, near.into())?);
+        Ok(())
+    }
+
     /// Where to wait until the visitor takes more.
-    pub(crate) fn input(&self) -> Option<BorrowedFd<'_>> {
-        self.input.as_ref().filter(|_| !self.waiting.is_empty()).map(AsFd::as_fd)
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let wanted = self.inputs.iter().filter(|input| !input.waiting.is_empty());
+        wanted.filter_map(|input| input.to.as_ref()).map(AsFd::as_fd)
     }
 
     /// Where to wait until the visitor has written.
@@ -78,18 +137,22 @@ impl Streams {
     /// Something about the streams from the client.
     pub(crate) fn hear(&mut self, message: Message) -> Result<(), Nonsense> {
         match message {
-            Message::Stdio(Stdio { stream: 0, at }, bytes) => {
-                let known = self.receiving.arrived(at, bytes.len()).ok_or(Nonsense)?;
-                self.waiting.extend(&bytes[known..]);
+            Message::Stdio(Stdio { stream, at }, bytes) => {
+                let input = self.input(stream).ok_or(Nonsense)?;
+                let known = input.receiving.arrived(at, bytes.len()).ok_or(Nonsense)?;
+                input.waiting.extend(&bytes[known..]);
             }
-            Message::Closed(Closed { stream: 0, at }) => {
-                if !self.receiving.is_whole(at) {
+            Message::Closed(Closed { stream: stream @ (0 | TERMINAL), at }) => {
+                let input = self.input(stream).ok_or(Nonsense)?;
+                if !input.receiving.is_whole(at) {
                     return Err(Nonsense);
                 }
-                self.input_ends = Some(at);
+                input.ends = Some(at);
             }
-            Message::Taken(Taken { stream: stream @ 1..=2, bytes }) => {
-                let output = &mut self.outputs[usize::from(stream) - 1];
+            // Nobody reads it any more: the visitor is told so when it writes, as by any pipe.
+            Message::Closed(Closed { stream, .. }) => self.output(stream).ok_or(Nonsense)?.end(),
+            Message::Taken(Taken { stream, bytes }) => {
+                let output = self.output(stream).ok_or(Nonsense)?;
                 if !output.sending.taken(bytes) {
                     return Err(Nonsense);
                 }
@@ -99,41 +162,26 @@ impl Streams {
         Ok(())
     }
 
-    /// Moves what can be moved between the pipes and the line.
+    fn input(&mut self, stream: u8) -> Option<&mut Input> {
+        self.inputs.iter_mut().find(|input| input.stream == stream)
+    }
+
+    fn output(&mut self, stream: u8) -> Option<&mut Output> {
+        self.outputs.iter_mut().find(|output| output.stream == stream)
+    }
+
+    /// Moves what can be moved between the visitor and the line.
     pub(crate) fn turn(&mut self, line: Option<&mut Line>) {
-        self.feed();
+        self.inputs.iter_mut().for_each(Input::feed);
         self.drain();
         if let Some(line) = line {
-            if let Some(bytes) = self.receiving.news() {
-                line.put(&Message::Taken(Taken { stream: 0, bytes }));
+            for input in &mut self.inputs {
+                if let Some(bytes) = input.receiving.news() {
+                    line.put(&Message::Taken(Taken { stream: input.stream, bytes }));
+                }
             }
             self.put(line, Line::is_full);
         }
-    }
-
-    fn feed(&mut self) {
-        while let Some(input) = &mut self.input {
-            if self.waiting.is_empty() {
-                if self.input_ends.is_some() {
-                    self.input = None;
-                }
-                return;
-            }
-            let (front, _) = self.waiting.as_slices();
-            match input.write(front) {
-                Ok(count) => {
-                    self.waiting.drain(..count);
-                    self.receiving.done(count);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The visitor has closed its end: what comes is for nobody.
-                Err(_) => self.input = None,
-            }
-        }
-        let lost = self.waiting.len();
-        self.waiting.clear();
-        self.receiving.done(lost);
     }
 
     /// Takes what the visitor has written, as far as there is room.
@@ -147,12 +195,7 @@ impl Streams {
                     break;
                 }
                 match from.read(&mut piece[..room]) {
-                    Ok(0) => {
-                        output.from = None;
-                        if !output.is_reserved {
-                            output.sending.close();
-                        }
-                    }
+                    Ok(0) => output.end(),
                     Ok(_) if self.is_thrown_away => {}
                     Ok(count) => output.sending.push(&piece[..count]),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -163,7 +206,8 @@ impl Streams {
     }
 
     fn put(&mut self, line: &mut Line, is_enough: fn(&Line) -> bool) {
-        for (stream, output) in (1..).zip(&mut self.outputs) {
+        for output in &mut self.outputs {
+            let stream = output.stream;
             while !is_enough(line) {
                 match output.sending.poll_piece() {
                     Some(Piece::Bytes { at, bytes }) => {
@@ -180,11 +224,14 @@ impl Streams {
 
     /// On a new line: where everything is, and whatever may not have arrived.
     pub(crate) fn resume(&mut self, line: &mut Line) {
-        line.put(&Message::Taken(Taken { stream: 0, bytes: self.receiving.again() }));
+        for input in &mut self.inputs {
+            let bytes = input.receiving.again();
+            line.put(&Message::Taken(Taken { stream: input.stream, bytes }));
+        }
         for output in &mut self.outputs {
             output.sending.again();
         }
-        // At most two windows, and all of it: the visitor's end may come right behind.
+        // At most a window each, and all of it: the visitor's end may come right behind.
         self.put(line, |_| false);
     }
 
@@ -211,20 +258,18 @@ impl Streams {
 
     /// Nobody is there: there is nothing to read, and what is written goes nowhere.
     pub(crate) fn throw_away(&mut self) {
-        self.input = None;
+        self.inputs.iter_mut().for_each(|input| input.to = None);
         self.is_thrown_away = true;
     }
 
     /// The visitor has ended: what others, whom it started, write from now on is not its own.
-    /// `true`: all of it is on its way.
-    pub(crate) fn finish(&mut self) -> bool {
-        self.input = None;
+    /// One that was killed is not waited for. `true`: all of it is on its way.
+    pub(crate) fn finish(&mut self, is_killed: bool) -> bool {
+        self.inputs.iter_mut().for_each(|input| input.to = None);
         self.drain();
         for output in &mut self.outputs {
-            let is_drained = self.is_thrown_away || output.sending.room() > 0;
-            if output.from.is_some() && is_drained {
-                output.from = None;
-                output.sending.close();
+            if self.is_thrown_away || is_killed || output.sending.room() > 0 {
+                output.end();
             }
         }
         self.is_thrown_away || self.outputs.iter().all(|output| output.sending.is_sent())

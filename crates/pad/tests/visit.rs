@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a test that is a program of its own says what it did")]
 
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -22,7 +22,7 @@ use sys::uffd::Right;
 use wire::Message;
 use wire::hello::Goodbye;
 use wire::limits::{CONTROL_BODY_MAX, STDIO_WINDOW};
-use wire::visit::{Alone, Closed, Exited, Stdio as Bytes0, Taken, Wake};
+use wire::visit::{Alone, Closed, Exited, Resize, SIGNALS, Stdio as Bytes0, TERMINAL, Taken, Wake};
 use worker::jail::Level;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,11 +37,13 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 12] = [
         ("a visitor reads, writes and ends as if it were here", reads_writes_and_ends),
         ("a visitor that was not woken is gone with its connection", gone_with_its_connection),
         ("nothing is lost or doubled over two connections", nothing_is_lost),
         ("signals go there, and stops come back", signals_and_stops),
+        ("a visitor with a terminal has it for its own", terminal),
+        ("a terminal that is hung up tells whoever has it", hung_up),
         ("a visitor ends with its node", ends_with_its_node),
         ("an image that is none is refused in words", refused_in_words),
         ("who asks before it was woken rules it out", asked_before),
@@ -112,7 +114,11 @@ impl Behind for Memory {
     }
 }
 
-fn build(from: &mut dyn Read, _: Option<Right>) -> Result<Box<dyn Built>, String> {
+fn build(
+    from: &mut dyn Read,
+    _: Option<Right>,
+    terminal: Option<OwnedFd>,
+) -> Result<Box<dyn Built>, String> {
     let mut length = [0; 1];
     from.read_exact(&mut length).map_err(|error| error.to_string())?;
     let mut command = vec![0; usize::from(length[0])];
@@ -122,6 +128,10 @@ fn build(from: &mut dyn Read, _: Option<Right>) -> Result<Box<dyn Built>, String
     shell.args(["-c", &format!("kill -STOP $$; {command}")]);
     shell.process_group(0);
     shell.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    if let Some(terminal) = terminal {
+        let again = || terminal.try_clone().map_err(|error| error.to_string());
+        shell.stdin(again()?).stdout(again()?).stderr(again()?);
+    }
     let shell = shell.spawn().map_err(|error| error.to_string())?;
     // One that says so in its first words.
     let behind = command.starts_with("#lazy\n").then_some(Memory);
@@ -140,6 +150,8 @@ struct Visit {
     output: Vec<u8>,
     errors: Vec<u8>,
     pid: u32,
+    /// What is typed is not shown.
+    hides: bool,
 }
 
 impl Visit {
@@ -149,7 +161,11 @@ impl Visit {
     }
 
     fn send_image(image: &[u8]) -> Self {
-        let mut this = Self::connected();
+        Self::send_image_with(image, 0)
+    }
+
+    fn send_image_with(image: &[u8], what: u8) -> Self {
+        let mut this = Self::connected_for(what);
         this.line.write_all(image).expect("the image goes out");
         this
     }
@@ -170,6 +186,10 @@ impl Visit {
     }
 
     fn connected() -> Self {
+        Self::connected_for(0)
+    }
+
+    fn connected_for(what: u8) -> Self {
         let (control, far) = pair().expect("a socket");
         let own = std::env::current_exe().expect("this file");
         let mut spawn = Spawn::new(own);
@@ -178,7 +198,7 @@ impl Visit {
         spawn.descriptors = vec![(far.into(), 3)];
         spawn.stderr = Stderr::Inherit;
         let pad = spawn.start().expect("a pad");
-        let line = connect(&control);
+        let line = connect_for(&control, what);
         Self {
             pad,
             control: Some(control),
@@ -187,6 +207,7 @@ impl Visit {
             output: Vec::new(),
             errors: Vec::new(),
             pid: 0,
+            hides: false,
         }
     }
 
@@ -225,6 +246,11 @@ impl Visit {
         }
     }
 
+    fn signal(&mut self, at: u64, signal: Signal) {
+        let number = Bytes::copy_from_slice(&[signal as i32 as u8]);
+        self.send(&Message::Stdio(Bytes0 { stream: SIGNALS, at }, number));
+    }
+
     fn type_in(&mut self, at: u64, text: &str) {
         self.send(&Message::Stdio(
             Bytes0 { stream: 0, at },
@@ -247,14 +273,18 @@ impl Visit {
     }
 
     fn take(&mut self, message: Message) {
+        if let Message::Modes(modes) = &message {
+            self.hides = modes.flags[3] & 8 == 0;
+        }
         if let Message::Stdio(Bytes0 { stream: 2, .. }, bytes) = &message {
             self.errors.extend_from_slice(bytes);
         }
-        if let Message::Stdio(Bytes0 { stream: 1, at }, bytes) = message {
+        // A test looks at one of both.
+        if let Message::Stdio(Bytes0 { stream: stream @ (1 | TERMINAL), at }, bytes) = message {
             let known = (self.output.len() as u64 - at).min(bytes.len() as u64) as usize;
             self.output.extend_from_slice(&bytes[known..]);
             let bytes = self.output.len() as u64;
-            self.send(&Message::Taken(Taken { stream: 1, bytes }));
+            self.send(&Message::Taken(Taken { stream, bytes }));
         }
     }
 
@@ -330,9 +360,9 @@ fn signals_and_stops() {
         let message = visit.next();
         visit.take(message);
     }
-    let signal =
-        |number: Signal| Message::Signal(wire::visit::Signal { number: number as i32 as u8 });
-    visit.send(&signal(Signal::SIGTSTP));
+    visit.signal(0, Signal::SIGTSTP);
+    // A second time, as on a new connection: it is known, and counts once.
+    visit.signal(0, Signal::SIGTSTP);
     loop {
         match visit.next() {
             Message::Stopped(stopped) => {
@@ -342,11 +372,96 @@ fn signals_and_stops() {
             message => visit.take(message),
         }
     }
-    visit.send(&signal(Signal::SIGCONT));
-    visit.send(&signal(Signal::SIGUSR1));
+    // Who comes back hears that it stands still.
+    visit.line = connect(visit.control.as_ref().expect("a node"));
+    visit.input.clear();
+    loop {
+        match visit.next() {
+            Message::Stopped(_) => break,
+            Message::Woken(_) | Message::Taken(_) => {}
+            message => visit.take(message),
+        }
+    }
+    visit.signal(1, Signal::SIGCONT);
+    visit.signal(2, Signal::SIGUSR1);
     assert_eq!(visit.rest(), Exited::Code(9));
     let mut visit = Visit::woken("kill -SEGV $$", Alone::Ends);
     assert_eq!(visit.rest(), Exited::Signal(11));
+}
+
+impl Visit {
+    /// One whose standard streams are a terminal of 7 rows.
+    fn on_terminal(command: &str) -> Self {
+        let length = u8::try_from(command.len()).expect("a short command");
+        let mut this = Self::send_image_with(&[&[length], command.as_bytes()].concat(), 3);
+        let Message::Built(built) = this.next() else { panic!("it is built") };
+        this.pid = built.pid;
+        let terminal = Some(Resize { rows: 7, columns: 99 });
+        this.send(&Message::Wake(Wake { alone: Alone::GoesOn, terminal }));
+        let Message::Woken(_) = this.next() else { panic!("it is woken") };
+        this
+    }
+
+    fn types(&mut self, at: u64, text: &'static str) {
+        self.send(&Message::Stdio(
+            Bytes0 { stream: TERMINAL, at },
+            Bytes::from_static(text.as_bytes()),
+        ));
+    }
+
+    fn says(&mut self, words: &str) {
+        while !String::from_utf8_lossy(&self.output).contains(words) {
+            let message = self.next();
+            self.take(message);
+        }
+    }
+}
+
+fn terminal() {
+    let mut visit = Visit::on_terminal(
+        "test -t 0 && test -t 2 && stty size; trap 'stty size' WINCH; trap 'echo int' INT
+        trap 'exit 5' USR1; read a; stty -echo; echo got $a; while :; do sleep 0.01; done",
+    );
+    visit.says("7 99\r\n");
+    visit.types(0, "line\n");
+    visit.says("got line\r\n");
+    visit.send(&Message::Resize(Resize { rows: 8, columns: 100 }));
+    visit.says("8 100\r\n");
+    // The terminal makes one signal of it, for the job that has it.
+    visit.types(5, "\x03");
+    visit.says("int\r\n");
+    // It stops as a job does, and goes on.
+    visit.types(6, "\x1a");
+    loop {
+        match visit.next() {
+            Message::Stopped(stopped) => break assert_eq!(stopped.number, 20),
+            message => visit.take(message),
+        }
+    }
+    visit.signal(0, Signal::SIGCONT);
+    visit.types(7, "\x03");
+    visit.says("int\r\nint\r\n");
+    visit.signal(1, Signal::SIGUSR1);
+    let mut hides = visit.hides;
+    let exited = loop {
+        match visit.next() {
+            // The last of them before its end is as it left its terminal.
+            Message::Modes(modes) => hides = modes.flags[3] & 8 == 0,
+            Message::Exited(exited) => break exited,
+            message => visit.take(message),
+        }
+    };
+    assert_eq!((exited, hides), (Exited::Code(5), true));
+    let said = String::from_utf8_lossy(&visit.output).into_owned();
+    assert_eq!(said.matches("int\r\n").count(), 2, "{said:?}");
+}
+
+fn hung_up() {
+    let mut visit =
+        Visit::on_terminal("trap 'exit 3' HUP; echo ready; while :; do sleep 0.01; done");
+    visit.says("ready");
+    visit.send(&Message::Closed(Closed { stream: TERMINAL, at: 0 }));
+    assert_eq!(visit.rest(), Exited::Code(3));
 }
 
 fn ends_with_its_node() {

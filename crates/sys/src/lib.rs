@@ -17,6 +17,7 @@
 //! - [`shared`]: memory that a neighbour writes too
 //! - [`tracking`]: which pages of a process were written since the last look
 //! - [`uffd`]: memory whose faults this process answers itself
+//! - [`terminal`]: pseudo-terminals, and what the kernel keeps of a terminal
 //! - [`thread`]: threads that no signal handler runs on
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
 //! - [`descriptors`]: what another process has open; [`handle`]: files that are looked at before they are opened
@@ -48,6 +49,7 @@ pub mod thread;
 pub mod spin;
 pub mod socket;
 pub mod files;
+pub mod terminal;
 pub mod clock;
 mod error;
 mod pid;

@@ -135,6 +135,7 @@ impl Frozen {
         }
         let Some(mut process) = process else { return Err(Error::Headless { pid }) };
         process.pending = thread::shared_pending(&self.tracee.threads()[0])?;
+        process.stopped = self.tracee.job_stop().map_or(0, |signal| signal as u8);
         let descriptors = files::describe(pid, &self.overrides)?;
         Ok(Description { host, process, threads, mappings, descriptors })
     }

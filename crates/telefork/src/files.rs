@@ -33,6 +33,7 @@ pub use arriving::{Arrived, Arriving, Number};
 pub use overrides::{Override, Overrides};
 pub use sending::{Held, Offer, hold, send, wanted, withhold};
 pub use stdio::Stdio;
+pub use terminal::{modes, set_modes};
 pub(crate) use unsupported::shown;
 
 /// What the kinds of descriptors have to know beside the one that they look at.
@@ -155,7 +156,7 @@ pub(crate) fn travels(what: &Opened) -> Option<String> {
         }
         Opened::Folder { path } => format!("{path}: the destination's own folder"),
         Opened::Device { path } => format!("{path}: the destination's own"),
-        Opened::Terminal { path } => format!("{path}: the terminal, passed on"),
+        Opened::Terminal { path, .. } => format!("{path}: the terminal, passed on"),
         Opened::Stdio { .. } => "a standard stream, passed on".to_owned(),
         Opened::Unsupported { .. } => return None,
     })

@@ -17,7 +17,9 @@ use std::os::unix::net::UnixStream;
 use sys::Pid;
 use sys::ptrace::{Husk, Remote, Session, Stopped};
 use sys::uffd::{Pager, Right};
+use wire::image::descriptor;
 use wire::image::{ImageId, Reader, Section};
+use wire::terminal::Modes;
 
 use crate::files::{self, Arriving, Overrides, Stdio};
 use crate::lazy::{self, Followed};
@@ -225,9 +227,20 @@ impl Built {
         self.left.is_some()
     }
 
-    /// Lets it run.
+    /// The modes of the terminal that it had, if it had one and they are known.
+    pub fn terminal_modes(&self) -> Option<Modes> {
+        self.description.descriptors.iter().find_map(|one| match &one.what {
+            descriptor::Opened::Terminal { modes, .. } => *modes,
+            _ => None,
+        })
+    }
+
+    /// Lets it run; one that was stopped as a job stays that.
     pub fn wake(self) -> Result<Awake, Error> {
         let pid = self.husk.pid();
+        if self.description.process.stopped != 0 {
+            self.husk.stop()?;
+        }
         let pidfd = self.husk.wake()?;
         if let Some(made) = self.made {
             made.keep();

@@ -87,10 +87,10 @@ impl Kind {
     pub const STDIO: u8 = 0x84;
     pub const TAKEN: u8 = 0x85;
     pub const CLOSED: u8 = 0x86;
-    pub const SIGNAL: u8 = 0x87;
     pub const RESIZE: u8 = 0x88;
     pub const STOPPED: u8 = 0x89;
     pub const EXITED: u8 = 0x8a;
+    pub const MODES: u8 = 0x8d;
     pub const VISITS_ASK: u8 = 0x8e;
     pub const VISITS: u8 = 0x8f;
 }

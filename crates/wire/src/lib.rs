@@ -31,6 +31,7 @@ pub mod member;
 pub mod frame;
 pub mod limits;
 pub mod units;
+pub mod terminal;
 pub mod name;
 
 pub use frame::{Frame, Kind};

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::frame::{self, Frame, Kind};
+use crate::terminal::Modes;
 use crate::{blob, hello, job, join, member, region, status, task, visit, worker};
 
 /// What a frame says.
@@ -73,7 +74,7 @@ pub enum Message {
     Stdio(visit::Stdio, Bytes),
     Taken(visit::Taken),
     Closed(visit::Closed),
-    Signal(visit::Signal),
+    Modes(Modes),
     Resize(visit::Resize),
     Stopped(visit::Stopped),
     Exited(visit::Exited),
@@ -154,7 +155,7 @@ impl Message {
             Self::Stdio(_, bytes) => (Kind::STDIO, Some(bytes)),
             Self::Taken(_) => empty(Kind::TAKEN),
             Self::Closed(_) => empty(Kind::CLOSED),
-            Self::Signal(_) => empty(Kind::SIGNAL),
+            Self::Modes(_) => empty(Kind::MODES),
             Self::Resize(_) => empty(Kind::RESIZE),
             Self::Stopped(_) => empty(Kind::STOPPED),
             Self::Exited(_) => empty(Kind::EXITED),
@@ -222,7 +223,7 @@ impl Message {
             Self::Stdio(stdio, _) => put_small(body, stdio),
             Self::Taken(taken) => put_small(body, taken),
             Self::Closed(closed) => put_small(body, closed),
-            Self::Signal(signal) => put_small(body, signal),
+            Self::Modes(modes) => put_small(body, modes),
             Self::Resize(resize) => put_small(body, resize),
             Self::Stopped(stopped) => put_small(body, stopped),
             Self::Exited(exited) => put_small(body, exited),
@@ -351,7 +352,7 @@ pub fn decode(frame: Frame) -> Result<(u64, Message), DecodeError> {
         Kind::STDIO => with_trailer(&body).map(|(head, bytes)| Message::Stdio(head, bytes)),
         Kind::TAKEN => whole(&body).map(Message::Taken),
         Kind::CLOSED => whole(&body).map(Message::Closed),
-        Kind::SIGNAL => whole(&body).map(Message::Signal),
+        Kind::MODES => whole(&body).map(Message::Modes),
         Kind::RESIZE => whole(&body).map(Message::Resize),
         Kind::STOPPED => whole(&body).map(Message::Stopped),
         Kind::EXITED => whole(&body).map(Message::Exited),

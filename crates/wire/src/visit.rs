@@ -8,7 +8,7 @@
 //!                               <-  BUILT                  or REFUSED: built, and not one instruction run
 //!   WAKE                        ->                         the commit: from here the source is in doubt
 //!                               <-  WOKEN                  or REFUSED: it runs there, or never did
-//!   STDIO TAKEN CLOSED SIGNAL RESIZE  <->  STDIO TAKEN CLOSED STOPPED
+//!   STDIO TAKEN CLOSED RESIZE   <->  STDIO TAKEN CLOSED MODES STOPPED
 //!                               <-  EXITED
 //! ```
 //!
@@ -72,6 +72,9 @@ pub struct Begin {
     pub command: String,
     /// Bytes that it may have here; 0 is no limit.
     pub memory: u64,
+    /// It is to have a terminal. Told before its image comes: a session has its terminal before a process is
+    /// made in it.
+    pub terminal: bool,
 }
 
 /// It stands ready.
@@ -92,7 +95,7 @@ pub struct Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wake {
     pub alone: Alone,
-    /// Of the terminal that it is to have, if its streams are one.
+    /// The size of its terminal, if it has one.
     pub terminal: Option<Resize>,
 }
 
@@ -110,10 +113,16 @@ pub struct Woken {
     pub pid: u32,
 }
 
-/// Bytes of a standard stream follow. A terminal has two streams: 0 to it, 1 from it.
+/// The stream of a visitor's terminal, in both directions.
+pub const TERMINAL: u8 = 3;
+/// The stream of signals to it: each byte is the number of one. So none is lost, or comes twice, whatever
+/// becomes of connections.
+pub const SIGNALS: u8 = 4;
+
+/// Bytes of a stream follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stdio {
-    /// 0, 1 or 2.
+    /// 0, 1 or 2, `TERMINAL` or `SIGNALS`.
     pub stream: u8,
     /// How many bytes of the stream come before these.
     pub at: u64,
@@ -126,17 +135,11 @@ pub struct Taken {
     pub bytes: u64,
 }
 
-/// The stream has no more bytes than these.
+/// The stream has no more bytes than these; or, from who reads it, nobody reads it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
     pub stream: u8,
     pub at: u64,
-}
-
-/// For the visitor, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signal {
-    pub number: u8,
 }
 
 /// A terminal's size, in characters.

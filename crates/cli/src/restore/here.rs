@@ -99,11 +99,19 @@ fn serve(built: Built, signals: &Signals) -> anyhow::Result<ExitCode> {
     let process = Pid::from_raw(built.pid().0);
     let job = Job::new(process);
     job.give();
+    let modes = built.terminal_modes();
+    if let Some(modes) = &modes {
+        job.shape(modes);
+    }
     let woken = built.wake();
     if woken.is_err() {
         job.take();
     }
     woken?;
+    if modes.is_some() {
+        // What it drew is on another screen.
+        let _ = kill(process, Signal::SIGWINCH);
+    }
     loop {
         let early = signals.early.take();
         for (signal, by_kernel) in early.into_iter().chain(std::iter::from_fn(|| signals.next())) {

@@ -6,6 +6,7 @@
 use std::fs::File;
 
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+use wire::terminal::Modes;
 
 pub(super) struct Job {
     terminal: Option<File>,
@@ -38,6 +39,15 @@ impl Job {
     /// Gives the process the terminal, if it is this command's to give. SIGTTOU is blocked.
     pub(super) fn give(&self) {
         self.pass(Some(self.own), self.group);
+    }
+
+    /// The terminal is as the process had its own, if it has this one. SIGTTOU is blocked.
+    pub(super) fn shape(&self, modes: &Modes) {
+        if let Some(terminal) = &self.terminal
+            && tcgetpgrp(terminal).is_ok_and(|has| has == self.own || Some(has) == self.group)
+        {
+            let _ = telefork::files::set_modes(terminal, modes);
+        }
     }
 
     pub(super) fn take(&self) {

@@ -9,31 +9,97 @@ use bytes::Bytes;
 use client::memory::Error;
 use client::memory::line::now;
 use client::visit::Visit;
-use client::visit::flow::{Piece, Receiving, Sending};
+use client::visit::flow::{Piece, Sending};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
+use nix::sys::signal::{Signal, kill, raise};
+use signal_hook::consts::{
+    SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGWINCH, SIGXCPU,
+};
 use wire::Message;
 use wire::hello::Goodbye;
-use wire::visit::{Closed, Exited, Signal, Stdio, Taken};
+use wire::visit::{self, Closed, Exited, Stdio, TERMINAL, Taken};
 
-use super::{Heard, moment, reach};
+use super::outputs::Outputs;
+use super::screen::{Screen, is_ours};
+use super::{Heard, Unreached, moment, reach};
 use crate::codes;
 use crate::errors::complaint;
 
-/// What is passed on. Whatever else comes does here what it always does.
-pub(crate) const SIGNALS: [i32; 8] =
-    [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
+/// What is heard of: all of it is passed on but SIGWINCH, which tells of a size. Whatever else comes does here
+/// what it always does.
+pub(crate) const SIGNALS: [i32; 14] = [
+    SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGALRM, SIGVTALRM,
+    SIGPROF, SIGIO, SIGXCPU, SIGWINCH,
+];
+/// Those by which somebody wants an end.
+const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// How long nothing is waited for that nobody tells of: who is in the foreground of the terminal.
 const LOOK: Duration = Duration::from_millis(500);
 
-struct Streams {
-    input: Sending,
-    /// There may be more to read.
+/// How long what a killed visitor wrote may take to be written.
+const KILLED: Duration = Duration::from_secs(1);
+
+/// What of this command a visitor has.
+pub(crate) struct Served {
+    pub(crate) screen: Option<Screen>,
+    /// It has a terminal there, whether or not this command still has one.
+    pub(crate) has_terminal: bool,
+    /// Its standard input is this command's, and no file that it took along.
+    pub(crate) has_input: bool,
+    /// What it drew is on another screen: it is asked to draw anew.
+    pub(crate) is_redrawn: bool,
+}
+
+/// Something that goes to the visitor.
+struct Going {
+    stream: u8,
+    sending: Sending,
+    /// There may be more.
     is_open: bool,
-    outputs: [Receiving; 2],
-    /// On a new connection, until the node has said how much of the input it has.
+    /// On a new connection, until the node has said how much of it it has.
     is_resuming: bool,
+}
+
+impl Going {
+    fn new(stream: u8) -> Self {
+        Self { stream, sending: Sending::default(), is_open: true, is_resuming: false }
+    }
+
+    fn has_room(&self) -> bool {
+        self.is_open && self.sending.room() > 0
+    }
+
+    fn send(&mut self, visit: &mut Visit) -> Result<(), Error> {
+        while !self.is_resuming
+            && visit.unsent() == 0
+            && let Some(piece) = self.sending.poll_piece()
+        {
+            let stream = self.stream;
+            let message = match piece {
+                Piece::Bytes { at, bytes } => {
+                    Message::Stdio(Stdio { stream, at }, Bytes::from(bytes))
+                }
+                Piece::Closed { at } => Message::Closed(Closed { stream, at }),
+            };
+            visit.send(&message)?;
+        }
+        Ok(())
+    }
+}
+
+struct Streams {
+    input: Going,
+    typed: Going,
+    signals: Going,
+    outputs: Outputs,
+    screen: Option<Screen>,
+    /// Signals that this command has sent to its own group: they are not passed on.
+    own: Vec<i32>,
+    /// Those that were passed on, a bit for each.
+    passed: u64,
+    is_resized: bool,
 }
 
 /// What became of one connection.
@@ -47,17 +113,12 @@ enum Turn {
 pub(crate) fn serve(
     visit: &mut Visit,
     heard: &Heard,
+    served: Served,
     patience: Duration,
 ) -> anyhow::Result<ExitCode> {
-    let mut streams = Streams {
-        input: Sending::default(),
-        is_open: true,
-        outputs: Default::default(),
-        is_resuming: false,
-    };
-    let mut wanted = heard.take();
+    let mut streams = Streams::new(served)?;
     loop {
-        let turn = match streams.turn(visit, heard, &mut wanted) {
+        let turn = match streams.turn(visit, heard) {
             Ok(turn) => turn,
             Err(error) => match error.downcast::<Error>() {
                 Ok(_) => Turn::Lost,
@@ -66,21 +127,17 @@ pub(crate) fn serve(
         };
         match turn {
             Turn::Goes => {}
-            Turn::Ended(exited) => return Ok(end(exited)),
+            Turn::Ended(exited) => {
+                streams.write_out(heard, exited);
+                // Before this ends, however it does.
+                if let Some(mut screen) = streams.screen.take() {
+                    screen.leave();
+                }
+                return Ok(end(exited));
+            }
             Turn::Lost => {
                 moment("lost");
-                let mut kept = Vec::new();
-                let ends = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
-                let stops = std::cell::RefCell::new(&mut kept);
-                let is_unwanted = || {
-                    let came = heard.take();
-                    let is_unwanted = came.iter().any(|number| ends.contains(number));
-                    stops.borrow_mut().extend(came);
-                    is_unwanted
-                };
-                let until = Instant::now() + patience;
-                reach(visit, until, &is_unwanted).map_err(|error| gone(visit, &error))?;
-                wanted.extend(kept);
+                streams.reach(visit, heard, Instant::now() + patience)?;
                 streams.again(visit)?;
             }
         }
@@ -88,25 +145,72 @@ pub(crate) fn serve(
 }
 
 impl Streams {
+    fn new(served: Served) -> anyhow::Result<Self> {
+        let Served { screen, has_terminal, has_input, is_redrawn } = served;
+        let mut outputs = Outputs::new()?;
+        outputs.add(1, stdout());
+        outputs.add(2, stderr());
+        match &screen {
+            Some(screen) => outputs.add(TERMINAL, screen.file()),
+            None if has_terminal => outputs.add(TERMINAL, sys::files::null()?),
+            None => {}
+        }
+        let mut input = Going::new(0);
+        // What is typed is the terminal's, once.
+        input.is_open = has_input && (screen.is_none() || !stdin().is_terminal());
+        let (typed, mut signals) = (Going::new(TERMINAL), Going::new(visit::SIGNALS));
+        if is_redrawn {
+            signals.sending.push(&[SIGWINCH as u8]);
+        }
+        Ok(Self {
+            input,
+            typed,
+            signals,
+            outputs,
+            screen,
+            own: Vec::new(),
+            passed: 0,
+            is_resized: false,
+        })
+    }
+
+    /// Until there is a connection again. Signals wait for it; who insists is told what is known.
+    fn reach(&mut self, visit: &mut Visit, heard: &Heard, until: Instant) -> anyhow::Result<()> {
+        let mut asked = 0;
+        let mut is_unwanted = || {
+            // Ctrl-C is heard meanwhile: nobody reads what is typed.
+            self.screen.iter_mut().for_each(Screen::leave_sane);
+            let came = heard.take();
+            asked += came.iter().filter(|number| ENDING.contains(number)).count();
+            keep(came, &mut self.own, &mut self.signals, &mut self.is_resized);
+            asked > 1
+        };
+        let reached = reach(visit, until, &mut is_unwanted);
+        reached.map_err(|unreached| lost(visit, &unreached))
+    }
+
     /// On a new connection, whose first words are the node's.
     fn again(&mut self, visit: &mut Visit) -> anyhow::Result<()> {
-        self.is_resuming = true;
-        for (stream, output) in (1..).zip(&mut self.outputs) {
-            let bytes = output.again();
+        for going in [&mut self.input, &mut self.typed, &mut self.signals] {
+            going.is_resuming = true;
+        }
+        self.is_resized = self.screen.is_some();
+        for output in self.outputs.all() {
+            let bytes = output.receiving.again();
+            output.is_closed = false;
             // Should it be lost as well, the next turn sees that.
-            let _ = visit.send(&Message::Taken(Taken { stream, bytes }));
+            let _ = visit.send(&Message::Taken(Taken { stream: output.stream, bytes }));
         }
         Ok(())
     }
 
     /// One round: what has come, what is here to be sent, and waiting for more of either.
-    fn turn(
-        &mut self,
-        visit: &mut Visit,
-        heard: &Heard,
-        wanted: &mut Vec<i32>,
-    ) -> anyhow::Result<Turn> {
-        // 1. All that has come.
+    fn turn(&mut self, visit: &mut Visit, heard: &Heard) -> anyhow::Result<Turn> {
+        if let Some(screen) = &mut self.screen {
+            screen.enter();
+        }
+        // 1. All that has come. Who was let go on is not stopped by what came before that.
+        self.listen(heard);
         while let Some(message) = visit.next(now())? {
             if let Message::Refused(_) = message {
                 let what = format!("the process on {} has never run there", visit.node());
@@ -117,76 +221,140 @@ impl Streams {
                 return Ok(Turn::Ended(exited));
             }
         }
+        self.tell_written(visit)?;
         // 2. What is here for the visitor.
-        for number in wanted.drain(..) {
-            let number = u8::try_from(number).unwrap_or_default();
-            visit.send(&Message::Signal(Signal { number }))?;
+        self.listen(heard);
+        self.signals.send(visit)?;
+        if let Some(screen) = &self.screen {
+            if std::mem::take(&mut self.is_resized)
+                && let Some(size) = screen.size()
+            {
+                visit.send(&Message::Resize(size))?;
+            }
+            self.typed.send(visit)?;
         }
-        while !self.is_resuming
-            && visit.unsent() == 0
-            && let Some(piece) = self.input.poll_piece()
-        {
-            let message = match piece {
-                Piece::Bytes { at, bytes } => {
-                    Message::Stdio(Stdio { stream: 0, at }, Bytes::from(bytes))
-                }
-                Piece::Closed { at } => Message::Closed(Closed { stream: 0, at }),
-            };
-            visit.send(&message)?;
-        }
+        self.input.send(visit)?;
         // 3. More of either.
+        self.wait(visit, heard);
+        Ok(Turn::Goes)
+    }
+
+    fn wait(&mut self, visit: &Visit, heard: &Heard) {
         let (input, socket) = (stdin(), visit.socket());
+        let is_idle = visit.unsent() == 0;
         let mut flags = PollFlags::POLLIN;
-        flags.set(PollFlags::POLLOUT, visit.unsent() > 0);
+        flags.set(PollFlags::POLLOUT, !is_idle);
         let mut watched = vec![PollFd::new(socket.as_fd(), flags)];
         watched.extend(heard.rings().map(|ring| PollFd::new(ring.as_fd(), PollFlags::POLLIN)));
-        let has_room = self.is_open && self.input.room() > 0 && visit.unsent() == 0;
-        let is_ours = !has_room || is_in_foreground();
-        let reads = has_room && is_ours;
-        if reads {
+        watched.push(PollFd::new(self.outputs.heard(), PollFlags::POLLIN));
+        let wants_input = self.input.has_room() && is_idle;
+        let wants_typed = self.screen.is_some() && self.typed.has_room() && is_idle;
+        let reads_input = wants_input && (!input.is_terminal() || is_ours(&input));
+        let shown = self.screen.as_ref().filter(|screen| wants_typed && screen.is_ours());
+        let first = watched.len();
+        let mut ends = Vec::new();
+        if reads_input {
             watched.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
+            ends.push(0);
+        }
+        if let Some(screen) = shown {
+            watched.push(PollFd::new(screen.file(), PollFlags::POLLIN));
+            ends.push(TERMINAL);
         }
         let mut due = Duration::from(visit.poll_timeout().since(now())) + Duration::from_millis(1);
-        if !is_ours {
+        if wants_input != reads_input || self.screen.is_some() {
             due = due.min(LOOK);
         }
         let _ = poll(&mut watched, PollTimeout::try_from(due).unwrap_or(PollTimeout::MAX));
-        let has_input = reads
-            && watched.last().and_then(PollFd::revents).is_some_and(|flags| !flags.is_empty());
+        let came = watched[first..].iter().map(|end| end.revents().is_some_and(|f| !f.is_empty()));
+        let came: Vec<u8> =
+            ends.into_iter().zip(came).filter(|(_, it)| *it).map(|(e, _)| e).collect();
         drop(watched);
-        if has_input {
+        if came.contains(&0) {
             self.read(&mut input.lock());
         }
-        wanted.extend(heard.take());
-        Ok(Turn::Goes)
+        if came.contains(&TERMINAL)
+            && let Some(screen) = &mut self.screen
+        {
+            for signal in screen.read(&mut self.typed.sending, &mut self.typed.is_open) {
+                // As the terminal would have told them; it tells us as well.
+                if let Ok(signal) = Signal::try_from(signal)
+                    && kill(nix::unistd::Pid::from_raw(0), signal).is_ok()
+                {
+                    self.own.push(signal as i32);
+                }
+            }
+        }
     }
-}
 
-/// Whether what is typed is for this process: to read from a terminal in the background would stop it.
-fn is_in_foreground() -> bool {
-    let input = stdin();
-    !input.is_terminal()
-        || nix::unistd::tcgetpgrp(&input).is_ok_and(|group| group == nix::unistd::getpgrp())
-}
+    /// Takes the signals that have come.
+    fn listen(&mut self, heard: &Heard) {
+        let came = heard.take();
+        for number in &came {
+            self.passed |= 1 << (number & 63);
+        }
+        keep(came, &mut self.own, &mut self.signals, &mut self.is_resized);
+    }
 
-fn gone(visit: &Visit, error: &client::memory::Error) -> anyhow::Error {
-    complaint(&codes::E0708, format!("{} is gone, and the process with it", visit.node()))
-        .note(error.to_string())
-        .help("wake it again from its image, on another node")
-        .into()
-}
+    /// Tells the node what was written here, and what never can be.
+    fn tell_written(&mut self, visit: &mut Visit) -> anyhow::Result<()> {
+        self.outputs.look();
+        for output in self.outputs.all() {
+            let stream = output.stream;
+            if let Some(error) = output.failure() {
+                output.is_closed = true;
+                if stream != 2 && error.kind() != ErrorKind::BrokenPipe {
+                    eprintln!("error: what the process writes cannot be written here: {error}\r");
+                }
+                match stream {
+                    TERMINAL => self.typed.sending.close(),
+                    // It is told by its own next write, as by any pipe.
+                    stream => visit.send(&Message::Closed(Closed { stream, at: 0 }))?,
+                }
+            }
+            if let Some(bytes) = output.receiving.news() {
+                visit.send(&Message::Taken(Taken { stream, bytes }))?;
+            }
+        }
+        Ok(())
+    }
 
-impl Streams {
+    /// It has ended: what it wrote is written, unless somebody does not want to wait for that.
+    fn write_out(&mut self, heard: &Heard, exited: Exited) {
+        // Whom this command has killed does not wait for his reader.
+        let is_killed = matches!(exited, Exited::Signal(by) if self.passed & 1 << (by & 63) != 0);
+        let until = is_killed.then(|| Instant::now() + KILLED);
+        loop {
+            self.outputs.look();
+            let is_unwanted = heard.take().iter().any(|number| ENDING.contains(number));
+            let is_over = until.is_some_and(|until| Instant::now() >= until);
+            if self.outputs.are_done() || is_unwanted || is_over {
+                break;
+            }
+            let mut watched = vec![PollFd::new(self.outputs.heard(), PollFlags::POLLIN)];
+            watched.extend(heard.rings().map(|ring| PollFd::new(ring.as_fd(), PollFlags::POLLIN)));
+            let timeout = until.and_then(|_| PollTimeout::try_from(KILLED).ok());
+            let _ = poll(&mut watched, timeout.unwrap_or(PollTimeout::NONE));
+        }
+        for output in self.outputs.all() {
+            if let Some(error) = output.failure()
+                && error.kind() != ErrorKind::BrokenPipe
+            {
+                let _ = writeln!(stderr(), "error: what the process wrote is lost: {error}\r");
+            }
+        }
+    }
+
     fn read(&mut self, input: &mut impl Read) {
         let mut piece = [0; 16 * 1024];
-        let room = self.input.room().min(piece.len());
+        let room = self.input.sending.room().min(piece.len());
         match input.read(&mut piece[..room]) {
-            Ok(count @ 1..) => self.input.push(&piece[..count]),
+            Ok(count @ 1..) => self.input.sending.push(&piece[..count]),
             Err(error)
                 if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
             Ok(0) | Err(_) => {
-                self.is_open = false;
-                self.input.close();
+                self.input.is_open = false;
+                self.input.sending.close();
             }
         }
     }
@@ -195,32 +363,31 @@ impl Streams {
     fn hear(&mut self, visit: &mut Visit, message: Message) -> anyhow::Result<Option<Exited>> {
         let nonsense = || anyhow::anyhow!("{} sent what makes no sense", visit.node());
         match message {
-            Message::Stdio(Stdio { stream: stream @ 1..=2, at }, bytes) => {
-                let output = &mut self.outputs[usize::from(stream) - 1];
-                let known = output.arrived(at, bytes.len()).ok_or_else(nonsense)?;
-                // Who does not read us any more is noticed by the visitor when it is told of SIGPIPE's kin.
-                let written = match stream {
-                    1 => stdout().write_all(&bytes[known..]).and_then(|()| stdout().flush()),
-                    _ => stderr().write_all(&bytes[known..]),
-                };
-                if let Err(error) = written
-                    && error.kind() == ErrorKind::BrokenPipe
-                {
-                    visit.send(&Message::Signal(Signal { number: 13 }))?;
-                }
-                output.done(bytes.len() - known);
-                if let Some(bytes) = output.news() {
-                    visit.send(&Message::Taken(Taken { stream, bytes }))?;
+            Message::Stdio(Stdio { stream, at }, bytes) => {
+                let output = self.outputs.of(stream).ok_or_else(nonsense)?;
+                let known = output.receiving.arrived(at, bytes.len()).ok_or_else(nonsense)?;
+                self.outputs.put(stream, &bytes[known..])?;
+            }
+            Message::Taken(Taken { stream, bytes }) => {
+                let all = [&mut self.input, &mut self.typed, &mut self.signals];
+                let going = all.into_iter().find(|going| going.stream == stream);
+                let going = going.ok_or_else(nonsense)?;
+                going.sending.taken(bytes).then_some(()).ok_or_else(nonsense)?;
+                if std::mem::take(&mut going.is_resuming) {
+                    going.sending.again();
                 }
             }
-            Message::Taken(Taken { stream: 0, bytes }) => {
-                self.input.taken(bytes).then_some(()).ok_or_else(nonsense)?;
-                if std::mem::take(&mut self.is_resuming) {
-                    self.input.again();
+            Message::Modes(modes) => {
+                if let Some(screen) = &mut self.screen {
+                    screen.told(modes);
                 }
             }
-            Message::Stopped(_) => {
-                let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+            // Unless it is on its way to go on.
+            Message::Stopped(_) if !self.signals.sending.holds(SIGCONT as u8) => {
+                if let Some(screen) = &mut self.screen {
+                    screen.leave();
+                }
+                let _ = raise(Signal::SIGSTOP);
             }
             Message::Exited(exited) => {
                 // The node forgets its end in time even if it does not hear us.
@@ -232,6 +399,36 @@ impl Streams {
         }
         Ok(None)
     }
+}
+
+/// Signals that have come are for the visitor, unless this command has sent them itself.
+fn keep(came: Vec<i32>, own: &mut Vec<i32>, signals: &mut Going, is_resized: &mut bool) {
+    for number in came {
+        if number == SIGWINCH {
+            *is_resized = true;
+        } else if let Some(at) = own.iter().position(|known| *known == number) {
+            own.swap_remove(at);
+        } else if signals.sending.room() > 0 {
+            signals.sending.push(&[u8::try_from(number).unwrap_or_default()]);
+        }
+    }
+}
+
+/// The connection is lost for good, which says more or less of the process.
+fn lost(visit: &Visit, unreached: &Unreached) -> anyhow::Error {
+    let node = visit.node();
+    let what = match unreached {
+        Unreached::Gone(_) => format!("{node} is gone, and the process with it"),
+        Unreached::Unknown(_) => {
+            format!("{node} cannot be reached, and the process may run on there")
+        }
+    };
+    let (Unreached::Gone(error) | Unreached::Unknown(error)) = unreached;
+    let help = match unreached {
+        Unreached::Gone(_) => "wake it again from its image, on another node",
+        Unreached::Unknown(_) => "see with `farcall ps`, once the node can be reached",
+    };
+    complaint(&codes::E0708, what).note(error.to_string()).help(help).into()
 }
 
 /// As the visitor ended.

@@ -228,6 +228,7 @@ fn begin() -> Begin {
         pid: std::process::id(),
         command: cut(read("/proc/self/comm")),
         memory: 0,
+        terminal: false,
     }
 }
 

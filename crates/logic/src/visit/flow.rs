@@ -52,6 +52,11 @@ impl Sending {
         true
     }
 
+    /// Whether this byte may not have arrived.
+    pub fn holds(&self, byte: u8) -> bool {
+        self.kept.contains(&byte)
+    }
+
     /// On a new connection: whatever was not taken is sent again.
     pub fn again(&mut self) {
         self.sent = self.taken;

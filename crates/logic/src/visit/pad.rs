@@ -29,10 +29,11 @@ pub enum PadEvent {
     Lost,
     /// Another connection of the same client: the one before is of no more use.
     Returned,
-    /// The visitor was stopped by a signal, or has ended and everything that it wrote was sent.
+    /// The visitor was stopped by a signal, goes on, or has ended and everything that it wrote was sent.
     Stopped {
         number: u8,
     },
+    GoesOn,
     Ended(Exited),
     Tick,
 }
@@ -91,6 +92,8 @@ pub struct Pad {
     away: Option<(Time, bool)>,
     /// When an end that nobody knows is forgotten.
     forget: Time,
+    /// By which signal the visitor stands still.
+    stopped: Option<u8>,
     effects: VecDeque<PadEffect>,
 }
 
@@ -98,7 +101,14 @@ impl Pad {
     /// An image is coming.
     pub fn new(terms: Terms) -> Self {
         let effects = VecDeque::new();
-        Self { terms, state: State::Building, away: None, forget: Time::NEVER, effects }
+        Self {
+            terms,
+            state: State::Building,
+            away: None,
+            forget: Time::NEVER,
+            stopped: None,
+            effects,
+        }
     }
 
     pub fn handle(&mut self, now: Time, event: PadEvent) {
@@ -123,9 +133,11 @@ impl Pad {
             PadEvent::Returned => self.returned(now),
             PadEvent::Stopped { number } => {
                 if let State::Runs { ended: None, .. } = self.state {
+                    self.stopped = Some(number);
                     self.send(Message::Stopped(Stopped { number }));
                 }
             }
+            PadEvent::GoesOn => self.stopped = None,
             PadEvent::Ended(exited) => self.ended(now, exited),
             PadEvent::Tick => self.tick(now),
         }
@@ -147,7 +159,6 @@ impl Pad {
                 message @ (Message::Stdio(..)
                 | Message::Taken(_)
                 | Message::Closed(_)
-                | Message::Signal(_)
                 | Message::Resize(_)),
             ) => self.effects.push_back(PadEffect::Pass(message)),
             // Whoever knows the end says goodbye.
@@ -192,8 +203,11 @@ impl Pad {
             State::Runs { pid, ended, .. } => {
                 self.send(Message::Woken(Woken { pid }));
                 self.effects.push_back(PadEffect::Resume);
-                if let Some(exited) = ended {
-                    self.send(Message::Exited(exited));
+                match (ended, self.stopped) {
+                    (Some(exited), _) => self.send(Message::Exited(exited)),
+                    // Who was away when it stopped has not heard it.
+                    (None, Some(number)) => self.send(Message::Stopped(Stopped { number })),
+                    (None, None) => {}
                 }
             }
             State::Refused { reason, .. } => self.send(Message::Refused(Refused { reason })),

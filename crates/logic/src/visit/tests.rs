@@ -488,3 +488,22 @@ fn an_answer_has_its_whole_time_however_long_it_took_to_ask() {
     assert_eq!(source.poll_effect(), None, "who has just asked waits for the answer");
     assert_eq!(source.poll_timeout(), Time(9) + TERMS.pause);
 }
+
+#[test]
+fn who_comes_back_hears_that_a_visitor_stands_still_and_not_that_it_did() {
+    let mut pad = Pad::new(TERMS);
+    let mut tell = |event| {
+        pad.handle(Time(0), event);
+        std::iter::from_fn(|| pad.poll_effect()).collect::<Vec<_>>()
+    };
+    tell(PadEvent::Built { pid: PID });
+    tell(PadEvent::Message(Message::Wake(WAKE)));
+    tell(PadEvent::Awake);
+    tell(PadEvent::Lost);
+    let stopped = PadEffect::Send(Message::Stopped(wire::visit::Stopped { number: 20 }));
+    assert_eq!(tell(PadEvent::Stopped { number: 20 }), []);
+    assert_eq!(tell(PadEvent::Returned).last(), Some(&stopped));
+    tell(PadEvent::Lost);
+    tell(PadEvent::GoesOn);
+    assert!(!tell(PadEvent::Returned).contains(&stopped));
+}

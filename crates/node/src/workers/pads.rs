@@ -32,6 +32,11 @@ use crate::source::Source;
 /// Numbers of accounts that workers, of which there are far fewer, do not come to.
 const ACCOUNTS: u32 = 1 << 15;
 
+/// What a pad is told with a connection that is none for pages (`Lane::byte`): with its first one, that the
+/// visitor is to have a terminal.
+const PLAIN: u8 = 0;
+const WITH_TERMINAL: u8 = 3;
+
 pub(super) type Pads = HashMap<VisitId, Pad>;
 
 pub(super) struct Pad {
@@ -60,7 +65,8 @@ impl Workers {
         let reason = match self.start_pad(registry, visit, begin, folder.clone()) {
             Ok(pad) => {
                 self.pads.insert(visit, pad);
-                if !self.return_to_visit(visit, connection, None) {
+                let what = if begin.terminal { WITH_TERMINAL } else { PLAIN };
+                if !self.give_to_pad(visit, connection, what) {
                     // It would wait for its first connection for ever.
                     self.kill_visit(visit);
                 }
@@ -140,13 +146,18 @@ impl Workers {
         Ok(pad)
     }
 
-    /// Gives a visit's pad a connection. What cannot be given (`false`) is closed, which its client sees.
+    /// Another connection of a visit's client; one that carries pages says which.
     pub(crate) fn return_to_visit(
         &mut self,
         visit: VisitId,
-        mut connection: Connection,
+        connection: Connection,
         lane: Option<Lane>,
-    ) -> bool {
+    ) {
+        let _ = self.give_to_pad(visit, connection, lane.map_or(PLAIN, Lane::byte));
+    }
+
+    /// Gives a visit's pad a connection. What cannot be given (`false`) is closed, which its client sees.
+    fn give_to_pad(&mut self, visit: VisitId, mut connection: Connection, what: u8) -> bool {
         let Some(pad) = self.pads.get(&visit) else { return false };
         // Behind the greeting all bytes are the pad's: who did not wait for his welcome is not served.
         if !connection.input().is_empty() {
@@ -163,7 +174,6 @@ impl Workers {
                 Ok(FlushOutcome::Blocked) | Err(_) => return false,
             }
         };
-        let what = lane.map_or(0, Lane::byte);
         far.is_ok_and(|far| send_with_fds(&pad.control, &[what], &[far.as_fd()]).is_ok())
     }
 

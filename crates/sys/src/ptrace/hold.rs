@@ -20,10 +20,15 @@ pub struct Hold {
 }
 
 impl Tracee {
+    /// The signal that had stopped it as a shell's job is, if one had. Let go of, it stays stopped.
+    pub fn job_stop(&self) -> Option<i32> {
+        self.seized.job_stop()
+    }
+
     /// From now on it does not go on when it is let go of, or when the tracing thread ends: a SIGSTOP waits
     /// for it, which the kernel looks at before it makes another step. Nobody sees that before.
     pub fn hold(&mut self) -> Result<Hold, Error> {
-        let is_ours = !self.seized.is_job_stopped() && !self.has_stop()?;
+        let is_ours = self.job_stop().is_none() && !self.has_stop()?;
         if is_ours {
             let pid = self.pid();
             calls::signal_process(pid, libc::SIGSTOP).map_err(Error::process("hold", pid))?;

@@ -145,6 +145,11 @@ impl Husk {
         }
     }
 
+    /// Has it stop, as a job is stopped, before it makes a step: the kernel looks at the signal first.
+    pub fn stop(&self) -> Result<(), Error> {
+        calls::signal_process(self.pid, libc::SIGSTOP).map_err(Error::process("stop", self.pid))
+    }
+
     /// Lets all its threads go, with what they have been given. From now on it is an ordinary child of
     /// this process; its pidfd comes back.
     pub fn wake(mut self) -> Result<OwnedFd, Error> {

@@ -97,9 +97,12 @@ impl Seized {
         self.threads.iter().filter(is_stopped).map(|thread| thread.task)
     }
 
-    /// Whether it was stopped as a shell's job is.
-    pub(super) fn is_job_stopped(&self) -> bool {
-        self.threads.iter().any(|thread| matches!(thread.state, State::Stopped { job: Some(_) }))
+    /// The signal that had stopped it as a shell's job is, if one had.
+    pub(super) fn job_stop(&self) -> Option<i32> {
+        self.threads.iter().find_map(|thread| match thread.state {
+            State::Stopped { job } => job,
+            State::Running | State::Gone => None,
+        })
     }
 
     /// One more that stands still.

@@ -78,6 +78,7 @@ impl Outside {
             credentials: credentials(&status)?,
             session: session(pid, &stat)?,
             clocks: Clocks::default(),
+            stopped: 0,
         };
         Ok(Self { process, acting })
     }

@@ -20,7 +20,7 @@ use wire::image::descriptor::{Content, Descriptor, FileNo, FilePart, OpenFile, O
 use wire::image::text::Text;
 
 use super::regular::{path_of, refuse, unnamed};
-use super::{Override, Overrides, Stdio, device, folder, regular, terminal};
+use super::{Overrides, Stdio, device, folder, regular, terminal};
 use crate::{Error, Unopened};
 
 const STEP: usize = 256 << 10;
@@ -31,6 +31,8 @@ pub struct Arriving {
     descriptors: Vec<Descriptor>,
     files: BTreeMap<FileNo, Coming>,
     streams: [OwnedFd; 3],
+    /// In the place of terminals.
+    terminal: Option<OwnedFd>,
     made: Made,
 }
 
@@ -90,20 +92,7 @@ impl Arriving {
         stdio: Stdio,
         overrides: &Overrides,
     ) -> Result<Self, Error> {
-        let mut kept = Vec::new();
-        for descriptor in descriptors {
-            let mut descriptor = descriptor.clone();
-            match (overrides.of(descriptor.number), &mut descriptor.what) {
-                (Some(Override::Drop), _) => continue,
-                (Some(Override::Reopen), Opened::File(file)) => file.content = Content::There,
-                (Some(Override::Reopen), Opened::Folder { .. }) | (None, _) => {}
-                (Some(Override::Reopen), _) => {
-                    let (number, name) = (descriptor.number, String::from("it has no path"));
-                    return Err(Error::NotReopened { number, name });
-                }
-            }
-            kept.push(descriptor);
-        }
+        let kept = overrides.apply(descriptors)?;
         let mut shipped = BTreeMap::<FileNo, (u32, &OpenFile, bool)>::new();
         for descriptor in &kept {
             let number = descriptor.number;
@@ -133,8 +122,8 @@ impl Arriving {
         for (of, (number, file, is_written)) in shipped {
             files.insert(of, Coming::begin(number, file.clone(), is_written)?);
         }
-        let (streams, made) = (stdio.open()?, Made::default());
-        Ok(Self { descriptors: kept, files, streams, made })
+        let ((streams, terminal), made) = (stdio.open()?, Made::default());
+        Ok(Self { descriptors: kept, files, streams, terminal, made })
     }
 
     /// Takes a part of a file, whose bytes are the body of the section that the reader has just given.
@@ -253,7 +242,10 @@ impl Arriving {
             number @ 0..=2 => Some(number),
             _ => same.find(|one| one.number <= 2).map(|one| one.number),
         };
+        let terminal = self.terminal.as_ref();
+        let is_terminal = matches!(descriptor.what, Opened::Terminal { .. });
         let stream = match standard {
+            _ if is_terminal && terminal.is_some() => terminal.unwrap_or(&self.streams[0]),
             Some(number) => &self.streams[number as usize],
             None => terminal::among(&self.streams),
         };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use sys::Pid;
+use wire::image::descriptor::{Content, Descriptor, Opened};
 
 use crate::Error;
 
@@ -33,6 +34,25 @@ impl Overrides {
 
     pub fn of(&self, number: u32) -> Option<Override> {
         self.0.get(&number).copied()
+    }
+
+    /// Descriptors as they are wished.
+    pub fn apply(&self, descriptors: &[Descriptor]) -> Result<Vec<Descriptor>, Error> {
+        let mut kept = Vec::with_capacity(descriptors.len());
+        for descriptor in descriptors {
+            let mut descriptor = descriptor.clone();
+            match (self.of(descriptor.number), &mut descriptor.what) {
+                (Some(Override::Drop), _) => continue,
+                (Some(Override::Reopen), Opened::File(file)) => file.content = Content::There,
+                (Some(Override::Reopen), Opened::Folder { .. }) | (None, _) => {}
+                (Some(Override::Reopen), _) => {
+                    let (number, name) = (descriptor.number, String::from("it has no path"));
+                    return Err(Error::NotReopened { number, name });
+                }
+            }
+            kept.push(descriptor);
+        }
+        Ok(kept)
     }
 
     /// A wish about what is not there is a mistake.

@@ -13,6 +13,8 @@ use crate::Error;
 pub enum Stdio {
     /// Those of the process that restores it.
     Inherit,
+    /// The same, and this one for whatever was a terminal.
+    Terminal(OwnedFd),
     /// Nothing: it reads an end, and what it writes is gone.
     Null,
     /// These, for 0, 1 and 2; ends of pipes or of a pseudo-terminal, for one.
@@ -29,20 +31,25 @@ pub(super) fn describe(listed: &Listed) -> Opened {
 }
 
 impl Stdio {
-    /// The three streams that take the place of those that stayed.
-    pub(super) fn open(self) -> Result<[OwnedFd; 3], Error> {
+    /// The three streams that take the place of those that stayed, and what takes that of a terminal, if that
+    /// is none of them.
+    pub(super) fn open(self) -> Result<([OwnedFd; 3], Option<OwnedFd>), Error> {
         let duplicate = |file: &dyn AsDescriptor| file.duplicate();
-        Ok(match self {
-            Self::Inherit => [
+        let own = || -> Result<[OwnedFd; 3], Error> {
+            Ok([
                 duplicate(&std::io::stdin())?,
                 duplicate(&std::io::stdout())?,
                 duplicate(&std::io::stderr())?,
-            ],
+            ])
+        };
+        Ok(match self {
+            Self::Inherit => (own()?, None),
+            Self::Terminal(terminal) => (own()?, Some(terminal)),
             Self::Null => {
                 let null: File = sys::files::null()?;
-                [duplicate(&null)?, duplicate(&null)?, null.into()]
+                ([duplicate(&null)?, duplicate(&null)?, null.into()], None)
             }
-            Self::Given(streams) => streams,
+            Self::Given(streams) => (streams, None),
         })
     }
 }

@@ -150,6 +150,7 @@ fn begun() -> Writer<Vec<u8>> {
         credentials: Credentials::default(),
         session: Default::default(),
         clocks: Clocks::default(),
+        stopped: 0,
     };
     let thread = Thread {
         tid: 1,
@@ -431,7 +432,7 @@ fn streams_and_terminals_become_what_the_caller_gives() {
         what,
     };
     let stream = || Opened::Stdio { direction: Direction::Both };
-    let terminal = || Opened::Terminal { path: "/dev/pts/0".into() };
+    let terminal = || Opened::Terminal { path: "/dev/pts/0".into(), modes: None };
     let descriptors = [
         descriptor(0, 0, stream()),
         descriptor(1, 1, stream()),

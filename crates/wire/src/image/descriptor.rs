@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::FileIdentity;
 use super::text::Text;
 use crate::name::Hash;
+use crate::terminal::Modes;
 
 /// One number of the table of descriptors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub enum Opened {
     /// The controlling terminal, passed on to where the process came from.
     Terminal {
         path: Text,
+        /// As they were; `None` where they could not be asked for.
+        modes: Option<Modes>,
     },
     /// One end of something whose other end stays: its bytes are passed on.
     Stdio {

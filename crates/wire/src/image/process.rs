@@ -34,6 +34,8 @@ pub struct Process {
     pub credentials: Credentials,
     pub session: Session,
     pub clocks: Clocks,
+    /// The signal that has stopped it, as a job is: it wakes stopped, and SIGCONT lets it go on. 0: it runs.
+    pub stopped: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ use farcall_wire::image::text::Text;
 use farcall_wire::image::thread::{AlternateStack, Caller, Registers, RobustList, Rseq, Thread};
 use farcall_wire::image::{ImageId, Section, Writer};
 use farcall_wire::name::Hash;
+use farcall_wire::terminal::Modes;
 
 use crate::noise::Noise;
 
@@ -229,6 +230,7 @@ pub(crate) fn process() -> Process {
             foreground: true,
         },
         clocks: Clocks { real: 1_800_000_000_000_000_000, monotonic: 90, boot: 91 },
+        stopped: 20,
     }
 }
 
@@ -310,7 +312,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
         })
     };
     vec![
-        descriptor(0, Opened::Terminal { path: "/dev/pts/1".into() }),
+        descriptor(0, Opened::Terminal { path: "/dev/pts/1".into(), modes: Some(modes()) }),
         descriptor(1, Opened::Stdio { direction: Direction::Write }),
         descriptor(2, Opened::Device { path: "/dev/null".into() }),
         descriptor(3, file(Content::Shipped(FileNo(0)))),
@@ -328,3 +330,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
 
 const IDENTITY: FileIdentity =
     FileIdentity { device: 2049, inode: 99, size: 9, modified: 1_700_000_000_000_000_000 };
+
+fn modes() -> Modes {
+    Modes { flags: [0x500, 5, 0xbf, 0x8a3b], discipline: 0, characters: [3; 19] }
+}

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use farcall_wire::Message;
 use farcall_wire::limits::VISIT_LEASE;
+use farcall_wire::terminal::Modes;
 use farcall_wire::units::Span;
 use farcall_wire::visit::{
-    Alone, Begin, Built, Closed, Entry, Exited, Lane, Refused, Resize, Signal, Stage, Stdio,
+    Alone, Begin, Built, Closed, Entry, Exited, Lane, Refused, Resize, SIGNALS, Stage, Stdio,
     Stopped, Taken, Visit, Visits, Wake, Woken,
 };
 
 pub(super) fn begin() -> Begin {
-    Begin { from: "a".into(), pid: 4242, command: "sum 1".into(), memory: 1 << 20 }
+    Begin { from: "a".into(), pid: 4242, command: "sum 1".into(), memory: 1 << 20, terminal: false }
 }
 
 pub(super) fn pages() -> Entry {
@@ -20,6 +21,7 @@ pub(super) fn pages() -> Entry {
 pub(super) fn messages() -> Vec<(&'static str, u64, Message)> {
     use Message as M;
     let size = Resize { rows: 24, columns: 80 };
+    let modes = Modes { flags: [0x500, 5, 0xbf, 0x8a3b], discipline: 0, characters: [3; 19] };
     let visit = Visit {
         number: 3,
         owner: "me".parse().expect("a name"),
@@ -37,8 +39,13 @@ pub(super) fn messages() -> Vec<(&'static str, u64, Message)> {
         ("stdio", 0, M::Stdio(Stdio { stream: 1, at: 300 }, Bytes::from_static(b"abc"))),
         ("taken", 0, M::Taken(Taken { stream: 1, bytes: 303 })),
         ("closed", 0, M::Closed(Closed { stream: 1, at: 303 })),
-        ("signal", 0, M::Signal(Signal { number: 15 })),
+        (
+            "stdio-signal",
+            0,
+            M::Stdio(Stdio { stream: SIGNALS, at: 0 }, Bytes::from_static(b"\x0f")),
+        ),
         ("resize", 0, M::Resize(size)),
+        ("modes", 0, M::Modes(modes)),
         ("stopped", 0, M::Stopped(Stopped { number: 20 })),
         ("exited", 0, M::Exited(Exited::Code(-1))),
         ("exited-signal", 0, M::Exited(Exited::Signal(9))),

@@ -1,3 +1,5 @@
+//! A file that replaces another: what is left when its disk fails.
+
 use std::fs;
 use std::io::{self, Write};
 use std::sync::atomic::AtomicBool;

@@ -6,9 +6,14 @@ use wire::visit::{Begin, Entry, Lane, Stage};
 use super::*;
 use crate::VisitId;
 
+fn entry() -> Entry {
+    let (from, command) = ("a".to_owned(), "x".to_owned());
+    Entry::Begin(Begin { from, pid: 1, command, memory: 0, terminal: false })
+}
+
 fn begin(bench: &mut Bench, link: u32) {
-    let entry = Entry::Begin(Begin { from: "a".into(), pid: 1, command: "x".into(), memory: 0 });
-    bench.greet(LinkId(link), Peer::Client(name("me")), Purpose::Visit { entry });
+    let purpose = Purpose::Visit { entry: entry() };
+    bench.greet(LinkId(link), Peer::Client(name("me")), purpose);
 }
 
 fn ask(bench: &mut Bench, token: u64) -> String {
@@ -44,12 +49,10 @@ fn a_node_remembers_so_many_visits_and_no_more() {
     let mut bench = Bench::new();
     for number in 1..=VISITS_OVER_MAX as u32 + 1 {
         let token = u64::from(number) + 1000;
-        let entry =
-            Entry::Begin(Begin { from: "a".into(), pid: 1, command: "x".into(), memory: 0 });
         let hello = Hello {
             agent: "test".to_owned(),
             name: name("somebody"),
-            purpose: Purpose::Visit { entry },
+            purpose: Purpose::Visit { entry: entry() },
         };
         let (link, peer, visit) = (LinkId(5), Peer::Client(name("me")), VisitId(number));
         bench.handle(vec![

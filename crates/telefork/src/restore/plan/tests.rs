@@ -101,6 +101,7 @@ fn good() -> Description {
         credentials: Credentials::default(),
         session: Session::default(),
         clocks: Clocks::default(),
+        stopped: 0,
     };
     Description {
         host: here().host,
