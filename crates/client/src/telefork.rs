@@ -29,6 +29,7 @@ use error::TravelError;
 use sending::{Left, leave};
 use trip::Trip;
 
+mod yoyo;
 mod called;
 mod sending;
 mod trip;

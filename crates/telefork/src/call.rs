@@ -165,7 +165,10 @@ pub fn wait_for_exit(child: Pid) -> Result<i32, Error> {
 }
 
 /// All that the copy has open beside what it is given: there it can be closed, and not be used.
-pub(crate) fn strangers(twin: Pid, known: impl Fn(u32) -> Option<Opened>) -> Result<Vec<Descriptor>, Error> {
+pub(crate) fn strangers(
+    twin: Pid,
+    known: impl Fn(u32) -> Option<Opened>,
+) -> Result<Vec<Descriptor>, Error> {
     let path = format!("/proc/{twin}/fd");
     let listed = fs::read_dir(&path).map_err(Error::file("read", &path))?;
     let numbers = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

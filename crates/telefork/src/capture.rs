@@ -14,6 +14,7 @@
 //! Elsewhere: descriptors and their files (`files`), what cannot travel (`preflight`).
 
 use std::io::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 use sys::ptrace::{Call, Hold, Remote, Replacement, Tracee};
@@ -287,10 +288,14 @@ impl Twin {
         send_ahead(self.pid(), description, &self.kept, to)
     }
 
-    /// Puts zeros over these bytes wherever they lie in its memory, or in what is sent as its memory.
-    pub(crate) fn wipe(&mut self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        let kept = self.kept.wipe(secrets);
-        Ok(kept + secrets::wipe(self.pid(), secrets)?)
+    /// Puts other bytes over these wherever they lie in its memory; returns where. What is kept of it has zeros.
+    pub(crate) fn hide(
+        &mut self,
+        secrets: &[&[u8]],
+        beneath: &[u8],
+    ) -> Result<Vec<Range<u64>>, Error> {
+        self.kept.wipe(secrets);
+        secrets::hide(self.pid(), secrets, beneath)
     }
 
     /// Only when this returns is its memory free.

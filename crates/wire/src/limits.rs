@@ -344,3 +344,7 @@ pub const STDIO_CHUNK_MAX: usize = 16 * 1024;
 
 /// Bytes that a call on another node may answer: it is held in memory at both ends.
 pub const ANSWER_MAX: u64 = 1 << 30;
+
+/// Bytes of what a process comes back with that was elsewhere: they are held in memory until all have come. As
+/// much as a copy of a large host's memory.
+pub const RETURN_MAX: u64 = 1 << 38;

@@ -25,7 +25,7 @@ use crate::visit::flow::Receiving;
 use crate::visit::{Fate, Source, Terms, Visit, settle};
 
 /// How long a node may take to build what it has been sent.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a copy was made.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) enum Left {
 }
 
 /// Bytes of keys, which are not to be seen even here.
-type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
+pub(super) type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
 
 /// Makes a copy for each of these nodes. With a mark, each is to answer behind it.
 pub(super) fn leave(
@@ -164,7 +164,7 @@ fn send(cluster: &Cluster, leaving: &mut Leaving, trip: &Trip) -> Result<Visit, 
 }
 
 /// What the node is told for people.
-fn begin() -> Begin {
+pub(super) fn begin() -> Begin {
     let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
     let cut = |mut text: String| {
         text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
@@ -269,7 +269,7 @@ fn follow(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, T
 }
 
 /// Who does not read our output misses the copy's, too.
-fn print(bytes: &[u8]) {
+pub(super) fn print(bytes: &[u8]) {
     let mut output = stdout().lock();
     let _ = output.write_all(bytes).and_then(|()| output.flush());
 }

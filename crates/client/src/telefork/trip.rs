@@ -15,6 +15,11 @@ pub(super) fn begin_anew() {
     GENERATION.fetch_add(1, Relaxed);
 }
 
+/// This is the original again.
+pub(super) fn be_as_before() {
+    GENERATION.fetch_sub(1, Relaxed);
+}
+
 #[derive(Debug)]
 pub(super) struct Trip {
     node: String,
