@@ -39,6 +39,11 @@ pub fn vectors_image(text: &str) -> Result<Vec<Vector>, String> {
     vectors_of("vector-image", text)
 }
 
+/// What an image says that is upon another.
+pub fn vectors_image_upon(text: &str) -> Result<Vec<Vector>, String> {
+    vectors_of("vector-image-upon", text)
+}
+
 /// The vectors that a target begins with.
 pub fn vectors_for(target: &str, text: &str) -> Result<Vec<Vector>, String> {
     match target {
@@ -142,6 +147,10 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
             .collect(),
         "payload_head" => vec![(0..16).collect()],
         "kept" => (0..5).map(|kind| [kind; 40].to_vec()).collect(),
+        // A key with two certificates, and a reason.
+        "delegation" => [&[0, 2, 1, 1, 1, 2, 1, 3][..], &[1, 3, b'n', b'o', b'w']]
+            .map(|body: &[u8]| [&(body.len() as u32).to_le_bytes()[..], body].concat())
+            .to_vec(),
         "token" => vec![TOKEN.into()],
         _ => Vec::new(),
     }

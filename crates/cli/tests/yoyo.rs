@@ -241,7 +241,7 @@ fn cluster_after(cluster: &Cluster) {
             [call, yoyo]
         })
         .unwrap();
-    assert!(words.iter().all(|words| words.contains("connect anew")), "{words:?}");
+    assert!(words.iter().all(|words| words.contains("comes back")), "{words:?}");
     // With the keys that it had, and links that were there before.
     assert_eq!(earlier.take().unwrap().join().unwrap(), 11);
     assert_eq!(cluster.fork_call_on("two", || 12).join().unwrap(), 12);

@@ -17,7 +17,7 @@
 use std::ffi::c_void;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use crate::beside::{self, COPY, GO_ON, Rseq, WAIT, block_signals, call};
@@ -29,6 +29,7 @@ mod x86_64;
 
 pub use journey::{AWAY, BACK, SignalsBlocked, Split, Stood, allow_tracer, reap, split, stand};
 pub use x86_64::RESULT_OFFSET;
+use x86_64::Wide;
 
 /// Who comes back from `park`.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ pub fn park() -> Result<Parked, Error> {
     });
     // What a process that is made beside another does not take from it.
     let rseq = Rseq::of_this_thread();
-    let stack = signal_stack();
+    let (stack, wide) = (signal_stack(), Wide::here());
     let mut guardian = -1;
     let mask = block_signals(u64::MAX);
     // SAFETY: signals are blocked; `guard` returns only in the copy, and where it gives the stack back it does
@@ -92,7 +93,7 @@ pub fn park() -> Result<Parked, Error> {
         if let Some(rseq) = rseq {
             rseq.register();
         }
-        let value = stand_still(&order, &stack);
+        let value = stand_still(&order, &stack, wide);
         block_signals(mask);
         return Ok(Parked::Woken(value));
     }
@@ -116,6 +117,15 @@ pub fn park() -> Result<Parked, Error> {
         std::thread::yield_now();
     }
     Ok(Parked::Parent(twin))
+}
+
+/// Puts the standard input aside, under a number that programs started from here do not get: 0 is empty from now
+/// on.
+pub fn take_input() -> io::Result<OwnedFd> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    let nothing = std::fs::File::open("/dev/null")?;
+    nix::unistd::dup2_stdin(&nothing)?;
+    Ok(input)
 }
 
 /// The guardian's life. Only the copy returns.
@@ -158,7 +168,7 @@ extern "C" fn guard(order: *const c_void) {
 }
 
 /// What the copy does until it is woken elsewhere.
-fn stand_still(order: &Order, stack: &libc::stack_t) -> i32 {
+fn stand_still(order: &Order, stack: &libc::stack_t, wide: Wide) -> i32 {
     if !beside::die_with(Pid(order.guardian.load(Ordering::Acquire))) {
         beside::exit();
     }
@@ -169,7 +179,7 @@ fn stand_still(order: &Order, stack: &libc::stack_t) -> i32 {
     let at = (&raw const *stack).expose_provenance();
     // SAFETY: the kernel reads one `stack_t`: a stack that was this thread's before.
     unsafe { call(libc::SYS_sigaltstack, [at, 0, 0, 0]) };
-    x86_64::wait_to_be_woken()
+    x86_64::wait_to_be_woken(wide)
 }
 
 /// The stack on which signals of this thread are handled.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
 use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::capture::{self, Frozen};
+use crate::capture::{self, Changes, Frozen, Sent, Told};
+use crate::lazy::PageServer;
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
 use keeper::Kept;
@@ -42,9 +44,7 @@ pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
         Departed::Parent(twin) => twin,
     };
     let leaving = twin.hold()?;
-    let mut description = leaving.kept.description().clone();
-    description.descriptors = strangers(leaving.kept.pid(), |_| None)?;
-    send(&leaving.kept, &description, to)?;
+    leaving.write(to)?;
     leaving.end()?;
     Ok(Location::Parent)
 }
@@ -93,6 +93,56 @@ impl Leaving {
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
     /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
     pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
+        let description = self.described(number)?;
+        send(&self.kept, &description, to)
+    }
+
+    /// The same, for who is to be sent changes later.
+    pub fn send_told(&self, number: i32, to: &mut impl Write) -> Result<(Sent, Told), Error> {
+        let description = self.described(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let sent = capture::send_parked_told(self.kept.pid(), &description, &mut writer)?;
+        writer.finish()?;
+        Ok(sent)
+    }
+
+    /// Writes an image of what has changed since somebody was told of another copy of this process; see
+    /// [`Frozen::send_changes`].
+    pub fn send_changes(
+        &self,
+        number: i32,
+        told: &Told,
+        changed: Option<&[Range<u64>]>,
+        to: &mut impl Write,
+    ) -> Result<Changes, Error> {
+        let description = self.described(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        let sent = capture::send_parked_changes(
+            self.kept.pid(),
+            &description,
+            told,
+            changed,
+            &mut writer,
+        )?;
+        if let Changes::Sent(..) = sent {
+            writer.finish()?;
+        }
+        Ok(sent)
+    }
+
+    /// The same, and its memory stays behind but for what it touches first: it is to be served, and this to be
+    /// kept, until all of it is there.
+    pub fn send_ahead(&mut self, number: i32, to: &mut impl Write) -> Result<PageServer, Error> {
+        let description = self.described(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let server = capture::send_parked_ahead(self.kept.pid(), &description, &mut writer)?;
+        writer.finish()?;
+        Ok(server)
+    }
+
+    fn described(&self, number: i32) -> Result<Description, Error> {
         let mut description = self.kept.description().clone();
         description.descriptors = strangers(self.kept.pid(), stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
@@ -100,6 +150,13 @@ impl Leaving {
         for thread in &mut description.threads {
             answer_caller(thread, number);
         }
+        Ok(description)
+    }
+
+    /// Writes an image of it as `telefork_to` does: for a `telepad`, which gives it its number.
+    pub fn write(&self, to: &mut impl Write) -> Result<(), Error> {
+        let mut description = self.kept.description().clone();
+        description.descriptors = strangers(self.kept.pid(), |_| None)?;
         send(&self.kept, &description, to)
     }
 

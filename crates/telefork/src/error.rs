@@ -65,6 +65,16 @@ pub enum Error {
          the memory sent before"
     )]
     NotLazy(#[source] sys::Error),
+    #[error(
+        "what is kept of the process was lost with a change that broke off; send all of the process anew"
+    )]
+    BaseGone,
+    #[error(
+        "what puts pages in place failed by a mistake of its own; report it, and have all of the memory sent before"
+    )]
+    Panicked,
+    #[error("where the copy runs, not all of its pages came; its output, or its node, says why")]
+    NotFollowed,
     #[error("the connection that carries pages broke; the copy cannot go on without them")]
     Pages(#[source] std::io::Error),
     #[error(
@@ -73,6 +83,21 @@ pub enum Error {
     PageHead,
     #[error("the page at {address:#x} was damaged on its way; the copy cannot go on without it")]
     PageSum { address: u64 },
+    #[error(
+        "this process has read a private key of another kind than P-256, which would not be found in a copy to be \
+         left out; make keys with `farcall auth`, or send the copy from a process without that key"
+    )]
+    UnknownKey,
+    #[error(
+        "a secret that is to stay here lies at {address:#x}, in memory that is shared; have the program take it \
+         out of there, since zeros would reach the others, too"
+    )]
+    SharedSecret { address: u64 },
+    #[error(
+        "process {pid} changed what a fork copies of its memory (MADV_DONTFORK, MADV_WIPEONFORK) while it was \
+         captured; try again"
+    )]
+    Readvised { pid: Pid },
     #[error(
         "process {pid} has another thread ({name}, {tid}), under which memory would change; end it before, or use \
          `fork_call`, which only brings a result back"

@@ -24,6 +24,7 @@ mod elf;
 mod description;
 mod error;
 mod refusal;
+pub mod difference;
 
 pub use call::{
     Departed, Departing, Leaving, Location, depart, image_id, telefork_to, telepad, telepad_with,

@@ -1,12 +1,12 @@
 //! Why a copy of this process did not go, or did not end well.
 
-use crate::outcome::COPIED;
+use crate::outcome::{COPIED, UNLINKED};
 
 /// Why a copy of this process did not go, or did not end well.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TravelError {
-    /// The cluster, or the handle, is of the process that this one is a copy of.
+    /// The handle is of the process that this one is a copy of.
     #[error("{COPIED}")]
     Copied,
     /// The process has a thread of its own, under which memory would change.
@@ -26,6 +26,12 @@ pub enum TravelError {
         /// The node.
         node: String,
         /// Why; next step.
+        reason: String,
+    },
+    /// This process is a copy, and could not link to the cluster by itself.
+    #[error("{UNLINKED}: {reason}")]
+    Unlinked {
+        /// Why not; next step.
         reason: String,
     },
     /// No node is up.
@@ -79,6 +85,14 @@ pub enum TravelError {
         /// What the connection said.
         source: memory::Error,
     },
+    /// It ran ahead of its memory, which could not follow it, and was ended.
+    #[error("the copy on {node} was ended: its memory could not follow it; send another one")]
+    NotFollowed {
+        /// The node.
+        node: String,
+        /// What stood in the way.
+        source: telefork::Error,
+    },
     /// The node said what makes no sense.
     #[error("{node} broke the protocol; compare the versions of `farcall`")]
     Nonsense {
@@ -117,4 +131,14 @@ pub enum TravelError {
         /// Why.
         source: wire::answer::Unreadable,
     },
+}
+
+impl crate::driver::Shared {
+    /// Whoever asks is the process that linked, or its copy that has linked by itself.
+    pub(super) fn check_linked(&self) -> Result<(), TravelError> {
+        match self.is_copy() {
+            false => Ok(()),
+            true => Err(TravelError::Unlinked { reason: self.reason_unlinked() }),
+        }
+    }
 }

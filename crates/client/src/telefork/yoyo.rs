@@ -20,8 +20,8 @@ use wire::visit::{Alone, Closed, Exited, Stdio, Taken, Wake};
 use super::called::mark;
 use super::error::TravelError;
 use super::sending::{Forms, PATIENCE, begin, print};
-use super::trip::{be_as_before, begin_anew};
 use crate::Cluster;
+use crate::copied::{self, be_away, be_back};
 use crate::driver::{Aside, hold_all};
 use crate::error::chain;
 use crate::visit::flow::Receiving;
@@ -57,9 +57,7 @@ impl Cluster {
     /// # }
     /// ```
     pub fn yoyo<T>(&self, node: &str, f: impl FnOnce() -> T) -> Result<T, TravelError> {
-        if self.driver().is_copy() {
-            return Err(TravelError::Copied);
-        }
+        self.driver().check_linked()?;
         check_threads()?;
         let stayed = |reason| TravelError::Stayed { node: node.to_owned(), reason };
         let way = self.way_to(node).map_err(|error| stayed(chain(&error)))?;
@@ -67,12 +65,12 @@ impl Cluster {
         let mark = mark();
         let away = leave(way, &mark).map_err(|Stayed(words)| stayed(words))?;
         // Over there.
-        begin_anew();
+        let before = be_away();
         aside.swap();
         let returned = catch_unwind(AssertUnwindSafe(f));
         let _ = stdout().lock().flush();
         aside.swap();
-        be_as_before();
+        be_back(before);
         away.home(|returning| send(returning, &mark));
         // Here, with what it was over there.
         returned.map_err(|panic| resume_unwind(panic))
@@ -127,7 +125,11 @@ fn check_threads() -> Result<(), TravelError> {
 /// where it is the only one, and gives them back as here.
 fn leave(way: WayTo, mark: &Mark) -> Result<Away, Stayed> {
     let (mut output, _errors) = (stdout().lock(), stderr().lock());
+    let _own = copied::hold();
     let secrets = Secrets::hold();
+    if !secrets.are_all() {
+        return Err(Stayed(TeleforkError::UnknownKey.to_string()));
+    }
     let forms = secrets.forms();
     // Else both would write what is left.
     let _ = output.flush();

@@ -373,8 +373,10 @@ fn explore(cuts: u32, kills: u32, may_fail_to_wake: bool) -> (usize, usize) {
             STEPS.iter().filter_map(|step| world.step(*step, may_fail_to_wake)).collect();
         // What is killed, cut or given up is somebody's doing: without that, is this an end?
         let goes_on = STEPS.iter().any(|step| {
-            !matches!(step, Cut | GiveUp | KillSource | KillNode | RestartNode | KillPad | KillVisitor)
-                && world.step(*step, may_fail_to_wake).is_some()
+            !matches!(
+                step,
+                Cut | GiveUp | KillSource | KillNode | RestartNode | KillPad | KillVisitor
+            ) && world.step(*step, may_fail_to_wake).is_some()
         });
         if !goes_on {
             ends += 1;

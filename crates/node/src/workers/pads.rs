@@ -5,13 +5,15 @@
 //!  client <== TLS ==> relay (a thread here) <== socket ==> pad
 //! ```
 //!
-//! The node and its pad share one socket: connections go over it, and come back a byte for each stage.
+//! The node and its pad share one socket: connections go over it, each with a byte that says what for, and a byte
+//! for each stage comes back.
 
 use std::collections::HashMap;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use logic::VisitId;
 use mio::unix::SourceFd;
@@ -21,7 +23,7 @@ use sys::process::{Child, Spawn, Stderr};
 use sys::socket::{pair, send_with_fds};
 use transport::{Connection, FlushOutcome};
 use wire::Message;
-use wire::visit::{Begin, Refused, Stage};
+use wire::visit::{Begin, Lane, Refused, Stage};
 
 use super::{Jail, NotStarted, Workers, scratch};
 use crate::relay;
@@ -37,7 +39,12 @@ pub(super) struct Pad {
     group: Option<Group>,
     control: UnixStream,
     scratch: PathBuf,
+    /// One more holder for each relay that runs.
+    relays: Arc<()>,
 }
+
+/// Relays of one visit. Those of lost connections end by themselves, in a while at the latest.
+const RELAYS_MAX: usize = 16;
 
 impl Workers {
     /// Starts a pad and gives it its first connection. If that cannot be, the client is told why.
@@ -53,7 +60,7 @@ impl Workers {
         let reason = match self.start_pad(registry, visit, begin, folder.clone()) {
             Ok(pad) => {
                 self.pads.insert(visit, pad);
-                if !self.return_to_visit(visit, connection) {
+                if !self.return_to_visit(visit, connection, None) {
                     // It would wait for its first connection for ever.
                     self.kill_visit(visit);
                 }
@@ -65,6 +72,11 @@ impl Workers {
         self.scratch.remove(&folder);
         refuse(connection, reason);
         false
+    }
+
+    /// Whether the memory of a visitor can follow it.
+    pub(crate) fn pages_follow(&self) -> Result<(), String> {
+        self.follows.clone()
     }
 
     fn start_pad(
@@ -83,7 +95,12 @@ impl Workers {
             }
         };
         let failed = NotStarted::of;
-        let has_own = self.jail != Jail::None && sys::limits::is_root();
+        if begin.memory > 0 && !self.groups.limit_memory() {
+            let words =
+                "this node has no control group by which a visitor's memory could be bounded";
+            return Err(NotStarted::ForGood(words.to_owned()));
+        }
+        let has_own = changes_user(self.jail);
         let account = has_own.then(|| self.accounts.of(ACCOUNTS + visit.0 % ACCOUNTS));
         scratch::make(&folder, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
         let socket_error = |error: std::io::Error| failed("cannot make a pad's socket", &error);
@@ -96,10 +113,13 @@ impl Workers {
         if let Some(account) = account {
             spawn.args.extend(["--account".into(), account.to_string().into()]);
         }
+        if self.follows.is_ok() {
+            spawn.args.push("--follow".into());
+        }
         spawn.env = worker::jail::environment(&folder, self.command.environment.clone());
         spawn.descriptors = vec![(far.into(), 3)];
-        // What it has to say goes to its client.
-        spawn.stderr = Stderr::Null;
+        // Until it has its visitor's: what its jail lacks, and why it ended, is for the node's own log.
+        spawn.stderr = Stderr::Inherit;
         let group = self.groups.make(self.started, begin.memory);
         let group = group.map_err(|e| failed("cannot make a visitor's control group", &e))?;
         let begun = Self::spawn(spawn, group.as_ref(), 0);
@@ -110,7 +130,8 @@ impl Workers {
                 return Err(failed("cannot start a pad", &error));
             }
         };
-        let pad = Pad { child, group, control, scratch: folder };
+        let relays = Arc::new(());
+        let pad = Pad { child, group, control, scratch: folder, relays };
         if let Err(error) = pad.register(registry, visit) {
             pad.kill();
             pad.group.into_iter().for_each(|group| self.groups.let_go(group));
@@ -120,21 +141,30 @@ impl Workers {
     }
 
     /// Gives a visit's pad a connection. What cannot be given (`false`) is closed, which its client sees.
-    pub(crate) fn return_to_visit(&mut self, visit: VisitId, mut connection: Connection) -> bool {
+    pub(crate) fn return_to_visit(
+        &mut self,
+        visit: VisitId,
+        mut connection: Connection,
+        lane: Option<Lane>,
+    ) -> bool {
         let Some(pad) = self.pads.get(&visit) else { return false };
         // Behind the greeting all bytes are the pad's: who did not wait for his welcome is not served.
         if !connection.input().is_empty() {
             return false;
         }
         let far = if connection.address().is_some() {
-            relay::start(connection)
+            if Arc::strong_count(&pad.relays) > RELAYS_MAX {
+                return false;
+            }
+            relay::start(connection, Arc::clone(&pad.relays))
         } else {
             match connection.flush() {
                 Ok(FlushOutcome::Done) => connection.as_fd().try_clone_to_owned(),
                 Ok(FlushOutcome::Blocked) | Err(_) => return false,
             }
         };
-        far.is_ok_and(|far| send_with_fds(&pad.control, &[0], &[far.as_fd()]).is_ok())
+        let what = lane.map_or(0, Lane::byte);
+        far.is_ok_and(|far| send_with_fds(&pad.control, &[what], &[far.as_fd()]).is_ok())
     }
 
     /// What a pad has said; the last of it counts.
@@ -206,6 +236,22 @@ impl Pad {
             None => self.child.kill_tree(),
         };
     }
+}
+
+/// Whether a pad becomes another user.
+fn changes_user(jail: Jail) -> bool {
+    jail != Jail::None && sys::limits::is_root()
+}
+
+/// Whether the memory of a visitor can follow it: what a pad will do is tried here.
+pub(super) fn pages_follow(jail: Jail) -> Result<(), String> {
+    sys::uffd::can_follow(changes_user(jail)).map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or_else(String::new, |it| format!(": {it}"));
+        format!(
+            "this node's kernel does not let it answer the page faults of visitors ({error}{cause}); run the \
+             node as root"
+        )
+    })
 }
 
 /// There will be no pad: in the words that a pad would have.

@@ -27,7 +27,7 @@ use crate::{Description, Error};
 
 /// Bytes that are read and put at once: less than the buffer of a Unix socket, so that the other side has
 /// something to do while the next are read.
-const CHUNK: usize = 1 << 17;
+pub(super) const CHUNK: usize = 1 << 17;
 
 /// What was put.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -146,14 +146,14 @@ fn is_not_forked(mapping: &Mapping) -> bool {
 
 /// What is done with a page that is all 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Zeros {
+pub(super) enum Zeros {
     /// Nothing: it is that without being told of.
     Omitted,
     /// It is named, since it hides the file's.
     Named,
 }
 
-fn zeros(mapping: &Mapping) -> Zeros {
+pub(super) fn zeros(mapping: &Mapping) -> Zeros {
     match &mapping.kind {
         MappingKind::File(file) if file.trust != Trust::No => Zeros::Named,
         _ => Zeros::Omitted,
@@ -161,14 +161,19 @@ fn zeros(mapping: &Mapping) -> Zeros {
 }
 
 /// What is put of a mapping.
-struct Selected {
+pub(super) struct Selected {
     /// Ranges of pages whose bytes are put.
-    bytes: Vec<Range<u64>>,
-    guards: Vec<Range<u64>>,
+    pub(super) bytes: Vec<Range<u64>>,
+    pub(super) guards: Vec<Range<u64>>,
 }
 
 impl Selected {
-    fn of(pid: Pid, pagemap: &Pagemap, mapping: &Mapping, page: u64) -> Result<Self, Error> {
+    pub(super) fn of(
+        pid: Pid,
+        pagemap: &Pagemap,
+        mapping: &Mapping,
+        page: u64,
+    ) -> Result<Self, Error> {
         let all = mapping.start..mapping.end;
         let bytes = match (&mapping.kind, mapping.sharing) {
             // Nothing of it is looked at: not all of it has page tables.
@@ -224,7 +229,7 @@ fn readable(pid: Pid, all: &Range<u64>, page: u64) -> u64 {
 
 /// What there is in shared memory, whether this process has touched it or another one. Where the kernel does not
 /// tell, it is all: reading makes pages of what was none.
-fn shared(pid: Pid, all: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+pub(super) fn shared(pid: Pid, all: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
     let path = format!("/proc/{pid}/map_files/{:x}-{:x}", all.start, all.end);
     let Ok(file) = File::open(&path) else { return Ok(vec![all]) };
     let maps = sys::maps::mappings(pid)?;
@@ -348,7 +353,7 @@ impl<F: FnMut(&[Piece], &mut [u8]) -> Result<(), Error>> Sender<F> {
     }
 }
 
-fn push(runs: &mut Vec<Run>, page: u64) {
+pub(super) fn push(runs: &mut Vec<Run>, page: u64) {
     match runs.last_mut() {
         Some(last) if last.page + u64::from(last.count) == page => last.count += 1,
         _ => runs.push(Run { page, count: 1 }),
@@ -360,7 +365,7 @@ fn count(runs: &[Run]) -> u64 {
 }
 
 /// Looks at words, and gives up at the first that is not 0.
-fn is_zero(bytes: &[u8]) -> bool {
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<64>();
     rest.iter().all(|byte| *byte == 0) && words.iter().all(|word| *word == [0; 64])
 }

@@ -3,9 +3,12 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
+use sys::maps::Sharing;
 use sys::pagemap::Pagemap;
 use sys::{Pid, maps, process_memory};
 
+use super::mappings::shared_memory;
+use super::pages;
 use crate::Error;
 
 /// Bytes that are looked at together: they stay in the processor's cache.
@@ -28,10 +31,17 @@ pub(super) fn hide(pid: Pid, secrets: &[&[u8]], beneath: &[u8]) -> Result<Vec<Ra
     let mut chunk = Vec::with_capacity(CHUNK);
     let mut hidden = Vec::new();
     for mapping in maps::mappings(pid)? {
-        if mapping.is_kernels() || !mapping.permissions.read {
+        if mapping.is_kernels() {
             continue;
         }
-        for written in pagemap.look(mapping.range)?.own {
+        // What others have, too, they would lose: it is looked at, and is not to go.
+        let is_shared = mapping.sharing == Sharing::Shared;
+        let ranges = match is_shared {
+            false => pagemap.look(mapping.range)?.own,
+            true if shared_memory(&mapping).is_some() => pages::shared(pid, mapping.range)?,
+            true => continue,
+        };
+        for written in ranges {
             let mut at = written.start;
             loop {
                 let len = (written.end - at).min(CHUNK as u64);
@@ -39,6 +49,9 @@ pub(super) fn hide(pid: Pid, secrets: &[&[u8]], beneath: &[u8]) -> Result<Vec<Ra
                 process_memory::read(pid, at, &mut chunk)?;
                 for finder in &finders {
                     for found in finder.find_iter(&chunk) {
+                        if is_shared {
+                            return Err(Error::SharedSecret { address: at + found as u64 });
+                        }
                         let (start, len) = (at + found as u64, finder.needle().len());
                         let cover: Vec<u8> = beneath.iter().copied().cycle().take(len).collect();
                         process_memory::write(pid, start, &cover)?;
