@@ -68,8 +68,8 @@ impl Stage {
     }
 
     /// `farcall move`, stopped at a moment.
-    fn move_up_to(&self, pid: u32, moment: &str) -> Child {
-        let words = format!("move {pid} --to there --nodes {}", self.address);
+    fn move_up_to(&self, pid: u32, how: &str, moment: &str) -> Child {
+        let words = format!("move {pid} --to there {how} --nodes {}", self.address);
         let mut command = self.machine.command(words.split_whitespace());
         command.env("FARCALL_STOP_AT", moment);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -99,7 +99,7 @@ fn signal(pid: u32, name: &str) {
 /// A program with nothing of ours but these two streams: a test may itself have been started with more.
 fn begin(mut program: Spawn, input: OwnedFd, output: OwnedFd) -> sys::process::Child {
     program.stderr = Stderr::Null;
-    program.descriptors = vec![(input, 0), (output, 1)];
+    program.descriptors.extend([(input, 0), (output, 1)]);
     program.start().unwrap()
 }
 
@@ -112,6 +112,9 @@ fn shell(script: &str) -> (sys::process::Child, PipeWriter, BufReader<PipeReader
     (begin(program, input.into(), output.into()), typed, BufReader::new(said))
 }
 
+/// Memory of a process that is sent while it runs.
+const MEBIBYTES: &str = "24";
+
 /// A process that counts, with its file and the numbers that it has said.
 struct Counting<'a> {
     stage: &'a Stage,
@@ -122,11 +125,23 @@ struct Counting<'a> {
 
 impl<'a> Counting<'a> {
     fn start(stage: &'a Stage, name: &str) -> Self {
+        Self::start_with(stage, name, &[])
+    }
+
+    /// With MiB of memory that it changes all the time.
+    fn start_large(stage: &'a Stage, name: &str) -> Self {
+        Self::start_with(stage, name, &[MEBIBYTES])
+    }
+
+    fn start_with(stage: &'a Stage, name: &str, words: &[&str]) -> Self {
         let file = stage.machine.path(format!("{name}.numbers"));
         let stop = stage.machine.path(format!("{name}.stop"));
         let said = File::create(stage.machine.path(format!("{name}.said"))).unwrap();
         let mut program = Spawn::new(&stage.program);
         program.args = vec![file.clone().into(), stop.clone().into()];
+        let errors = File::create(stage.machine.path(format!("{name}.errors"))).unwrap();
+        program.descriptors.push((errors.into(), 2));
+        program.args.extend(words.iter().map(Into::into));
         let child = begin(program, File::open("/dev/null").unwrap().into(), said.into());
         let this = Self { stage, child, file, stop };
         until("it counts", || this.count() > 5);
@@ -243,7 +258,11 @@ fn an_ordinary_user_s_process_moves_to_an_ordinary_user_s_node() {
     let mut lines = BufReader::new(said).lines();
     typed.write_all(b"one\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "got one");
-    let moved = ordinary(&format!("move {} --to there --nodes {address}", number(&shell)));
+    // Its node may not answer the faults of others, and says so before anything is stopped.
+    let words = format!("move {} --to there --nodes {address}", number(&shell));
+    let ran = support::Ran::of(ordinary(&format!("{words} --lazy")).output().unwrap());
+    ran.complains(&["error[E0728]", "cannot follow it", "run the node as root", "goes on here"]);
+    let moved = ordinary(&words);
     support::Ran::of({ moved }.output().unwrap()).says("runs on there now");
     typed.write_all(b"two\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "got two");
@@ -315,22 +334,29 @@ fn what_cannot_move_is_refused_by_name_and_runs_on() {
     counting.check_end();
 }
 
-#[test]
-fn whenever_the_command_is_killed_one_of_both_goes_on_and_no_number_is_lost() {
+/// Moments of a move at which one of both is killed, and whether the process goes on here when it is the command.
+const MOMENTS: [(&str, bool); 8] = [
+    ("begun", true),
+    ("frozen", true),
+    ("sent", true),
+    ("built", true),
+    ("held", true),
+    ("woke", false),
+    ("settled", false),
+    ("replaced", false),
+];
+
+/// Those that only a move in rounds has.
+const MOMENTS_OF_ROUNDS: [(&str, bool); 2] = [("tracked", true), ("round", true)];
+
+fn kill_the_command(how: &str, moments: impl Iterator<Item = (&'static str, bool)>) {
     let stage = Stage::new("--jail none");
-    let moments = [
-        ("begun", true),
-        ("frozen", true),
-        ("sent", true),
-        ("built", true),
-        ("held", true),
-        ("woke", false),
-        ("settled", false),
-        ("replaced", false),
-    ];
     for (moment, stays) in moments {
-        let counting = Counting::start(&stage, moment);
-        let mut command = stage.move_up_to(counting.pid(), moment);
+        let counting = match how {
+            "" => Counting::start(&stage, moment),
+            _ => Counting::start_large(&stage, moment),
+        };
+        let mut command = stage.move_up_to(counting.pid(), how, moment);
         if moment == "woke" {
             until("it is woken", || stage.visitors().len() == 1);
         }
@@ -341,20 +367,22 @@ fn whenever_the_command_is_killed_one_of_both_goes_on_and_no_number_is_lost() {
     }
 }
 
-#[test]
-fn whenever_the_node_is_killed_before_the_commit_the_process_goes_on_here() {
+fn kill_the_node(how: &str, moments: impl Iterator<Item = &'static str>) {
     let stage = Stage::new("--jail none");
-    for moment in ["begun", "frozen", "sent", "built", "held", "woke"] {
-        let counting = Counting::start(&stage, moment);
+    for moment in moments {
+        let counting = match how {
+            "" => Counting::start(&stage, moment),
+            _ => Counting::start_large(&stage, moment),
+        };
         let pid = counting.pid();
         let mut command = if moment == "woke" {
             // What was to wake it never reaches it.
-            let command = stage.move_up_to(pid, "held");
+            let command = stage.move_up_to(pid, how, "held");
             stage.pads().into_iter().for_each(|pad| signal(pad, "STOP"));
             signal(command.id(), "CONT");
             command
         } else {
-            stage.move_up_to(pid, moment)
+            stage.move_up_to(pid, how, moment)
         };
         stage.replace_node();
         if moment != "woke" {
@@ -367,6 +395,55 @@ fn whenever_the_node_is_killed_before_the_commit_the_process_goes_on_here() {
         assert!(counting.check_one_runs(), "killed at `{moment}`");
         counting.check_end();
     }
+}
+
+#[test]
+fn whenever_the_command_is_killed_one_of_both_goes_on_and_no_number_is_lost() {
+    kill_the_command("", MOMENTS.into_iter());
+}
+
+#[test]
+fn whenever_the_node_is_killed_before_the_commit_the_process_goes_on_here() {
+    kill_the_node("", MOMENTS.into_iter().take(6).map(|(moment, _)| moment));
+}
+
+#[test]
+fn whenever_the_command_is_killed_in_rounds_one_of_both_goes_on_with_its_memory() {
+    kill_the_command("--pre-copy", MOMENTS_OF_ROUNDS.into_iter().chain(MOMENTS));
+}
+
+#[test]
+fn whenever_the_node_is_killed_in_rounds_before_the_commit_the_process_goes_on_here() {
+    let moments = MOMENTS_OF_ROUNDS.into_iter().chain(MOMENTS.into_iter().take(6));
+    kill_the_node("--pre-copy", moments.map(|(moment, _)| moment));
+}
+
+#[test]
+fn memory_goes_while_its_process_runs_there_and_back() {
+    let stage = Stage::new("--jail none");
+    let (_other, address) = stage.machine.start_node("--name back --slots 1 --jail none");
+    let counting = Counting::start_large(&stage, "rounds");
+    let all = MEBIBYTES.parse::<u64>().unwrap() << 20;
+    let mut at = u64::from(counting.pid());
+    for to in ["there", "back", "there", "back"] {
+        let nodes = format!("{},{address}", stage.address);
+        let ran =
+            stage.machine.run(&format!("move {at} --to {to} --nodes {nodes} --pre-copy --json"));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let rounds = told["rounds"].as_array().unwrap();
+        assert!(rounds[0]["bytes"].as_u64().unwrap() > all / 2, "{told}");
+        assert!(told["bytes"].as_u64().unwrap() < all / 4, "the rest is little: {told}");
+        assert!(told["stood_still_ms"].as_f64().unwrap() > 0.0, "{told}");
+        at = told["as"].as_u64().unwrap();
+        let before = counting.count();
+        until("it goes on counting", || counting.count() > before);
+    }
+    let ran = stage
+        .machine
+        .run(&format!("move {at} --to there --nodes {},{address} --pre-copy", stage.address));
+    ran.says("it stood still for").says("went while it ran");
+    counting.check_end();
 }
 
 #[test]
@@ -386,4 +463,81 @@ fn back_and_forth_ten_times_is_as_if_it_had_never_moved() {
     }
     std::fs::write(&counting.stop, "").unwrap();
     counting.check_end();
+}
+
+/// Whether memory can follow to a node of this machine, said aloud.
+fn follows(stage: &Stage) -> bool {
+    let may = sys::uffd::can_follow(sys::limits::is_root()).is_ok();
+    if !may {
+        skipped(&format!("{}: its kernel answers nobody's page faults", stage.address));
+    }
+    may
+}
+
+#[test]
+fn a_process_moves_ahead_of_its_memory_and_back_as_if_it_had_never_moved() {
+    let stage = Stage::new("--jail none");
+    if !follows(&stage) {
+        return;
+    }
+    let (_other, address) = stage.machine.start_node("--name back --slots 1 --jail none");
+    let counting = Counting::start_large(&stage, "ahead");
+    let mut at = counting.pid();
+    for to in ["there", "back", "there", "back"] {
+        let nodes = format!("{},{address}", stage.address);
+        let ran = stage.machine.run(&format!("move {at} --to {to} --nodes {nodes} --lazy"));
+        assert!(ran.stderr.contains("is lost if this host"), "{ran:?}");
+        let ran = ran.says(&format!("runs on {to} now"));
+        assert!(ran.stdout.contains("all memory of process"), "{ran:?}");
+        let number = ran.stdout.split("now, as ").nth(1).unwrap().split(';').next().unwrap();
+        at = number.parse().unwrap();
+        let before = counting.count();
+        until("it goes on counting", || counting.count() > before + 10);
+    }
+    std::fs::write(&counting.stop, "").unwrap();
+    counting.check_end();
+}
+
+/// How the original, which is a stand-in by then, ends, and what it says.
+fn end_of(mut counting: Counting<'_>) -> (Exit, String) {
+    let exit = counting.child.wait().unwrap();
+    let errors = std::fs::read_to_string(counting.file.with_extension("errors")).unwrap();
+    (exit, errors)
+}
+
+#[test]
+fn whoever_is_lost_while_memory_follows_the_process_is_lost_by_name_and_runs_nowhere() {
+    let stage = Stage::new("--jail none");
+    if !follows(&stage) {
+        return;
+    }
+    for moment in ["held", "woke", "settled", "replaced", "follows"] {
+        let counting = Counting::start_large(&stage, moment);
+        let pid = counting.pid();
+        let mut command = stage.move_up_to(pid, "--lazy", moment);
+        if moment == "woke" {
+            until("it is woken", || stage.visitors().len() == 1);
+        }
+        signal(command.id(), "KILL");
+        command.wait().unwrap();
+        if moment == "held" {
+            // It was not committed: it goes on here.
+            assert!(counting.check_one_runs());
+            drop(counting);
+            continue;
+        }
+        let (exit, errors) = end_of(counting);
+        assert!(matches!(exit, Exit::Signal { signal: 9, .. }), "at `{moment}`: {exit:?}");
+        assert!(errors.contains("its memory did not follow it"), "at `{moment}`: {errors:?}");
+        until("nothing of it is left there", || stage.visitors().is_empty());
+    }
+    let counting = Counting::start_large(&stage, "node");
+    let mut command = stage.move_up_to(counting.pid(), "--lazy", "follows");
+    stage.node.borrow().as_ref().unwrap().signal("KILL");
+    signal(command.id(), "CONT");
+    assert!(!command.wait().unwrap().success());
+    let mut said = String::new();
+    command.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("error[E0729]"), "{said}");
+    assert!(!counting.is_here(), "what is there now is the stand-in");
 }

@@ -30,6 +30,7 @@ use pages::Kept;
 use since::Since;
 use twin::Doomed;
 
+mod changes;
 mod process;
 mod thread;
 mod twin;
@@ -43,6 +44,7 @@ mod calls;
 mod told;
 mod secrets;
 
+pub use changes::{Part, send_running};
 pub use mappings::{Carry, Look};
 pub use pages::Sent;
 pub use since::Told;
@@ -64,6 +66,8 @@ pub struct Frozen {
     carry: Carry,
     /// What was wished of single descriptors.
     overrides: Overrides,
+    /// Somebody here tracks what it writes.
+    is_tracked: bool,
     held: Option<Hold>,
 }
 
@@ -79,7 +83,7 @@ impl Frozen {
     pub fn freeze_known(pid: Pid, look: Option<Look>, patience: Duration) -> Result<Self, Error> {
         let tracee = Tracee::seize(pid, patience)?;
         let (carry, overrides) = (Carry::default(), Overrides::none());
-        let frozen = Self { tracee, look, carry, overrides, held: None };
+        let frozen = Self { tracee, look, carry, overrides, is_tracked: false, held: None };
         // Its number is the process's, and so is what only it can be asked for.
         if frozen.tracee.threads()[0].tid() != pid {
             return Err(Error::Headless { pid });
@@ -104,10 +108,13 @@ impl Frozen {
     /// All that is to be known of it but the bytes of its pages.
     pub fn describe(&mut self) -> Result<Description, Error> {
         let pid = self.pid();
-        let found = match &self.look {
+        let mut found = match &self.look {
             None => maps::detailed(pid)?,
             Some(look) => look.complete(maps::mappings(pid)?),
         };
+        if self.is_tracked {
+            changes::untold(&mut found);
+        }
         if let Some((at, objection)) = mappings::objections(&found).next() {
             return Err(Error::Mapping { pid, at, objection });
         }
@@ -222,6 +229,19 @@ impl Frozen {
     /// All its threads, for who changes it.
     pub(crate) fn tracee(&mut self) -> &mut Tracee {
         &mut self.tracee
+    }
+
+    /// Keeps a copy of its memory for whoever serves what an image has left behind: this goes away meanwhile, and
+    /// never runs again as what it is, whatever comes out.
+    pub fn twin_behind(&mut self, description: &Description) -> Result<Behind, Error> {
+        for thread in self.tracee.threads_mut() {
+            thread.kill_with_tracer()?;
+        }
+        let adopts = description.process.attributes.child_subreaper;
+        let mut copy = twin::make(&mut self.tracee, adopts)?;
+        twin::close_descriptors(&mut copy)?;
+        let pid = copy.process().pid();
+        Ok(Behind { copy, pid })
     }
 
     /// Has it stay stopped when this is dropped, and even if this process is killed. Until then nobody sees it.
@@ -377,6 +397,24 @@ impl Twin {
     ) -> Result<Vec<Range<u64>>, Error> {
         self.kept.wipe(secrets);
         secrets::hide(self.pid(), secrets, beneath)
+    }
+
+    /// Only when this returns is its memory free.
+    pub fn end(self) -> Result<(), Error> {
+        self.copy.end()
+    }
+}
+
+/// The memory of a process that has gone ahead of it. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Behind {
+    copy: Doomed,
+    pid: Pid,
+}
+
+impl Behind {
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Only when this returns is its memory free.
