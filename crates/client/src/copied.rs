@@ -148,6 +148,22 @@ impl Held {
     }
 }
 
+/// What this process was handed on before it went elsewhere.
+pub(crate) struct Before(Arriving);
+
+/// This is a copy that comes back into its original: it links to nothing meanwhile.
+pub(crate) fn be_away() -> Before {
+    GENERATION.fetch_add(1, Relaxed);
+    let reason = "it runs in `yoyo`, and comes back; use the cluster before or after that";
+    Before(std::mem::replace(&mut *arriving(), Arriving::Missing(reason.to_owned())))
+}
+
+/// It comes back.
+pub(crate) fn be_back(before: Before) {
+    *arriving() = before.0;
+    GENERATION.fetch_sub(1, Relaxed);
+}
+
 /// What this copy was handed on for the cluster of this authority, as it came and to be used; why not, if not.
 /// Waits for it at most `PATIENCE`, and once.
 pub(crate) fn receive(of: Option<Fingerprint>) -> Result<(Credentials, Words), String> {

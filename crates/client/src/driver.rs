@@ -145,6 +145,30 @@ impl Held<'_> {
     }
 }
 
+/// What drivers are while their process is elsewhere, or what they are meanwhile: the same as in a copy of it.
+pub(crate) struct Aside(Vec<(Arc<Shared>, State)>);
+
+impl Aside {
+    /// For all drivers of this process. To be dropped where it was made.
+    pub(crate) fn prepare() -> std::io::Result<Self> {
+        let drivers: Vec<Arc<Shared>> = all().iter().filter_map(Weak::upgrade).collect();
+        let with_state = |driver: Arc<Shared>| {
+            let nodes = driver.state().nodes.none()?;
+            let mut state = State::new(nodes, None);
+            (state.is_copy, state.closed) = (true, true);
+            Ok((driver, state))
+        };
+        Ok(Self(drivers.into_iter().map(with_state).collect::<std::io::Result<_>>()?))
+    }
+
+    /// Puts one in the place of the other.
+    pub(crate) fn swap(&mut self) {
+        for (driver, state) in &mut self.0 {
+            std::mem::swap(&mut *driver.state(), state);
+        }
+    }
+}
+
 pub(crate) fn now() -> Time {
     Time(monotonic_nanoseconds())
 }
@@ -172,21 +196,7 @@ impl Shared {
         for target in targets {
             nodes.add(now(), target);
         }
-        let state = State {
-            dispatch: Dispatch::new(now()),
-            tickets: Tickets::default(),
-            nodes,
-            leading: false,
-            followers: 0,
-            awaited: 0,
-            led: Time(0),
-            used: Time(0),
-            closed: false,
-            is_copy: false,
-            unlinked: None,
-            pages: None,
-            local,
-        };
+        let state = State::new(nodes, local);
         let shared = Arc::new(Self {
             state: Mutex::new(state),
             poll: Mutex::new((poll, Events::with_capacity(EVENTS), Spin::default())),
@@ -462,6 +472,24 @@ impl Shared {
 }
 
 impl State {
+    fn new(nodes: Nodes, local: Option<Embedded>) -> Self {
+        Self {
+            dispatch: Dispatch::new(now()),
+            tickets: Tickets::default(),
+            nodes,
+            leading: false,
+            followers: 0,
+            awaited: 0,
+            led: Time(0),
+            used: Time(0),
+            closed: false,
+            is_copy: false,
+            unlinked: None,
+            pages: None,
+            local,
+        }
+    }
+
     /// Why nothing that is asked of it is done: it is a copy's.
     fn why_copied(&self) -> Why {
         match &self.unlinked {

@@ -186,6 +186,11 @@ impl Nodes {
         }
     }
 
+    /// Without any of them.
+    pub(crate) fn none(&self) -> std::io::Result<Self> {
+        Ok(Self::new(self.registry.try_clone()?, None, self.me.clone()))
+    }
+
     pub(crate) fn add(&mut self, now: Time, target: Target) {
         if self.by_target.contains_key(&target) {
             return;

@@ -32,6 +32,7 @@ use error::TravelError;
 use sending::{Left, leave, write_copy};
 use trip::Trip;
 
+mod yoyo;
 mod called;
 mod sending;
 mod lazy;

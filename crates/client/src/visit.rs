@@ -50,18 +50,36 @@ pub struct VisitReport {
     pub visit: Told,
 }
 
+/// How a node is reached.
+pub(crate) struct WayTo {
+    way: Way,
+    me: Name,
+}
+
+impl WayTo {
+    pub(crate) fn begin(self, begin: Begin) -> Result<Visit, Error> {
+        let Self { way, me } = self;
+        let purpose = Purpose::Visit { entry: Entry::Begin(begin) };
+        let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
+        Ok(Visit { way, me, line, token: welcome.link, node: welcome.node.to_string() })
+    }
+}
+
 impl Cluster {
     /// Opens a visit at the node of this name. Its pad waits for the image.
     pub fn visit(&self, node: &str, begin: Begin) -> Result<Visit, Error> {
+        self.way_to(node)?.begin(begin)
+    }
+
+    /// All that is needed to open a visit at this node, also from a process that this one starts.
+    pub(crate) fn way_to(&self, node: &str) -> Result<WayTo, Error> {
         let shared = self.driver();
         let until = Some(Instant::now() + PATIENCE);
         let found = shared.wait_for(until, |state| state.nodes.find_up(Some(node)));
         let absent = || Error::NoNode { node: node.to_owned() };
         let way = way(shared, found.ok_or_else(absent)?)?;
         let (_, me) = shared.state().nodes.credentials();
-        let purpose = Purpose::Visit { entry: Entry::Begin(begin) };
-        let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
-        Ok(Visit { way, me, line, token: welcome.link, node: welcome.node.to_string() })
+        Ok(WayTo { way, me })
     }
 
     /// Another connection for a visit that was begun with the same certificate; see [`Visit::token`].

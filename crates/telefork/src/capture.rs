@@ -390,10 +390,14 @@ impl Twin {
         send_ahead(self.pid(), description, &self.kept, to)
     }
 
-    /// Puts zeros over these bytes wherever they lie in its memory, or in what is sent as its memory.
-    pub(crate) fn wipe(&mut self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        let kept = self.kept.wipe(secrets);
-        Ok(kept + secrets::wipe(self.pid(), secrets)?)
+    /// Puts other bytes over these wherever they lie in its memory; returns where. What is kept of it has zeros.
+    pub(crate) fn hide(
+        &mut self,
+        secrets: &[&[u8]],
+        beneath: &[u8],
+    ) -> Result<Vec<Range<u64>>, Error> {
+        self.kept.wipe(secrets);
+        secrets::hide(self.pid(), secrets, beneath)
     }
 
     /// Only when this returns is its memory free.

@@ -5,7 +5,7 @@
 //!   caller                     its helper                          a copy, elsewhere
 //!   go ── fork ──────────────▶ Journey::begin: the caller is
 //!   stands still               frozen, its memory copied
-//!      :                       wipe, send ── image ──────────────▶ go returns Away: what is to be done is done
+//!      :                       hide, send ── image ──────────────▶ go returns Away: what is to be done is done
 //!      :                                                           Away::home
 //!      :                       Journey::land ◀── the differences ──── it is compared with what it was when it woke
 //!   home returns ◀──────────── written, when all had come
@@ -13,7 +13,7 @@
 //!
 //! A copy that wakes is forked at once, before it has changed a byte, and compared with that twin when it has
 //! done: so what of it is of that host (its number, the processor it runs on) is no difference, and neither are
-//! bytes that were wiped before it left. The way back is an image, too, whose pages are differences: each bit
+//! keys that were hidden before it left. The way back is an image, too, whose pages are differences: each bit
 //! that is set is one that has changed (docs/image.md).
 //!
 //! The helper is a process: nobody can change the mappings of the process that he runs in under it, and what
@@ -31,6 +31,7 @@ use sys::park::{SignalsBlocked, Split, Stood, allow_tracer, end, reap, split, st
 
 mod journey;
 mod returning;
+mod stopping;
 mod difference;
 
 pub use journey::Journey;
@@ -102,7 +103,11 @@ fn help(caller: &UnixStream, work: impl FnOnce() -> Result<(), String>) -> ! {
         Ok(Err(words)) => words,
         Err(_) => "what carries it has panicked".to_owned(),
     };
-    let _ = (&*caller).write_all(&[&[1], told.as_bytes()].concat());
+    let sent = (&*caller).write_all(&[&[1], told.as_bytes()].concat());
+    if sent.is_err() && !told.is_empty() {
+        // Nobody is left to say it.
+        let _ = writeln!(std::io::stderr(), "{told}");
+    }
     end(i32::from(!told.is_empty()))
 }
 

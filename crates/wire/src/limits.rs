@@ -345,5 +345,9 @@ pub const STDIO_CHUNK_MAX: usize = 16 * 1024;
 /// Bytes that a call on another node may answer: it is held in memory at both ends.
 pub const ANSWER_MAX: u64 = 1 << 30;
 
+/// Bytes of what a process comes back with that was elsewhere: they are held in memory until all have come. As
+/// much as a copy of a large host's memory.
+pub const RETURN_MAX: u64 = 1 << 38;
+
 /// Of what a copy is handed on to link to the cluster: two certificates and a key are about 1.2 KiB.
 pub const DELEGATION_MAX: usize = 16 * 1024 - 4;

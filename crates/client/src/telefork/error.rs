@@ -9,6 +9,25 @@ pub enum TravelError {
     /// The handle is of the process that this one is a copy of.
     #[error("{COPIED}")]
     Copied,
+    /// The process has a thread of its own, under which memory would change.
+    #[error(
+        "thread {name} ({tid}) of this process would see memory change under it; call `yoyo` from the main thread \
+         with no other running, or use `fork_call`, which only brings a result back"
+    )]
+    Threads {
+        /// The thread's name.
+        name: String,
+        /// Its number.
+        tid: u32,
+    },
+    /// It did not go, or what it came to did not come back. Here nothing has changed.
+    #[error("nothing came back from {node}, and all is as it was here: {reason}")]
+    Stayed {
+        /// The node.
+        node: String,
+        /// Why; next step.
+        reason: String,
+    },
     /// This process is a copy, and could not link to the cluster by itself.
     #[error("{UNLINKED}: {reason}")]
     Unlinked {

@@ -28,7 +28,7 @@ use crate::visit::flow::Receiving;
 use crate::visit::{Fate, Lanes, Source, Terms, Visit, settle};
 
 /// How long a node may take to build what it has been sent.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a copy was made.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) enum Left {
 }
 
 /// Bytes of keys, which are not to be seen even here.
-type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
+pub(super) type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
 
 /// Makes a copy for each of these nodes. With a mark, each is to answer behind it.
 pub(super) fn leave(
@@ -217,7 +217,7 @@ fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
 }
 
 /// What the node is told for people.
-fn begin() -> Begin {
+pub(super) fn begin() -> Begin {
     let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
     let cut = |mut text: String| {
         text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
@@ -354,7 +354,7 @@ fn hand_on(visit: &mut Visit, words: &Words) -> Result<(), Error> {
 }
 
 /// Who does not read our output misses the copy's, too.
-fn print(bytes: &[u8]) {
+pub(super) fn print(bytes: &[u8]) {
     let mut output = stdout().lock();
     let _ = output.write_all(bytes).and_then(|()| output.flush());
 }

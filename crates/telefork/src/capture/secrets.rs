@@ -1,5 +1,7 @@
 //! Bytes that must not leave: they are looked for wherever a process can have written, and zeroed there.
 
+use std::ops::Range;
+
 use memchr::memmem::Finder;
 use sys::maps::Sharing;
 use sys::pagemap::Pagemap;
@@ -14,15 +16,20 @@ const CHUNK: usize = 1 << 19;
 
 /// In the memory of a process that stands still. It must not be one whose memory others go on using.
 pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
+    Ok(hide(pid, secrets, &[0])?.len() as u64)
+}
+
+/// The same with these bytes again and again in the place of zeros; returns where.
+pub(super) fn hide(pid: Pid, secrets: &[&[u8]], beneath: &[u8]) -> Result<Vec<Range<u64>>, Error> {
     let finders: Vec<Finder<'_>> = secrets.iter().map(Finder::new).collect();
     // What lies across the border of two chunks is found in the second one.
     let overlap = secrets.iter().map(|secret| secret.len()).max().unwrap_or(0) as u64;
     if finders.iter().all(|finder| finder.needle().is_empty()) {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let pagemap = Pagemap::open(pid)?;
     let mut chunk = Vec::with_capacity(CHUNK);
-    let mut count = 0;
+    let mut hidden = Vec::new();
     for mapping in maps::mappings(pid)? {
         if mapping.is_kernels() {
             continue;
@@ -45,9 +52,10 @@ pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
                         if is_shared {
                             return Err(Error::SharedSecret { address: at + found as u64 });
                         }
-                        let zeros = vec![0; finder.needle().len()];
-                        process_memory::write(pid, at + found as u64, &zeros)?;
-                        count += 1;
+                        let (start, len) = (at + found as u64, finder.needle().len());
+                        let cover: Vec<u8> = beneath.iter().copied().cycle().take(len).collect();
+                        process_memory::write(pid, start, &cover)?;
+                        hidden.push(start..start + len as u64);
                     }
                 }
                 if at + len == written.end {
@@ -57,5 +65,6 @@ pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
             }
         }
     }
-    Ok(count)
+    hidden.sort_unstable_by_key(|range| range.start);
+    Ok(hidden)
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sys::park::{AWAY, BACK};
 use sys::ptrace::{Call, REMOTE_LEN, Registers, Remote};
@@ -12,16 +12,10 @@ use wire::image::process::Timer;
 use wire::image::{Reader, Section, Writer};
 
 use super::difference::{Difference, difference};
-use super::returning::RED_ZONE;
+use super::stopping::{Others, RED_ZONE, stop};
 use crate::call::{described, image_id, strangers, stream};
 use crate::capture::{Frozen, Twin};
 use crate::{Description, Error};
-
-/// How long threads may take until all of them rest.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Until they are looked at again.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// Mapping and unmapping take long where there is much.
 const CALLS_PATIENCE: Duration = Duration::from_secs(60);
@@ -43,53 +37,15 @@ pub struct Journey {
     /// Of its one thread that goes.
     registers: Registers,
     description: Description,
+    /// Where the copy has other bytes, in their order.
+    hidden: Vec<Range<u64>>,
 }
-
-/// Stops a process whose main thread stands, once all its threads are in calls that the kernel makes again: so
-/// none of them is in the midst of changing memory. All but the main one must be `own`, by their names.
-pub(super) fn stop(pid: Pid, own: impl Fn(&[u8]) -> bool) -> Result<(Frozen, Registers), Error> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let mut frozen = Frozen::freeze(pid, PATIENCE)?;
-        let mut restless = None;
-        let mut main = None;
-        for (at, thread) in frozen.tracee().threads().iter().enumerate() {
-            let (tid, name) = (thread.tid(), thread.name()?);
-            if at > 0 && !own(&name) {
-                let name = String::from_utf8_lossy(&name).into_owned();
-                return Err(Error::Threads { pid, tid, name });
-            }
-            let registers = thread.registers()?;
-            let call = registers.interrupted_call();
-            let is_at_rest = if at == 0 { call == Some(READ) } else { call.is_some() };
-            if !is_at_rest {
-                restless = Some((tid, name));
-            }
-            if at == 0 {
-                main = Some(registers);
-            }
-        }
-        match (restless, main) {
-            (None, Some(registers)) => return Ok((frozen, registers)),
-            (Some((tid, name)), _) if Instant::now() >= until => {
-                let name = String::from_utf8_lossy(&name).into_owned();
-                return Err(Error::Restless { pid, tid, name });
-            }
-            _ => {}
-        }
-        frozen.release()?;
-        std::thread::park_timeout(PAUSE);
-    }
-}
-
-/// The call in which a process stands.
-const READ: u64 = libc::SYS_read as u64;
 
 impl Journey {
     /// Freezes a process that stands. Its other threads must be `own`, by their names: those stand still, too,
     /// and do not go.
     pub fn begin(caller: Pid, own: impl Fn(&[u8]) -> bool) -> Result<Self, Error> {
-        let (mut frozen, registers) = stop(caller, own)?;
+        let (mut frozen, registers) = stop(caller, Others::MustBe(&own))?;
         let mut description = described(&mut frozen)?;
         description.descriptors = strangers(caller, stream)?;
         for mapping in &description.mappings {
@@ -114,12 +70,15 @@ impl Journey {
         process.interval_timers = [Timer::default(); 3];
         process.attributes.parent_death_signal = libc::SIGKILL as _;
         let twin = frozen.shadow(&description)?;
-        Ok(Self { frozen, twin, registers, description })
+        Ok(Self { frozen, twin, registers, description, hidden: Vec::new() })
     }
 
-    /// Puts zeros over these bytes in the copy of its memory; returns how often they did.
-    pub fn wipe(&mut self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        self.twin.wipe(secrets)
+    /// Puts other bytes over these in the copy of its memory. They are drawn at random, so that whatever is written
+    /// there in the copy, zeros too, is seen to be different: then what was hidden is not in use any more.
+    pub fn hide(&mut self, secrets: &[&[u8]]) -> Result<(), Error> {
+        let beneath = image_id()?.0.to_le_bytes();
+        self.hidden = self.twin.hide(secrets, &beneath)?;
+        Ok(())
     }
 
     /// Sends its copy.
@@ -322,6 +281,17 @@ impl Journey {
             if *bits != 0 && !kernels.contains(&at) && !landing.dead.contains(&at) {
                 *now = was ^ bits;
                 is_changed = true;
+            }
+        }
+        // What was hidden is all there, or not at all.
+        let first = self.hidden.partition_point(|hidden| hidden.end <= range.start);
+        for hidden in self.hidden[first..].iter().take_while(|it| it.start < range.end) {
+            let from = hidden.start.max(range.start) - range.start;
+            let part = from as usize..(hidden.end.min(range.end) - range.start) as usize;
+            if bits[part.clone()].iter().any(|bits| *bits != 0) {
+                for at in part {
+                    now[at] = was[at] ^ bits[at];
+                }
             }
         }
         if is_changed {

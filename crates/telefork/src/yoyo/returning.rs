@@ -9,15 +9,12 @@ use sys::{Pid, maps, process_memory};
 use wire::image::memory::{Mapping, MappingKind, Pages, Run, Sharing};
 use wire::image::{Section, Writer};
 
-use super::journey::stop;
+use super::stopping::{Others, RED_ZONE, stop};
 use crate::Error;
 use crate::call::{described, image_id};
 
 /// Bytes that are compared, and sent, at once.
 const CHUNK: usize = 1 << 17;
-
-/// What is believed to be in use below a stack's end: no function writes farther.
-pub(super) const RED_ZONE: u64 = 128;
 
 /// A copy that has done what it went for, and one of what it was before.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ impl Returning {
     /// Sends it: an image whose pages are differences.
     pub fn send(&self, to: &mut impl Write) -> Result<(), Error> {
         // Threads that it has left running would not come along.
-        let (mut frozen, registers) = stop(self.copy, |_| false)?;
+        let (mut frozen, registers) = stop(self.copy, Others::MustEnd)?;
         let mut description = described(&mut frozen)?;
         let Some(thread) = description.threads.first_mut() else {
             return Err(Error::Headless { pid: self.copy });

@@ -1,3 +1,5 @@
+//! Lists of mappings and what is between them.
+
 use wire::image::text::Text;
 
 use super::*;

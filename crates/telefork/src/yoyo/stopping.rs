@@ -1,0 +1,78 @@
+//! When a process that stands can be looked at as a whole: nobody is in the midst of changing its memory.
+
+use std::time::{Duration, Instant};
+
+use sys::Pid;
+use sys::ptrace::Registers;
+
+use crate::Error;
+use crate::capture::Frozen;
+
+/// What is believed to be in use below a stack's end: no function writes farther.
+pub(super) const RED_ZONE: u64 = 128;
+
+/// How long threads may take until all of them rest, or have ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Until they are looked at again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The call in which a process stands.
+const READ: u64 = libc::SYS_read as u64;
+
+/// A thread that waits for a process which has the same memory, and which is not seen.
+const KEEPER: &[u8] = b"farcall-keep";
+
+/// What is asked of all threads but the one that stands.
+pub(super) enum Others<'a> {
+    /// These, by their names.
+    MustBe(&'a dyn Fn(&[u8]) -> bool),
+    /// They are about to end.
+    MustEnd,
+}
+
+/// Stops a process whose main thread stands, once all its threads are in calls that the kernel makes again: so
+/// none of them is in the midst of changing memory.
+pub(super) fn stop(pid: Pid, others: Others<'_>) -> Result<(Frozen, Registers), Error> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut frozen = Frozen::freeze(pid, PATIENCE)?;
+        let (mut restless, mut main) = (None, None);
+        for (at, thread) in frozen.tracee().threads().iter().enumerate() {
+            let registers = thread.registers()?;
+            let call = registers.interrupted_call();
+            if at == 0 {
+                main = (call == Some(READ)).then_some(registers);
+                continue;
+            }
+            let (tid, name) = (thread.tid(), thread.name()?);
+            let is_late = Instant::now() >= until;
+            let text = || String::from_utf8_lossy(&name).into_owned();
+            let may_stay = match &others {
+                Others::MustBe(own) if !own(&name) => {
+                    return Err(Error::Threads { pid, tid, name: text() });
+                }
+                Others::MustEnd if is_late => {
+                    return Err(Error::Threads { pid, tid, name: text() });
+                }
+                Others::MustBe(_) => call.is_some() && name != KEEPER,
+                Others::MustEnd => false,
+            };
+            if !may_stay {
+                restless = Some((tid, text()));
+            }
+        }
+        match (restless, main) {
+            (None, Some(registers)) => return Ok((frozen, registers)),
+            (Some((tid, name)), _) if Instant::now() >= until => {
+                return Err(Error::Restless { pid, tid, name });
+            }
+            (None, None) if Instant::now() >= until => {
+                return Err(Error::Restless { pid, tid: pid, name: "main".to_owned() });
+            }
+            _ => {}
+        }
+        frozen.release()?;
+        std::thread::park_timeout(PAUSE);
+    }
+}
