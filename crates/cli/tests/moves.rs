@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use support::process::{children, is_alive};
 use support::{Machine, Running, skipped, under, until};
@@ -68,7 +68,11 @@ impl Stage {
 
     /// `farcall move`, stopped at a moment.
     fn move_up_to(&self, pid: u32, moment: &str) -> Child {
-        let words = format!("move {pid} --to there --nodes {}", self.address);
+        self.move_so_up_to(pid, "", moment)
+    }
+
+    fn move_so_up_to(&self, pid: u32, how: &str, moment: &str) -> Child {
+        let words = format!("move {pid} --to there --nodes {} {how}", self.address);
         let mut command = self.machine.command(words.split_whitespace());
         command.env("FARCALL_STOP_AT", moment);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -98,9 +102,19 @@ for path in /proc/self/fd/*; do number=${path##*/}; ((number > 2)) && exec {numb
 /// A program with nothing of ours but these two streams: a test may itself have been started with more. It is
 /// not bound to end with us, as none is that people move.
 fn begin(words: &[&str], input: impl Into<Stdio>, output: impl Into<Stdio>) -> Subject {
+    begin_with(words, input, output, Stdio::null())
+}
+
+/// The same with a place for its errors.
+fn begin_with(
+    words: &[&str],
+    input: impl Into<Stdio>,
+    output: impl Into<Stdio>,
+    errors: impl Into<Stdio>,
+) -> Subject {
     let mut command = Command::new("bash");
     command.args(["-c", WITH_NOTHING_OPEN, "bash"]).args(words).process_group(0);
-    command.stdin(input).stdout(output).stderr(Stdio::null());
+    command.stdin(input).stdout(output).stderr(errors);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
     Subject(command.spawn().unwrap())
 }
@@ -141,11 +155,19 @@ struct Counting<'a> {
 
 impl<'a> Counting<'a> {
     fn start(stage: &'a Stage, name: &str) -> Self {
+        Self::start_with(stage, name, 0)
+    }
+
+    /// One with so many MiB of memory.
+    fn start_with(stage: &'a Stage, name: &str, memory: u32) -> Self {
         let file = stage.machine.path(format!("{name}.numbers"));
         let stop = stage.machine.path(format!("{name}.stop"));
         let said = File::create(stage.machine.path(format!("{name}.said"))).unwrap();
-        let words = [&stage.program, &file, &stop].map(|path| path.to_str().unwrap());
-        let child = begin(&words, Stdio::null(), said);
+        let memory = memory.to_string();
+        let mut words = [&stage.program, &file, &stop].map(|path| path.to_str().unwrap()).to_vec();
+        words.extend((memory != "0").then_some(&*memory));
+        let errors = File::create(stage.machine.path(format!("{name}.errors"))).unwrap();
+        let child = begin_with(&words, Stdio::null(), said, errors);
         let this = Self { stage, child, file, stop };
         until("it counts", || this.count() > 5);
         this
@@ -250,7 +272,11 @@ fn an_ordinary_user_s_process_moves_to_an_ordinary_user_s_node() {
     let mut lines = BufReader::new(said).lines();
     typed.write_all(b"one\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "got one");
-    let moved = ordinary(&format!("move {} --to there --nodes {address}", shell.pid()));
+    // Its node may not answer the faults of others, and says so before anything is stopped.
+    let words = format!("move {} --to there --nodes {address}", shell.pid());
+    let ran = support::Ran::of(ordinary(&format!("{words} --lazy")).output().unwrap());
+    ran.complains(&["error[E0728]", "cannot follow it", "run the node as root", "goes on here"]);
+    let moved = ordinary(&words);
     support::Ran::of({ moved }.output().unwrap()).says("runs on there now");
     typed.write_all(b"two\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "got two");
@@ -427,4 +453,81 @@ fn back_and_forth_ten_times_is_as_if_it_had_never_moved() {
     }
     std::fs::write(&counting.stop, "").unwrap();
     counting.check_end();
+}
+
+/// Whether memory can follow to a node of this machine, said aloud.
+fn follows(stage: &Stage) -> bool {
+    let may = sys::uffd::can_follow(sys::limits::is_root()).is_ok();
+    if !may {
+        skipped(&format!("{}: its kernel answers nobody's page faults", stage.address));
+    }
+    may
+}
+
+#[test]
+fn a_process_moves_ahead_of_its_memory_and_back_as_if_it_had_never_moved() {
+    let stage = Stage::new("--jail none");
+    if !follows(&stage) {
+        return;
+    }
+    let (_other, address) = stage.machine.start_node("--name back --slots 1 --jail none");
+    let counting = Counting::start_with(&stage, "ahead", 64);
+    let mut at = counting.pid();
+    for to in ["there", "back", "there", "back"] {
+        let nodes = format!("{},{address}", stage.address);
+        let ran = stage.machine.run(&format!("move {at} --to {to} --nodes {nodes} --lazy"));
+        assert!(ran.stderr.contains("is lost if this host"), "{ran:?}");
+        let ran = ran.says(&format!("runs on {to} now"));
+        assert!(ran.stdout.contains("all memory of process"), "{ran:?}");
+        let number = ran.stdout.split("now, as ").nth(1).unwrap().split(';').next().unwrap();
+        at = number.parse().unwrap();
+        let before = counting.count();
+        until("it goes on counting", || counting.count() > before + 10);
+    }
+    std::fs::write(&counting.stop, "").unwrap();
+    counting.check_end();
+}
+
+/// How the original, which is a stand-in by then, ends, and what it says.
+fn end_of(mut counting: Counting<'_>) -> (ExitStatus, String) {
+    let exit = counting.child.0.wait().unwrap();
+    let errors = std::fs::read_to_string(counting.file.with_extension("errors")).unwrap();
+    (exit, errors)
+}
+
+#[test]
+fn whoever_is_lost_while_memory_follows_the_process_is_lost_by_name_and_runs_nowhere() {
+    let stage = Stage::new("--jail none");
+    if !follows(&stage) {
+        return;
+    }
+    for moment in ["held", "woke", "settled", "replaced", "follows"] {
+        let counting = Counting::start_with(&stage, moment, 64);
+        let pid = counting.pid();
+        let mut command = stage.move_so_up_to(pid, "--lazy", moment);
+        if moment == "woke" {
+            until("it is woken", || stage.visitors().len() == 1);
+        }
+        signal(command.id(), "KILL");
+        command.wait().unwrap();
+        if moment == "held" {
+            // It was not committed: it goes on here.
+            assert!(counting.check_one_runs());
+            drop(counting);
+            continue;
+        }
+        let (exit, errors) = end_of(counting);
+        assert_eq!(exit.signal(), Some(9), "at `{moment}`: {exit:?}");
+        assert!(errors.contains("its memory did not follow it"), "at `{moment}`: {errors:?}");
+        until("nothing of it is left there", || stage.visitors().is_empty());
+    }
+    let counting = Counting::start_with(&stage, "node", 64);
+    let mut command = stage.move_so_up_to(counting.pid(), "--lazy", "follows");
+    stage.node.borrow().as_ref().unwrap().signal("KILL");
+    signal(command.id(), "CONT");
+    assert!(!command.wait().unwrap().success());
+    let mut said = String::new();
+    command.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("error[E0729]"), "{said}");
+    assert!(!counting.is_here(), "what is there now is the stand-in");
 }
