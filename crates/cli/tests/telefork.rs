@@ -367,3 +367,48 @@ fn a_hundred_calls_from_several_threads_leave_nothing_behind() {
         now.0 == before.0 && now.1 <= before.1 && now.2.len() <= before.2.len()
     });
 }
+
+#[test]
+fn copies_on_several_nodes_cost_one_sending() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let cluster = &pair.cluster;
+    // Not zeros, which are not sent.
+    let mut seed = 1_u64;
+    let ballast: Vec<u64> = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        seed
+    })
+    .take(1 << 20)
+    .collect();
+    let sum = ballast.iter().fold(0_u64, |sum, one| sum.wrapping_add(*one));
+    match cluster.telefork_all(["one", "two", "one", "two"]).unwrap() {
+        TeleforkAll::Child(at) => {
+            let there = ballast.iter().fold(0_u64, |sum, one| sum.wrapping_add(*one));
+            exit(if there == sum { 30 + at as i32 } else { 1 })
+        }
+        TeleforkAll::Parent(copies) => {
+            for copy in &copies {
+                assert!(copy.wait_until_awake().is_some());
+            }
+            let sent: Vec<u64> = copies.iter().map(client::Copy::sent).collect();
+            assert!(sent[0] > 8 << 20 && sent[1..] == [0, 0, 0], "{sent:?}");
+            let ends: Vec<i32> = copies.into_iter().map(|copy| copy.wait().unwrap()).collect();
+            assert_eq!(ends, [30, 31, 32, 33]);
+        }
+    }
+}
+
+#[test]
+fn who_is_behind_a_node_that_takes_no_visitor_gets_its_copy_all_the_same() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let nodes = ["one", "nowhere", "two", "one"];
+    match pair.cluster.telefork_all(nodes).unwrap() {
+        TeleforkAll::Child(at) => exit(40 + at as i32),
+        TeleforkAll::Parent(copies) => {
+            let ends: Vec<Option<i32>> = copies.into_iter().map(|copy| copy.wait().ok()).collect();
+            assert_eq!(ends, [Some(40), None, Some(42), Some(43)]);
+        }
+    }
+}

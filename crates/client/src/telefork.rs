@@ -32,6 +32,7 @@ use trip::Trip;
 
 mod called;
 mod sending;
+mod chain;
 mod trip;
 pub(crate) mod error;
 
@@ -105,8 +106,9 @@ impl Cluster {
         })
     }
 
-    /// The same onto several nodes: copies of one moment, each with a number of its own. The image is sent to
-    /// one after the other.
+    /// The same onto several nodes: copies of one moment, each with a number of its own. This process sends the
+    /// image once, to the first node; each passes it on to the next one while it builds its own. Where a node
+    /// refuses or is lost, those behind it get the image by another way.
     pub fn telefork_all<N: AsRef<str>>(
         &self,
         nodes: impl IntoIterator<Item = N>,
@@ -186,7 +188,8 @@ impl Copy {
         self.trip.number()
     }
 
-    /// Bytes of its image that have been sent.
+    /// Bytes of its image that this process has sent. Of several copies the first has most of them: the others'
+    /// came from node to node.
     pub fn sent(&self) -> u64 {
         self.trip.sent()
     }

@@ -14,6 +14,8 @@ use wire::Message;
 use wire::hello::Purpose;
 use wire::name::Name;
 use wire::units::{Span, Time};
+#[cfg(target_arch = "x86_64")]
+use wire::visit::Chained;
 use wire::visit::{Begin, Entry, Visit as Told};
 
 use crate::Cluster;
@@ -47,13 +49,23 @@ pub struct VisitReport {
 impl Cluster {
     /// Opens a visit at the node of this name. Its pad waits for the image.
     pub fn visit(&self, node: &str, begin: Begin) -> Result<Visit, Error> {
+        self.enter(node, Entry::Begin(begin))
+    }
+
+    /// The same for one of several of the same image.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn visit_chained(&self, node: &str, chained: Chained) -> Result<Visit, Error> {
+        self.enter(node, Entry::Chained(chained))
+    }
+
+    fn enter(&self, node: &str, entry: Entry) -> Result<Visit, Error> {
         let shared = self.driver();
         let until = Some(Instant::now() + PATIENCE);
         let found = shared.wait_for(until, |state| state.nodes.find_up(Some(node)));
         let absent = || Error::NoNode { node: node.to_owned() };
         let way = way(shared, found.ok_or_else(absent)?)?;
         let (_, me) = shared.state().nodes.credentials();
-        let purpose = Purpose::Visit { entry: Entry::Begin(begin) };
+        let purpose = Purpose::Visit { entry };
         let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
         Ok(Visit { way, me, line, token: welcome.link, node: welcome.node.to_string() })
     }

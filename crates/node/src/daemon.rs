@@ -665,10 +665,12 @@ impl Daemon {
                 self.controllers.carry_out(&mut self.links, &self.payloads.buffers, effect);
             }
             Effect::Region(effect) => self.vaults.carry_out(effect),
-            Effect::BeginVisit { visit, connection, begin } => {
-                self.begin_visit(now, visit, connection, &begin);
+            Effect::BeginVisit { visit, connection, arrival } => {
+                self.begin_visit(now, visit, connection, *arrival);
             }
-            Effect::ReturnVisit { visit, connection } => self.return_to_visit(visit, connection),
+            Effect::ReturnVisit { visit, connection, onward } => {
+                self.return_to_visit(visit, connection, onward);
+            }
             Effect::NetMem(_) | Effect::NetMemRefused { .. } => self.carry_out_netmem(now, effect),
             Effect::Close { link } => {
                 self.payloads.forget(link);

@@ -15,8 +15,8 @@ pub trait Built {
     fn wake(self: Box<Self>) -> Result<(), String>;
 }
 
-/// Makes a process of the image that comes.
-pub type Build = fn(&mut dyn Read) -> Result<Box<dyn Built>, String>;
+/// Makes a process of the image that comes; of its caller, if one called and was not answered, with this number.
+pub type Build = fn(&mut dyn Read, u32) -> Result<Box<dyn Built>, String>;
 
 impl Built for restore::Built {
     fn pid(&self) -> Pid {
@@ -29,12 +29,17 @@ impl Built for restore::Built {
 }
 
 /// A process of an image of `telefork`.
-pub fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
+pub fn build(from: &mut dyn Read, number: u32) -> Result<Box<dyn Built>, String> {
     let reader = Reader::new(from).map_err(|error| chain(&error))?;
     let mut reader = reader.ok_or("no image came; try again")?;
     // The numbers of processes are this host's own: a visitor gets the next one that is free.
     // A node that is killed takes its pads along, and they their visitors: what it does not know does not run.
-    let restore = Restore { keeps_numbers: false, ends_with_builder: true, ..Restore::default() };
+    let restore = Restore {
+        value: number.cast_signed(),
+        keeps_numbers: false,
+        ends_with_builder: true,
+        ..Restore::default()
+    };
     let built = restore.build(&mut reader).map_err(|error| chain(&error))?;
     Ok(Box::new(built))
 }

@@ -17,6 +17,8 @@
 mod serve;
 mod streams;
 mod line;
+mod tee;
 pub mod arrival;
 
-pub use serve::{Error, Rules, serve};
+pub use serve::{Error, Rules, serve, serve_chained};
+pub use tee::Chained;

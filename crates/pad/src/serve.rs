@@ -23,6 +23,7 @@ use worker::jail;
 use crate::arrival::{Build, Built, chain};
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
+use crate::tee::Chained;
 
 /// Descriptors that a visitor may have open.
 const OPEN_FILES_MAX: u64 = 4096;
@@ -52,6 +53,16 @@ fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// Serves one visit, whose connections come over `control`.
 pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Error> {
+    serve_chained(control, rules, build, Chained::default())
+}
+
+/// The same for a visit whose image comes from, or goes on to, another node.
+pub fn serve_chained(
+    control: UnixStream,
+    rules: &Rules,
+    build: Build,
+    chained: Chained,
+) -> Result<(), Error> {
     let first = connection(&control)?.ok_or(Error::NoConnection)?;
     jail::apply(
         rules.level,
@@ -71,7 +82,7 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
     if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
         return Err(Error::NoConnection);
     }
-    Visit::begin(control, first)?.run(build)
+    Visit::begin(control, first)?.run(build, chained)
 }
 
 /// The next connection that the node gives us; `None`: it has hung up.
@@ -120,9 +131,9 @@ impl Visit {
         Ok(Self { control, children, pad, line, streams, built, visitor, ended, is_over })
     }
 
-    fn run(mut self, build: Build) -> Result<(), Error> {
+    fn run(mut self, build: Build, chained: Chained) -> Result<(), Error> {
         // 1. The image, without a buffer between: its reader takes not a byte beyond its end.
-        let event = match self.line.as_mut().map(|line| line.image(build)) {
+        let event = match self.line.as_mut().map(|line| line.image(build, chained)) {
             Some(Ok(built)) => {
                 let pid = built.pid().0.unsigned_abs();
                 self.built = Some(built);
@@ -368,9 +379,9 @@ fn let_go() -> io::Result<()> {
 
 impl Line {
     /// Reads the image off the socket, waiting for it.
-    fn image(&mut self, build: Build) -> Result<Box<dyn Built>, String> {
-        let mut socket = self.waiting().map_err(|error| chain(&error))?;
-        let built = build(&mut socket);
+    fn image(&mut self, build: Build, chained: Chained) -> Result<Box<dyn Built>, String> {
+        let socket = self.waiting().map_err(|error| chain(&error))?;
+        let built = chained.read(socket, build);
         self.not_waiting().map_err(|error| chain(&error))?;
         built
     }

@@ -72,7 +72,7 @@ impl Drop for Shell {
     }
 }
 
-fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
+fn build(from: &mut dyn Read, _number: u32) -> Result<Box<dyn Built>, String> {
     let mut length = [0; 1];
     from.read_exact(&mut length).map_err(|error| error.to_string())?;
     let mut command = vec![0; usize::from(length[0])];

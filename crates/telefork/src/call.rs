@@ -91,14 +91,15 @@ impl Leaving {
     }
 
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
-    /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
-    pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
+    /// this number; without one, with what whoever restores it says (`Restore::value`). It has 0, 1 and 2 of
+    /// whoever restores it, and of other descriptors the dead numbers.
+    pub fn send(&mut self, number: Option<i32>, to: &mut impl Write) -> Result<(), Error> {
         let mut description = self.kept.description().clone();
         description.descriptors = strangers(self.kept.pid(), stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
         description.process.attributes.parent_death_signal = libc::SIGKILL as _;
-        for thread in &mut description.threads {
-            answer_caller(thread, number);
+        if let Some(number) = number {
+            description.threads.iter_mut().for_each(|thread| answer_caller(thread, number));
         }
         send(&self.kept, &description, to)
     }

@@ -20,6 +20,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::blob::Permit;
 use crate::name::Name;
 use crate::units::Span;
 
@@ -31,6 +32,33 @@ pub enum Entry {
     /// Another connection for a visit that this client began: to its standard streams, or to learn
     /// what became of it.
     Return { visit: u64 },
+    /// A copy of a process of which several nodes get one: its image comes from here, or from the node before, and
+    /// goes on to the next one.
+    Chained(Chained),
+    /// A node's connection for the image that a visit here passes on. Behind the greeting that comes, and no more.
+    Onward { permit: Permit },
+}
+
+/// A visit that is one of several of the same image.
+///
+/// ```text
+/// client            node a              node b              node c
+///   Chained, onward p  ->
+///   Chained, from a p, onward q             ->
+///   Chained, from b q                                           ->
+///                        <- HELLO Onward p
+///                                           <- HELLO Onward q
+///   the image       ->  ==================> ==================>        BUILT, WAKE, … to each as ever
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chained {
+    pub begin: Begin,
+    /// What the caller of the copy's fork learns.
+    pub number: u32,
+    /// The node to get the image from, and the right to it; without it comes over this connection.
+    pub from: Option<(Name, Permit)>,
+    /// Who shows this gets the image from here.
+    pub onward: Option<Permit>,
 }
 
 /// What a node is told of a process before its image; for people, and to limit it.

@@ -17,6 +17,7 @@ use wire::limits::{STDIO_CHUNK_MAX, VISIT_TEXT_MAX};
 use wire::units::Time;
 use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
 
+use super::chain as chains;
 use super::error::TravelError;
 use super::trip::{Ended, Trip};
 use crate::Cluster;
@@ -91,10 +92,10 @@ fn part() -> Result<(Departed, Forms), TravelError> {
 }
 
 /// The thread that sends.
-struct Sender {
-    cluster: Cluster,
+pub(super) struct Sender {
+    pub(super) cluster: Cluster,
     trips: Vec<Arc<Trip>>,
-    mark: Option<Mark>,
+    pub(super) mark: Option<Mark>,
 }
 
 impl Sender {
@@ -115,7 +116,13 @@ impl Sender {
         let secrets: Vec<&[u8]> = forms.iter().map(|form| &form[..]).collect();
         let wiped = leaving.wipe(&secrets);
         let mut alone = None;
-        for trip in &self.trips {
+        let left = match &wiped {
+            Ok(_) if chains::can(&self.cluster, &self.trips) => {
+                chains::send_all(&self, &mut leaving, self.trips.clone())
+            }
+            _ => self.trips.clone(),
+        };
+        for trip in &left {
             let sent = match &wiped {
                 Ok(_) => send(&self.cluster, &mut leaving, trip),
                 Err(error) => Err(TravelError::Unwiped { reason: chain(error) }),
@@ -155,17 +162,30 @@ impl Sender {
 fn send(cluster: &Cluster, leaving: &mut Leaving, trip: &Trip) -> Result<Visit, TravelError> {
     let unsent = |source| TravelError::Unsent { node: trip.node().to_owned(), source };
     let mut visit = cluster.visit(trip.node(), begin()).map_err(unsent)?;
-    let mut pour = Pour { visit: &mut visit, trip, stopped: None };
-    let sent = leaving.send(trip.number().cast_signed(), &mut pour);
+    pour(leaving, Some(trip.number().cast_signed()), trip, &mut visit)?;
+    Ok(visit)
+}
+
+/// Writes an image, in which the copy has this number, if it has one of its own.
+pub(super) fn pour(
+    leaving: &mut Leaving,
+    number: Option<i32>,
+    trip: &Trip,
+    visit: &mut Visit,
+) -> Result<(), TravelError> {
+    let mut pour = Pour { visit, trip, stopped: None };
+    let sent = leaving.send(number, &mut pour);
     match (sent, pour.stopped) {
-        (Ok(()), _) | (Err(_), Some(Stopped::Heard)) => Ok(visit),
-        (Err(_), Some(Stopped::Lost(source))) => Err(unsent(source)),
+        (Ok(()), _) | (Err(_), Some(Stopped::Heard)) => Ok(()),
+        (Err(_), Some(Stopped::Lost(source))) => {
+            Err(TravelError::Unsent { node: trip.node().to_owned(), source })
+        }
         (Err(source), None) => Err(TravelError::Unmade { source }),
     }
 }
 
 /// What the node is told for people.
-fn begin() -> Begin {
+pub(super) fn begin() -> Begin {
     let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
     let cut = |mut text: String| {
         text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
@@ -218,6 +238,12 @@ fn follow(
     trip: &Trip,
     mark: Option<Mark>,
 ) -> Result<Ended, TravelError> {
+    wake(visit, trip)?;
+    hear(cluster, visit, trip, mark)
+}
+
+/// From the end of the image until the copy runs.
+pub(super) fn wake(visit: &mut Visit, trip: &Trip) -> Result<(), TravelError> {
     let node = || trip.node().to_owned();
     let wake = Wake { alone: Alone::Ends, terminal: None };
     let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
@@ -226,6 +252,17 @@ fn follow(
         Fate::Doubt => return Err(TravelError::Doubt { node: node() }),
         Fate::There { pid } => trip.wakes(pid),
     }
+    Ok(())
+}
+
+/// Until its end.
+pub(super) fn hear(
+    cluster: &Cluster,
+    visit: &mut Visit,
+    trip: &Trip,
+    mark: Option<Mark>,
+) -> Result<Ended, TravelError> {
+    let node = || trip.node().to_owned();
     let gone = |source| TravelError::Lost { node: node(), source };
     hand_on(visit, &cluster.driver().hands_on()).map_err(gone)?;
     let mut outputs = [Receiving::default(), Receiving::default()];

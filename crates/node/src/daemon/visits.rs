@@ -1,9 +1,8 @@
 //! The daemon's part for visits: connections to pads, and what becomes of pads.
 
-use logic::node::Event;
+use logic::node::{Arrival, Event};
 use logic::{LinkId, VisitId};
 use wire::units::Time;
-use wire::visit::Begin;
 
 use super::Daemon;
 
@@ -13,20 +12,26 @@ impl Daemon {
         now: Time,
         visit: VisitId,
         connection: LinkId,
-        begin: &Begin,
+        arrival: Arrival,
     ) {
         let registry = self.poll.registry();
         let connection = self.links.remove(registry, connection);
-        let begun = connection
-            .is_some_and(|connection| self.workers.begin_visit(registry, visit, connection, begin));
+        let tls = self.dial_tls.as_ref();
+        let begun = connection.is_some_and(|connection| {
+            self.workers.begin_visit(registry, visit, connection, arrival, tls)
+        });
         if !begun {
             self.node.handle(now, Event::VisitEnded { visit });
         }
     }
 
-    pub(super) fn return_to_visit(&mut self, visit: VisitId, connection: LinkId) {
-        if let Some(connection) = self.links.remove(self.poll.registry(), connection) {
-            self.workers.return_to_visit(visit, connection);
+    pub(super) fn return_to_visit(&mut self, visit: VisitId, connection: LinkId, onward: bool) {
+        match self.links.remove(self.poll.registry(), connection) {
+            Some(connection) if onward => self.workers.pass_on_image(visit, connection),
+            Some(connection) => {
+                self.workers.return_to_visit(visit, connection);
+            }
+            None => {}
         }
     }
 

@@ -14,16 +14,18 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use logic::VisitId;
+use logic::node::Arrival;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use sys::cgroup::Group;
 use sys::process::{Child, Spawn, Stderr};
 use sys::socket::{pair, send_with_fds};
-use transport::{Connection, FlushOutcome};
+use transport::{Connection, DialTls, FlushOutcome};
 use wire::Message;
-use wire::visit::{Begin, Refused, Stage};
+use wire::visit::{Refused, Stage};
 
 use super::{Jail, NotStarted, Workers, scratch};
+use crate::chain::{self, Ends};
 use crate::relay;
 use crate::source::Source;
 
@@ -37,6 +39,8 @@ pub(super) struct Pad {
     group: Option<Group>,
     control: UnixStream,
     scratch: PathBuf,
+    /// What the pad reads of its image comes here, too, for a node that will come for it.
+    onward: Option<UnixStream>,
 }
 
 impl Workers {
@@ -46,11 +50,12 @@ impl Workers {
         registry: &Registry,
         visit: VisitId,
         connection: Connection,
-        begin: &Begin,
+        arrival: Arrival,
+        tls: Option<&DialTls>,
     ) -> bool {
         self.started += 1;
         let folder = self.scratch.folder().join(self.started.to_string());
-        let reason = match self.start_pad(registry, visit, begin, folder.clone()) {
+        let reason = match self.start_pad(registry, visit, arrival, tls, folder.clone()) {
             Ok(pad) => {
                 self.pads.insert(visit, pad);
                 if !self.return_to_visit(visit, connection) {
@@ -71,7 +76,8 @@ impl Workers {
         &mut self,
         registry: &Registry,
         visit: VisitId,
-        begin: &Begin,
+        arrival: Arrival,
+        tls: Option<&DialTls>,
         folder: PathBuf,
     ) -> Result<Pad, NotStarted> {
         let jail = match self.jail {
@@ -98,9 +104,17 @@ impl Workers {
         }
         spawn.env = worker::jail::environment(&folder, self.command.environment.clone());
         spawn.descriptors = vec![(far.into(), 3)];
+        let chained = arrival.chain.as_ref().map(Ends::new).transpose().map_err(socket_error)?;
+        if let Some(chained) = &chained {
+            spawn.args.extend(chained.words());
+        }
+        let (upstream, onward) = chained.map_or((None, None), |ends| {
+            spawn.descriptors.extend(ends.far);
+            (ends.upstream, ends.onward)
+        });
         // What it has to say goes to its client.
         spawn.stderr = Stderr::Null;
-        let group = self.groups.make(self.started, begin.memory);
+        let group = self.groups.make(self.started, arrival.begin.memory);
         let group = group.map_err(|e| failed("cannot make a visitor's control group", &e))?;
         let begun = Self::spawn(spawn, group.as_ref(), 0);
         let child = match begun {
@@ -110,11 +124,17 @@ impl Workers {
                 return Err(failed("cannot start a pad", &error));
             }
         };
-        let pad = Pad { child, group, control, scratch: folder };
+        let pad = Pad { child, group, control, scratch: folder, onward };
         if let Err(error) = pad.register(registry, visit) {
             pad.kill();
             pad.group.into_iter().for_each(|group| self.groups.let_go(group));
             return Err(failed("cannot watch a pad", &error));
+        }
+        // Where it cannot be had the pad finds no image, and says so.
+        if let (Some(near), Some(from), Some(tls)) =
+            (upstream, arrival.chain.and_then(|chain| chain.from), tls)
+        {
+            chain::fetch(near, from, tls.clone());
         }
         Ok(pad)
     }
@@ -135,6 +155,14 @@ impl Workers {
             }
         };
         far.is_ok_and(|far| send_with_fds(&pad.control, &[0], &[far.as_fd()]).is_ok())
+    }
+
+    /// A node has come for the image that a visit's pad reads.
+    pub(crate) fn pass_on_image(&mut self, visit: VisitId, connection: Connection) {
+        let onward = self.pads.get_mut(&visit).and_then(|pad| pad.onward.take());
+        if let Some(onward) = onward {
+            chain::pass_on(onward, connection);
+        }
     }
 
     /// What a pad has said; the last of it counts.
