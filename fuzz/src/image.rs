@@ -4,8 +4,9 @@ use std::io::Cursor;
 
 use wire::image::{Error, ImageId, Index, Kind, Reader, Section, Summary, Writer};
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Host,
+    Kind::Upon,
     Kind::Process,
     Kind::Thread,
     Kind::Mappings,

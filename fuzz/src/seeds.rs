@@ -39,6 +39,11 @@ pub fn vectors_image(text: &str) -> Result<Vec<Vector>, String> {
     vectors_of("vector-image", text)
 }
 
+/// What an image says that is upon another.
+pub fn vectors_image_upon(text: &str) -> Result<Vec<Vector>, String> {
+    vectors_of("vector-image-upon", text)
+}
+
 /// The vectors that a target begins with.
 pub fn vectors_for(target: &str, text: &str) -> Result<Vec<Vector>, String> {
     match target {

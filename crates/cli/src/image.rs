@@ -106,6 +106,9 @@ fn in_words(image: &Summary, verified: bool) -> String {
         ("files", format!("{} taken along", spell_size(image.file_bytes))),
         ("host", format!("Linux {}, {}", host.kernel, host.processor.model)),
     ];
+    if let Some(upon) = image.upon {
+        lines.insert(1, ("changes", format!("since image {:016x}; no process by itself", upon.0)));
+    }
     lines.push((
         "checked",
         if verified { "every byte" } else { "all but the bytes of pages and files (--verify)" }
@@ -128,6 +131,7 @@ fn in_json(image: &Summary, verified: bool) -> Value {
     json!({
         "format": wire::image::VERSION,
         "bytes": image.length,
+        "upon": image.upon.map(|upon| format!("{:016x}", upon.0)),
         "verified": verified,
         "process": {
             "pid": process.pid,

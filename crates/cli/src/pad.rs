@@ -25,6 +25,9 @@ pub(crate) struct Pad {
     /// The image goes on over descriptor 5
     #[arg(long)]
     onward: bool,
+    /// The memory of its visitor may follow it
+    #[arg(long)]
+    follow: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -42,7 +45,8 @@ impl Pad {
             Level::None => worker::jail::Level::None,
             Level::User => worker::jail::Level::User,
         };
-        let rules = ::pad::Rules { level, scratch: self.scratch, account: self.account };
+        let Self { scratch, account, follow, .. } = self;
+        let rules = ::pad::Rules { level, scratch, account, follow };
         let given = |wanted: bool, number| {
             let taken = wanted.then(|| sys::process::inherited(number)).transpose();
             taken.map(|end| end.map(Into::into)).context("the node gave no socket for an image")

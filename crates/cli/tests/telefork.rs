@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use client::{Cluster, Telefork, TeleforkAll, TravelError, Why};
+use support::middle::Middle;
 use support::process::{children, descriptors, is_alive};
 use support::target::Target;
 use support::{Machine, Running, until};
@@ -373,20 +374,10 @@ fn copies_on_several_nodes_cost_one_sending() {
     let _alone = alone();
     let pair = Pair::start();
     let cluster = &pair.cluster;
-    // Not zeros, which are not sent.
-    let mut seed = 1_u64;
-    let ballast: Vec<u64> = std::iter::repeat_with(|| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        seed
-    })
-    .take(1 << 20)
-    .collect();
-    let sum = ballast.iter().fold(0_u64, |sum, one| sum.wrapping_add(*one));
+    let ballast = filled(8 << 20);
+    let right = sum(&ballast);
     match cluster.telefork_all(["one", "two", "one", "two"]).unwrap() {
-        TeleforkAll::Child(at) => {
-            let there = ballast.iter().fold(0_u64, |sum, one| sum.wrapping_add(*one));
-            exit(if there == sum { 30 + at as i32 } else { 1 })
-        }
+        TeleforkAll::Child(at) => exit(if sum(&ballast) == right { 30 + at as i32 } else { 1 }),
         TeleforkAll::Parent(copies) => {
             for copy in &copies {
                 assert!(copy.wait_until_awake().is_some());
@@ -409,6 +400,162 @@ fn who_is_behind_a_node_that_takes_no_visitor_gets_its_copy_all_the_same() {
         TeleforkAll::Parent(copies) => {
             let ends: Vec<Option<i32>> = copies.into_iter().map(|copy| copy.wait().ok()).collect();
             assert_eq!(ends, [Some(40), None, Some(42), Some(43)]);
+        }
+    }
+}
+
+/// Memory that no two pages of are the same.
+fn filled(len: usize) -> Vec<u64> {
+    let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = |_| {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        word
+    };
+    (0..len / 8).map(next).collect()
+}
+
+fn sum(of: &[u64]) -> u64 {
+    of.iter().zip(1_u64..).fold(0, |sum, (word, at)| sum.wrapping_add(word.wrapping_mul(at)))
+}
+
+const LARGE: usize = 64 << 20;
+
+/// Whether pages can follow on this machine, said aloud.
+fn follows(copy: &client::Copy) -> bool {
+    let is_lazy = copy.is_lazy();
+    if !is_lazy {
+        eprintln!("skipped: {:?}", copy.why_not_lazy());
+    }
+    is_lazy
+}
+
+#[test]
+fn a_copy_runs_before_its_memory_came_and_has_all_of_it_in_the_end() {
+    let _alone = alone();
+    for jail in ["none", "user"] {
+        let target = Target::start_with(&format!("--jail {jail} --socket near.sock"));
+        let socket = target.machine.path("near.sock").display().to_string();
+        let socket = format!("unix:{socket}");
+        let addresses = [target.address.clone(), socket];
+        for address in addresses {
+            let cluster = Cluster::connect_with([&address], &target.machine.home()).unwrap();
+            let large = filled(LARGE);
+            let right = sum(&large);
+            let (own, before) = (std::process::id(), descriptors(std::process::id()));
+            let copy = match cluster.telefork("target").unwrap() {
+                Telefork::Child(_) => exit(if sum(&large) == right { 42 } else { 1 }),
+                Telefork::Parent(copy) => copy,
+            };
+            if !follows(&copy) {
+                return;
+            }
+            assert!(copy.wait_until_awake().is_some());
+            until("all of it has gone", || copy.sent() > LARGE as u64);
+            assert_eq!(copy.wait().unwrap(), 42, "{jail} {address}");
+            until("nothing of it is left", || {
+                children(own).len() <= 1 && descriptors(own) <= before
+            });
+        }
+    }
+}
+
+#[test]
+fn a_copy_whose_pages_are_cut_off_ends_and_its_handle_says_why() {
+    let _alone = alone();
+    let target = Target::start();
+    let own = std::process::id();
+    // The connections are the link, the visit, and one each for all pages and for those that are waited for.
+    for (lane, records) in [(2, 0), (2, 100), (3, 0), (3, 6)] {
+        let cut = move |at| if at == lane { 8 + records } else { usize::MAX };
+        let middle = Middle::start(&target.address, cut);
+        let cluster = Cluster::connect_with([&middle.address], &target.machine.home()).unwrap();
+        let before = children(target.pid());
+        let large = filled(LARGE);
+        let right = sum(&large);
+        let copy = match cluster.telefork("target").unwrap() {
+            // It needs all of it, and waits for what never comes.
+            Telefork::Child(_) => exit(if sum(&large) == right { 42 } else { 1 }),
+            Telefork::Parent(copy) => copy,
+        };
+        if !follows(&copy) {
+            return;
+        }
+        assert!(copy.wait_until_awake().is_some(), "it runs, though its memory never comes");
+        let error = copy.wait().unwrap_err();
+        assert!(matches!(error, TravelError::NotFollowed { .. }), "{lane} {records}: {error}");
+        until("nothing of it is left", || {
+            children(own).len() <= 1 && children(target.pid()).len() <= before.len()
+        });
+    }
+    target.check_serves();
+}
+
+#[test]
+fn a_node_that_dies_while_memory_follows_takes_the_copy_along() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let own = std::process::id();
+    let large = filled(4 * LARGE);
+    let right = sum(&large);
+    let copy = match pair.cluster.telefork("two").unwrap() {
+        Telefork::Child(_) => loop {
+            assert_eq!(sum(&large), right);
+        },
+        Telefork::Parent(copy) => copy,
+    };
+    if !follows(&copy) {
+        return;
+    }
+    let pid = copy.wait_until_awake().unwrap();
+    until("some of it has followed", || copy.sent() > 1 << 20);
+    pair.nodes[1].signal("KILL");
+    assert!(copy.sent() < 4 * LARGE as u64, "the node is killed midway");
+    let error = copy.wait().unwrap_err();
+    assert!(matches!(error, TravelError::Lost { .. }), "{error}");
+    until("it is gone with its node, and its twin here", || {
+        !is_alive(pid) && children(own).len() <= 2
+    });
+}
+
+#[test]
+fn several_copies_have_the_memory_of_one_moment() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let mut large = filled(LARGE);
+    let right = sum(&large);
+    let copies = match pair.cluster.telefork_all(["one", "two", "one"]).unwrap() {
+        TeleforkAll::Child(at) => exit(if sum(&large) == right { 40 + at as i32 } else { 1 }),
+        TeleforkAll::Parent(copies) => copies,
+    };
+    // What is written here meanwhile is seen by none of them.
+    large.fill(7);
+    let lazy: Vec<bool> = copies.iter().map(follows).collect();
+    let ends: Vec<i32> = copies.into_iter().map(|copy| copy.wait().unwrap()).collect();
+    assert_eq!(ends, [40, 41, 42], "{lazy:?}");
+}
+
+#[test]
+fn copies_behind_a_node_that_turns_its_own_away_get_another_chain() {
+    let _alone = alone();
+    let pair = Pair::start();
+    // Told to send the image on, and cut off from its pad: a strict jail lets nobody in.
+    let address = &pair.cluster.addresses()[0];
+    let words = format!("--name strict --slots 1 --jail strict --join {address}");
+    let (_strict, _) = pair.machine.start_node(&words);
+    assert_eq!(pair.cluster.wait_for_nodes(3, support::PATIENCE), 3);
+    let ballast = filled(8 << 20);
+    let right = sum(&ballast);
+    match pair.cluster.telefork_all(["one", "strict", "two", "one"]).unwrap() {
+        TeleforkAll::Child(at) => exit(if sum(&ballast) == right { 50 + at as i32 } else { 1 }),
+        TeleforkAll::Parent(copies) => {
+            let ends: Vec<Result<i32, String>> = copies
+                .into_iter()
+                .map(|copy| copy.wait().map_err(|error| error.to_string()))
+                .collect();
+            let [Ok(50), Err(why), Ok(52), Ok(53)] = &ends[..] else { panic!("{ends:?}") };
+            assert!(why.contains("jail is strict"), "{why}");
         }
     }
 }

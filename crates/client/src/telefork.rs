@@ -32,6 +32,7 @@ use trip::Trip;
 
 mod called;
 mod sending;
+mod lazy;
 mod chain;
 mod trip;
 pub(crate) mod error;
@@ -72,7 +73,10 @@ impl Cluster {
     /// Makes a copy of this process that goes on from here on the node of this name: `fork` whose child wakes
     /// there. The calling thread goes, and no other.
     ///
-    /// The parent goes on as soon as the copy is made; its memory is sent meanwhile. The copy has all of this
+    /// The parent goes on as soon as the copy is made. Where the node's kernel allows it, the copy wakes at once,
+    /// whatever its size, and its memory follows: what it touches first, and all the rest behind. Until all of it
+    /// is there the copy needs this process, and then, too. Elsewhere it wakes when all its memory has come,
+    /// which is said once on standard error; see [`Copy::is_lazy`]. The copy has all of this
     /// process's memory but private keys, which are zeroed in it. Its standard output and error come here, its
     /// input is empty; all other descriptors are closed. It needs the node's leave to run code of one's own, and
     /// ends when this process does.
@@ -188,8 +192,20 @@ impl Copy {
         self.trip.number()
     }
 
-    /// Bytes of its image that this process has sent. Of several copies the first has most of them: the others'
-    /// came from node to node.
+    /// Whether it runs, or ran, before all its memory was there, which follows it. Waits until that is known.
+    pub fn is_lazy(&self) -> bool {
+        self.wait_until_awake();
+        self.trip.serving().is_some()
+    }
+
+    /// Why it is not: `what; next step`, as its node says.
+    pub fn why_not_lazy(&self) -> Option<&str> {
+        self.wait_until_awake();
+        self.trip.why_whole()
+    }
+
+    /// Bytes that this process has sent of its image, and of its memory behind that. Of several copies the first has
+    /// most of them: the others' came from node to node.
     pub fn sent(&self) -> u64 {
         self.trip.sent()
     }

@@ -53,7 +53,7 @@ use visits::Visits;
 
 pub use lending::FetchBlob;
 pub use netmem::Port;
-pub use visits::{Arrival, Chain, Upstream};
+pub use visits::{Arrival, Chain, Upstream, Use};
 
 /// Who is at the other end, as far as the transport could prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,11 +290,11 @@ pub enum Effect {
         connection: LinkId,
         arrival: Box<Arrival>,
     },
-    /// Give its pad this connection, or send its image on over it (`onward`); it is no link any more.
+    /// Give its pad this connection, or send its image on over it; it is no link any more.
     ReturnVisit {
         visit: VisitId,
         connection: LinkId,
-        onward: bool,
+        what: Use,
     },
     /// A piece of a stream for a worker, after its task.
     ToWorker {

@@ -218,6 +218,7 @@ impl Daemon {
             node.memory_is_limited();
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
+        node.set_pages_follow(workers.pages_follow());
         let waker = Arc::new(waker);
         let vaults = Vaults::new(&options, &cluster, Arc::clone(&waker), now);
         let vaults = vaults.map_err(kernel("start a thread"))?;
@@ -668,8 +669,8 @@ impl Daemon {
             Effect::BeginVisit { visit, connection, arrival } => {
                 self.begin_visit(now, visit, connection, *arrival);
             }
-            Effect::ReturnVisit { visit, connection, onward } => {
-                self.return_to_visit(visit, connection, onward);
+            Effect::ReturnVisit { visit, connection, what } => {
+                self.return_to_visit(visit, connection, what);
             }
             Effect::NetMem(_) | Effect::NetMemRefused { .. } => self.carry_out_netmem(now, effect),
             Effect::Close { link } => {

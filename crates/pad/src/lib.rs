@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod serve;
+mod follow;
 mod streams;
 mod line;
 mod tee;

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use sys::uffd::Right;
 use wire::limits::{AWAY_PATIENCE, FETCH_RATE_MIN, FETCH_SILENCE};
 
 use crate::arrival::{Build, Built};
@@ -25,13 +26,18 @@ pub struct Chained {
 
 impl Chained {
     /// Builds what comes, from where it comes.
-    pub(crate) fn read(self, first: &UnixStream, build: Build) -> Result<Box<dyn Built>, String> {
+    pub(crate) fn read(
+        self,
+        first: &UnixStream,
+        build: Build,
+        right: Option<Right>,
+    ) -> Result<Box<dyn Built>, String> {
         let patience = Some(Duration::from(AWAY_PATIENCE));
         let prepared = self.from.as_ref().map_or(Ok(()), |from| from.set_read_timeout(patience));
         prepared.map_err(|error| format!("cannot wait for an image: {error}"))?;
         let onward = self.onward.map(Onward::new);
         let mut image = Tee { from: self.from.as_ref().unwrap_or(first), onward };
-        build(&mut image, self.number)
+        build(&mut image, self.number, right)
     }
 }
 

@@ -24,8 +24,10 @@ use crate::beside::{self, COPY, GO_ON, Rseq, WAIT, block_signals, call};
 use crate::process::pidfd;
 use crate::{Error, Pid};
 
+mod journey;
 mod x86_64;
 
+pub use journey::{AWAY, BACK, SignalsBlocked, Split, Stood, allow_tracer, reap, split, stand};
 pub use x86_64::RESULT_OFFSET;
 
 /// Who comes back from `park`.

@@ -35,7 +35,7 @@ mod x86_64;
 
 pub use hold::Hold;
 pub use husk::{Husk, Program, Session, Start, wait_for_child};
-pub use remote::{Call, REMOTE_LEN, Remote, Replacement};
+pub use remote::{Call, Inherited, REMOTE_LEN, Remote, Replacement};
 pub use state::{Pending, RobustList, Rseq, SignalInfo, SignalMask};
 pub use thread::Stopped;
 pub use x86_64::{NO_CALL, Registers};

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
 use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::capture::{self, Frozen};
+use crate::capture::{self, Changes, Frozen, Sent, Told};
+use crate::lazy::PageServer;
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
 use keeper::Kept;
@@ -94,6 +96,56 @@ impl Leaving {
     /// this number; without one, with what whoever restores it says (`Restore::value`). It has 0, 1 and 2 of
     /// whoever restores it, and of other descriptors the dead numbers.
     pub fn send(&mut self, number: Option<i32>, to: &mut impl Write) -> Result<(), Error> {
+        let description = self.described(number)?;
+        send(&self.kept, &description, to)
+    }
+
+    /// The same, for who is to be sent changes later.
+    pub fn send_told(&self, number: i32, to: &mut impl Write) -> Result<(Sent, Told), Error> {
+        let description = self.described(Some(number))?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let sent = capture::send_parked_told(self.kept.pid(), &description, &mut writer)?;
+        writer.finish()?;
+        Ok(sent)
+    }
+
+    /// Writes an image of what has changed since somebody was told of another copy of this process; see
+    /// [`Frozen::send_changes`].
+    pub fn send_changes(
+        &self,
+        number: i32,
+        told: &Told,
+        changed: Option<&[Range<u64>]>,
+        to: &mut impl Write,
+    ) -> Result<Changes, Error> {
+        let description = self.described(Some(number))?;
+        let mut writer = Writer::new(to, image_id()?);
+        let sent = capture::send_parked_changes(
+            self.kept.pid(),
+            &description,
+            told,
+            changed,
+            &mut writer,
+        )?;
+        if let Changes::Sent(..) = sent {
+            writer.finish()?;
+        }
+        Ok(sent)
+    }
+
+    /// The same, and its memory stays behind but for what it touches first: it is to be served, and this to be
+    /// kept, until all of it is there.
+    pub fn send_ahead(&mut self, number: i32, to: &mut impl Write) -> Result<PageServer, Error> {
+        let description = self.described(Some(number))?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let server = capture::send_parked_ahead(self.kept.pid(), &description, &mut writer)?;
+        writer.finish()?;
+        Ok(server)
+    }
+
+    fn described(&self, number: Option<i32>) -> Result<Description, Error> {
         let mut description = self.kept.description().clone();
         description.descriptors = strangers(self.kept.pid(), stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
@@ -101,7 +153,7 @@ impl Leaving {
         if let Some(number) = number {
             description.threads.iter_mut().for_each(|thread| answer_caller(thread, number));
         }
-        send(&self.kept, &description, to)
+        Ok(description)
     }
 
     /// Only when this returns is its memory free.
@@ -111,7 +163,7 @@ impl Leaving {
 }
 
 /// A parked copy, but for its descriptors.
-fn described(frozen: &mut Frozen) -> Result<Description, Error> {
+pub(crate) fn described(frozen: &mut Frozen) -> Result<Description, Error> {
     let mut description = frozen.describe()?;
     for thread in &mut description.threads {
         name_caller(thread);
@@ -130,7 +182,7 @@ fn send(kept: &Kept, description: &Description, to: &mut impl Write) -> Result<(
 }
 
 /// What a copy that goes to a pad has open.
-fn stream(number: u32) -> Option<Opened> {
+pub(crate) fn stream(number: u32) -> Option<Opened> {
     Some(match number {
         0 => Opened::Stdio { direction: Direction::Read },
         1 | 2 => Opened::Stdio { direction: Direction::Write },
@@ -166,7 +218,10 @@ pub fn wait_for_exit(child: Pid) -> Result<i32, Error> {
 }
 
 /// All that the copy has open beside what it is given: there it can be closed, and not be used.
-fn strangers(twin: Pid, known: impl Fn(u32) -> Option<Opened>) -> Result<Vec<Descriptor>, Error> {
+pub(crate) fn strangers(
+    twin: Pid,
+    known: impl Fn(u32) -> Option<Opened>,
+) -> Result<Vec<Descriptor>, Error> {
     let path = format!("/proc/{twin}/fd");
     let listed = fs::read_dir(&path).map_err(Error::file("read", &path))?;
     let numbers = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -14,22 +14,26 @@
 //! Elsewhere: descriptors and their files (`files`), what cannot travel (`preflight`).
 
 use std::io::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 use sys::ptrace::{Call, Hold, Remote, Replacement, Tracee};
 use sys::{Pid, maps, proc};
 use wire::image::Writer;
 
+use crate::difference::{Difference, Unchangeable};
 use crate::files::{Held, Overrides};
 use crate::lazy::PageServer;
 use crate::{Description, Error, files, host};
 use left::Left;
 use pages::Kept;
+use since::Since;
 use twin::Doomed;
 
 mod process;
 mod thread;
 mod twin;
+mod since;
 mod pages;
 mod left;
 mod ranges;
@@ -41,6 +45,7 @@ mod secrets;
 
 pub use mappings::{Carry, Look};
 pub use pages::Sent;
+pub use since::Told;
 
 /// How long one run of injected calls may take: all are such that the kernel answers at once.
 const CALLS_PATIENCE: Duration = Duration::from_secs(10);
@@ -146,6 +151,33 @@ impl Frozen {
         pages::send(self.pid(), description, &Kept::default(), &Left::default(), to)
     }
 
+    /// The same as `send`; also returns what whoever reads it has then, so that changes can be sent later.
+    pub fn send_told<W: Write>(
+        &self,
+        description: &Description,
+        to: &mut Writer<W>,
+    ) -> Result<(Sent, Told), Error> {
+        files::hold(self.pid(), &description.descriptors)?.send(to)?;
+        since::send(self.pid(), description, None, to)
+    }
+
+    /// Puts a description, its files, and of its pages what has changed since a receiver was told: an image
+    /// upon that one. `changed` are the pages that can have been written since, in the order of their
+    /// addresses, if somebody has watched; else all are read and compared. `difference` is what `told` says of
+    /// this description.
+    pub fn send_changes<W: Write>(
+        &self,
+        description: &Description,
+        told: &Told,
+        difference: &Difference,
+        changed: Option<&[Range<u64>]>,
+        to: &mut Writer<W>,
+    ) -> Result<(Sent, Told), Error> {
+        description.put_upon(told.id(), to)?;
+        files::hold(self.pid(), &description.descriptors)?.send(to)?;
+        since::send(self.pid(), description, Some(Since { told, difference, changed }), to)
+    }
+
     /// Puts its files, and of its pages only what a copy touches first. The rest stays behind, with this
     /// process: it is to stand still, and to be served, until the copy has all of it.
     pub fn send_ahead<W: Write>(
@@ -169,6 +201,21 @@ impl Frozen {
         // Else whoever reads from a pipe of the original would not see its end.
         twin::close_descriptors(&mut copy)?;
         Ok(Twin { copy, kept, files })
+    }
+
+    /// A copy of its memory as it is, while it stays frozen. It was described so.
+    pub(crate) fn shadow(&mut self, description: &Description) -> Result<Twin, Error> {
+        let kept = Kept::read(self.pid(), description)?;
+        let files = files::hold(self.pid(), &description.descriptors)?;
+        let adopts = description.process.attributes.child_subreaper;
+        let mut copy = twin::make(&mut self.tracee, adopts)?;
+        twin::close_descriptors(&mut copy)?;
+        Ok(Twin { copy, kept, files })
+    }
+
+    /// All its threads, for who changes it.
+    pub(crate) fn tracee(&mut self) -> &mut Tracee {
+        &mut self.tracee
     }
 
     /// Has it stay stopped when this is dropped, and even if this process is killed. Until then nobody sees it.
@@ -226,6 +273,42 @@ pub(crate) fn send_parked<W: Write>(
     pages::send(pid, description, &Kept::default(), &Left::default(), to)
 }
 
+/// The same, for who is to be sent changes later.
+pub(crate) fn send_parked_told<W: Write>(
+    pid: Pid,
+    description: &Description,
+    to: &mut Writer<W>,
+) -> Result<(Sent, Told), Error> {
+    since::send(pid, description, None, to)
+}
+
+/// Puts a description of such a process, and what has changed since `told`; see [`Frozen::send_changes`].
+pub(crate) fn send_parked_changes<W: Write>(
+    pid: Pid,
+    description: &Description,
+    told: &Told,
+    changed: Option<&[Range<u64>]>,
+    to: &mut Writer<W>,
+) -> Result<Changes, Error> {
+    let difference = match told.until(description) {
+        Ok(difference) => difference,
+        Err(unchangeable) => return Ok(Changes::SendAll(unchangeable)),
+    };
+    description.put_upon(told.id(), to)?;
+    let since = Since { told, difference: &difference, changed };
+    let (sent, told) = since::send(pid, description, Some(since), to)?;
+    Ok(Changes::Sent(sent, told))
+}
+
+/// The same, of the pages only what a copy touches first.
+pub(crate) fn send_parked_ahead<W: Write>(
+    pid: Pid,
+    description: &Description,
+    to: &mut Writer<W>,
+) -> Result<PageServer, Error> {
+    send_ahead(pid, description, &Kept::default(), to)
+}
+
 fn send_ahead<W: Write>(
     pid: Pid,
     description: &Description,
@@ -236,6 +319,14 @@ fn send_ahead<W: Write>(
     pages::send(pid, description, kept, &left, to)?;
     left.put(description, to)?;
     Ok(PageServer::new(pid, to.id(), left.ranges))
+}
+
+/// What became of changes that were to be sent.
+#[derive(Debug)]
+pub enum Changes {
+    Sent(Sent, Told),
+    /// Nothing was written: an image of everything has to be sent.
+    SendAll(Unchangeable),
 }
 
 /// A copy of a process that has gone on. Dropped, it ends, and nothing of it stays.
@@ -270,6 +361,12 @@ impl Twin {
     ) -> Result<PageServer, Error> {
         self.files.send(to)?;
         send_ahead(self.pid(), description, &self.kept, to)
+    }
+
+    /// Puts zeros over these bytes wherever they lie in its memory, or in what is sent as its memory.
+    pub(crate) fn wipe(&mut self, secrets: &[&[u8]]) -> Result<u64, Error> {
+        let kept = self.kept.wipe(secrets);
+        Ok(kept + secrets::wipe(self.pid(), secrets)?)
     }
 
     /// Only when this returns is its memory free.

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod yoyo;
 pub mod call;
 pub mod preflight;
 pub mod restore;
@@ -23,6 +24,7 @@ mod elf;
 mod description;
 mod error;
 mod refusal;
+pub mod difference;
 
 pub use call::{
     Departed, Departing, Leaving, Location, depart, image_id, telefork_to, telepad, telepad_with,

@@ -1,6 +1,9 @@
 //! Why an image is not restored here. Each says what, and what to do next.
 
+use wire::image::ImageId;
 use wire::image::text::Text;
+
+use crate::difference::Unchangeable;
 
 /// Why an image is not restored here; found before there is a process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,4 +62,21 @@ pub enum Refusal {
         "the kernel's own code in the image is not whole, and the kernel here has another; take the checkpoint again"
     )]
     Vdso,
+    #[error(
+        "the image says only what has changed since another one was taken; take a whole checkpoint"
+    )]
+    Changes,
+    #[error(
+        "it is upon {}, and what is here is of image {:016x}; send all of the process anew",
+        named(*wanted), found.0
+    )]
+    Upon { wanted: Option<ImageId>, found: ImageId },
+    #[error("it comes from another host than what it is upon; send all of the process anew")]
+    OtherHost,
+    #[error("{0}; send all of the process anew")]
+    Unchangeable(#[from] Unchangeable),
+}
+
+fn named(image: Option<ImageId>) -> String {
+    image.map_or("no image".to_owned(), |image| format!("image {:016x}", image.0))
 }

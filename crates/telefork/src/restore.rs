@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 
 use sys::Pid;
 use sys::ptrace::{Husk, Remote, Session, Stopped};
-use sys::uffd::Pager;
+use sys::uffd::{Pager, Right};
 use wire::image::{ImageId, Reader, Section};
 
 use crate::files::{self, Arriving, Overrides, Stdio};
@@ -24,7 +24,9 @@ use crate::lazy::{self, Followed};
 use crate::{Description, Error, Refusal};
 use execute::Table;
 
+mod base;
 mod execute;
+mod memory;
 mod large;
 mod settings;
 mod batch;
@@ -37,6 +39,7 @@ mod compare;
 mod nouns;
 mod x86_64;
 
+pub use base::{Base, Holdings, Opened};
 pub use compare::compare;
 pub use nouns::{Destination, Map, Source, Special, Strangers, VdsoChoice};
 pub use plan::{Plan, plan};
@@ -56,6 +59,8 @@ pub struct Restore {
     pub vdso: VdsoChoice,
     pub descriptors: Descriptors,
     pub memory: Memory,
+    /// By which its missing pages are answered; without one, by the rights of this process.
+    pub right: Option<Right>,
     /// Whether it is killed when the thread ends that built it, if it has not asked for another signal then.
     pub ends_with_builder: bool,
 }
@@ -92,6 +97,7 @@ impl Default for Restore {
             vdso,
             descriptors,
             memory,
+            right: None,
             ends_with_builder: false,
         }
     }
@@ -129,16 +135,9 @@ impl Restore {
     /// Makes the process of the next image on a stream, up to the image's end.
     pub fn build<R: Read>(self, from: &mut Reader<R>) -> Result<Built, Error> {
         let (mut description, mut next) = Description::take(from)?;
-        let attributes = &mut description.process.attributes;
-        if self.ends_with_builder && attributes.parent_death_signal == 0 {
-            attributes.parent_death_signal = libc::SIGKILL.unsigned_abs();
-        }
-        let mapped = backing::Files::open(&description.mappings);
-        let strangers = match self.descriptors {
-            Descriptors::Opened(..) => Strangers::Opened,
-            Descriptors::Dead(_) => Strangers::Dead,
-        };
-        let here = here::destination(mapped.of, self.vdso, self.value, strangers)?;
+        self.bind(&mut description);
+        let (mapped, here) = self.destination(&description)?;
+        let session = self.session_of(&description);
         let plan = plan(&description, &here)?;
         let path = &description.process.directory;
         let folder =
@@ -155,22 +154,53 @@ impl Restore {
                 (Table::arrived(&mut arrived), Some(arrived))
             }
         };
-        let leads_group = description.process.session.leads_group;
         let gifts = execute::Gifts {
             program: backing::program(&description.process),
             folder,
             nothing: backing::nothing()?,
-            mapped: mapped.opened,
+            mapped,
             held,
-            session: match self.session {
-                Session::Callers if self.keeps_group && leads_group => Session::Group,
-                session => session,
-            },
+            session,
             memory: self.memory,
+            right: self.right,
             keeps_numbers: self.keeps_numbers,
         };
         let (husk, left) = execute::execute(&description, &plan, gifts, next, from)?;
         Ok(Built { husk, description, made, left })
+    }
+
+    fn bind(&self, description: &mut Description) {
+        if self.ends_with_builder {
+            bind_to_builder(description);
+        }
+    }
+
+    /// This host, with the files behind the mappings of a process, opened.
+    fn destination(&self, description: &Description) -> Result<(Vec<OwnedFd>, Destination), Error> {
+        let mapped = backing::Files::open(&description.mappings);
+        let strangers = match self.descriptors {
+            Descriptors::Opened(..) => Strangers::Opened,
+            Descriptors::Dead(_) => Strangers::Dead,
+        };
+        let here = here::destination(mapped.of, self.vdso, self.value, strangers)?;
+        Ok((mapped.opened, here))
+    }
+
+    fn session_of(&self, description: &Description) -> Session {
+        match self.session {
+            Session::Callers if self.keeps_group && description.process.session.leads_group => {
+                Session::Group
+            }
+            session => session,
+        }
+    }
+}
+
+/// It is killed when who built it ends, if it has not asked for another signal then.
+fn bind_to_builder(description: &mut Description) {
+    let attributes = &mut description.process.attributes;
+    if attributes.parent_death_signal == 0 {
+        attributes.parent_death_signal = libc::SIGKILL.unsigned_abs();
     }
 }
 
@@ -190,6 +220,11 @@ impl Built {
         there.zip(here).find(|(there, here)| there != here)
     }
 
+    /// Whether some of its memory is still to come.
+    pub fn leaves_behind(&self) -> bool {
+        self.left.is_some()
+    }
+
     /// Lets it run.
     pub fn wake(self) -> Result<Awake, Error> {
         let pid = self.husk.pid();
@@ -206,8 +241,14 @@ impl Left {
         remote: &mut Remote<'_>,
         ranges: Vec<Range<u64>>,
         image: ImageId,
+        right: Option<&Right>,
+        device: Option<u64>,
     ) -> Result<Self, Error> {
-        let pager = Pager::make_in(remote).map_err(Error::NotLazy)?;
+        let pager = match right {
+            None => Pager::make_in(remote),
+            Some(right) => Pager::make_by(remote, right, device),
+        };
+        let pager = pager.map_err(Error::NotLazy)?;
         Ok(Self { pager, ranges, image })
     }
 

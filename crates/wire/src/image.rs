@@ -1,13 +1,16 @@
 //! Images: a captured process with its memory, as a file or as a stream.
 //!
 //! ```text
-//! host | process | thread ... | mappings ... | descriptors ... | pages, parts of files ... | index | end
+//! host (| upon) | process | thread ... | mappings ... | descriptors ... | pages, parts of files ... | index | end
 //! ```
 //!
 //! A `Writer` puts sections onto anything that can be written, a `Reader` takes them from anything
 //! that can be read; both hold one section's front at most, and page bytes go from where they are
 //! straight to where they belong. What a destination has to compare and to plan with comes first. In a
 //! file the same bytes can also be read in any order, by the `Index` at their end.
+//!
+//! An image that is upon another says only what has changed since that one was taken: whoever has the process
+//! as the other one tells it makes it the process of this one.
 //!
 //! Pages that are 0 are only named; pages that a receiver has are named by their BLAKE3 hash, if
 //! sender and receiver deal in those: hashing costs five times what the sums against damage do.
@@ -45,6 +48,8 @@ use process::Process;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     pub id: ImageId,
+    /// The image since which it says the changes, if it is not one by itself.
+    pub upon: Option<ImageId>,
     /// Bytes of the whole image.
     pub length: u64,
     pub host: Host,
@@ -87,6 +92,7 @@ impl Summary {
     pub fn decode(file: impl Read + Seek) -> Result<Option<Self>, Error> {
         let Some(mut reader) = Reader::new(file)? else { return Ok(None) };
         let (mut host, mut process, mut parts) = (None, None, Vec::<PartSummary>::new());
+        let mut upon = None;
         let (mut threads, mut mappings, mut mapped, mut descriptors) = (0, 0, 0, 0);
         let (mut pages, mut file_bytes) = (PageCounts::default(), 0);
         let mut began = reader.offset();
@@ -94,6 +100,7 @@ impl Summary {
             let kind = section.kind();
             match section {
                 Section::Host(told) => host = Some(*told),
+                Section::Upon(image) => upon = Some(image),
                 Section::Process(told) => process = Some(*told),
                 Section::Thread(_) => threads += 1,
                 Section::Mappings(told) => {
@@ -128,6 +135,7 @@ impl Summary {
         let (id, length) = (reader.id(), reader.offset());
         Ok(Some(Self {
             id,
+            upon,
             length,
             host,
             process,

@@ -16,6 +16,9 @@
 //! and the node with `GOODBYE Absent` when there is no such visit: then nothing of it runs. Each direction
 //! of each stream counts its bytes, so that nothing is lost or doubled over two connections.
 //!
+//! A process that goes ahead of its memory has two more connections (`Pages`), made before its image is sent:
+//! a node whose kernel does not let pages follow answers them with `GOODBYE Full`, and then all is sent.
+//!
 //! Elsewhere: who may say what when (`logic::visit`), the image (`image`), the greeting (`hello`).
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +35,9 @@ pub enum Entry {
     /// Another connection for a visit that this client began: to its standard streams, or to learn
     /// what became of it.
     Return { visit: u64 },
+    /// One of two more connections for a visit that this client began, over which pages follow their
+    /// process: made before its image is sent.
+    Pages { visit: u64, lane: Lane },
     /// A copy of a process of which several nodes get one: its image comes from here, or from the node before, and
     /// goes on to the next one.
     Chained(Chained),
@@ -59,6 +65,15 @@ pub struct Chained {
     pub from: Option<(Name, Permit)>,
     /// Who shows this gets the image from here.
     pub onward: Option<Permit>,
+}
+
+/// Which of the connections that pages come over (`image::paging`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lane {
+    /// All of them, and the end.
+    Stream,
+    /// Those that are waited for.
+    Faults,
 }
 
 /// What a node is told of a process before its image; for people, and to limit it.
@@ -185,6 +200,24 @@ pub enum Stage {
     Runs,
     /// It has ended, and its client does not know yet.
     Ended,
+}
+
+impl Lane {
+    /// How a node tells its pad of a connection that is not its first kind, whose byte is 0.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Stream => 1,
+            Self::Faults => 2,
+        }
+    }
+
+    pub fn of_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Stream),
+            2 => Some(Self::Faults),
+            _ => None,
+        }
+    }
 }
 
 impl Stage {

@@ -340,6 +340,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("hello-memory", 0, hello(Purpose::Memory)),
         ("hello-visit", 0, hello(Purpose::Visit { entry: Entry::Begin(visits::begin()) })),
         ("hello-visit-return", 0, hello(Purpose::Visit { entry: Entry::Return { visit: 300 } })),
+        ("hello-visit-pages", 0, hello(Purpose::Visit { entry: visits::pages() })),
         (
             "hello-visit-chained",
             0,

@@ -28,6 +28,9 @@ fn of_refusal(refusal: &Refusal) -> Code {
         }
         Refusal::Memory { .. } | Refusal::NoRoom { .. } | Refusal::Threads { .. } => &codes::E0725,
         Refusal::Elsewhere { .. } => &codes::E0726,
+        Refusal::Changes | Refusal::Upon { .. } | Refusal::OtherHost | Refusal::Unchangeable(_) => {
+            &codes::E0732
+        }
     }
 }
 

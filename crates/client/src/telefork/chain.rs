@@ -32,6 +32,10 @@ use crate::visit::Visit;
 /// Chains that are tried before those who are left are sent to one after the other.
 const ROUNDS: usize = 3;
 
+/// Why no memory follows these.
+const WHOLE: &str =
+    "it is one of several, whose image goes from node to node whole; name one node alone";
+
 /// What became of one copy of a chain: which, and whether it is to be sent again.
 type Report = (usize, bool);
 
@@ -71,6 +75,7 @@ fn round(sender: &Sender, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<A
             sender.cluster.visit_chained(trip.node(), Chained { begin, number, from, onward });
         match visit {
             Ok(visit) => {
+                trip.comes_whole(WHOLE.to_owned());
                 let name = visit.node().parse::<Name>().ok();
                 before = name.zip(onward);
                 opened.push((trip, visit));

@@ -66,6 +66,14 @@ pub enum TravelError {
         /// What the connection said.
         source: memory::Error,
     },
+    /// It ran ahead of its memory, which could not follow it, and was ended.
+    #[error("the copy on {node} was ended: its memory could not follow it; send another one")]
+    NotFollowed {
+        /// The node.
+        node: String,
+        /// What stood in the way.
+        source: telefork::Error,
+    },
     /// The node said what makes no sense.
     #[error("{node} broke the protocol; compare the versions of `farcall`")]
     Nonsense {

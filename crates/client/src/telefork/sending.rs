@@ -19,13 +19,14 @@ use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
 
 use super::chain as chains;
 use super::error::TravelError;
+use super::lazy;
 use super::trip::{Ended, Trip};
 use crate::Cluster;
 use crate::copied::{self, Words};
 use crate::driver::{Held, hold_all};
 use crate::error::chain;
 use crate::visit::flow::Receiving;
-use crate::visit::{Fate, Source, Terms, Visit, settle};
+use crate::visit::{Fate, Lanes, Source, Terms, Visit, settle};
 
 /// How long a node may take to build what it has been sent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,23 +117,27 @@ impl Sender {
         let secrets: Vec<&[u8]> = forms.iter().map(|form| &form[..]).collect();
         let wiped = leaving.wipe(&secrets);
         let mut alone = None;
-        let left = match &wiped {
-            Ok(_) if chains::can(&self.cluster, &self.trips) => {
-                chains::send_all(&self, &mut leaving, self.trips.clone())
-            }
-            _ => self.trips.clone(),
+        let is_chained = wiped.is_ok() && chains::can(&self.cluster, &self.trips);
+        let left = match is_chained {
+            true => chains::send_all(&self, &mut leaving, self.trips.clone()),
+            false => self.trips.clone(),
         };
         for trip in &left {
+            // A call's process seldom touches all that it has, and ends soon; it comes whole, as copies of a chain do.
+            let is_lazy = self.mark.is_none() && !is_chained;
             let sent = match &wiped {
-                Ok(_) => send(&self.cluster, &mut leaving, trip),
+                Ok(_) => send(&self.cluster, &mut leaving, trip, is_lazy),
                 Err(error) => Err(TravelError::Unwiped { reason: chain(error) }),
             };
             match sent {
                 Err(error) => trip.ends(Err(error)),
-                Ok(visit) if self.trips.len() == 1 => alone = Some(visit),
+                Ok(visit) if self.trips.len() == 1 && trip.serving().is_none() => {
+                    alone = Some(visit);
+                }
                 Ok(visit) => self.follow_beside(visit, trip),
             }
         }
+        lazy::see_off(self.trips.iter().map(|trip| &**trip));
         // It is of no more use, whatever the kernel says.
         let _ = leaving.end();
         let Self { cluster, trips, mark } = self;
@@ -153,20 +158,42 @@ impl Sender {
         });
         // Its visit was dropped, so it never wakes.
         if let Err(source) = started {
+            if let Some(serving) = trip.serving() {
+                serving.cut();
+            }
             trip.ends(Err(TravelError::NoThread { source }));
         }
     }
 }
 
 /// Sends one image. Whoever refuses it says so in what follows.
-fn send(cluster: &Cluster, leaving: &mut Leaving, trip: &Trip) -> Result<Visit, TravelError> {
+fn send(
+    cluster: &Cluster,
+    leaving: &mut Leaving,
+    trip: &Trip,
+    is_lazy: bool,
+) -> Result<Visit, TravelError> {
     let unsent = |source| TravelError::Unsent { node: trip.node().to_owned(), source };
     let mut visit = cluster.visit(trip.node(), begin()).map_err(unsent)?;
-    pour(leaving, Some(trip.number().cast_signed()), trip, &mut visit)?;
+    let lanes = if is_lazy { lanes(&visit, trip).map_err(unsent)? } else { None };
+    let number = trip.number().cast_signed();
+    let Some(lanes) = lanes else {
+        pour(leaving, Some(number), trip, &mut visit)?;
+        return Ok(visit);
+    };
+    let mut pour = Pour { visit: &mut visit, trip, stopped: None };
+    let sent = leaving.send_ahead(number, &mut pour);
+    let server = match (sent, pour.stopped) {
+        (Ok(server), _) => server,
+        (Err(_), Some(Stopped::Heard)) => return Ok(visit),
+        (Err(_), Some(Stopped::Lost(source))) => return Err(unsent(source)),
+        (Err(source), None) => return Err(TravelError::Unmade { source }),
+    };
+    trip.follows(lanes.serve(server).map_err(|source| TravelError::NoThread { source })?);
     Ok(visit)
 }
 
-/// Writes an image, in which the copy has this number, if it has one of its own.
+/// Writes a whole image, in which the copy has this number, if it has one of its own.
 pub(super) fn pour(
     leaving: &mut Leaving,
     number: Option<i32>,
@@ -181,6 +208,18 @@ pub(super) fn pour(
             Err(TravelError::Unsent { node: trip.node().to_owned(), source })
         }
         (Err(source), None) => Err(TravelError::Unmade { source }),
+    }
+}
+
+/// What its memory can follow it over, if it can.
+fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
+    match visit.lanes()? {
+        Ok(lanes) => Ok(Some(lanes)),
+        Err(why) => {
+            lazy::say_whole(trip.node(), &why);
+            trip.comes_whole(why);
+            Ok(None)
+        }
     }
 }
 
@@ -238,8 +277,12 @@ fn follow(
     trip: &Trip,
     mark: Option<Mark>,
 ) -> Result<Ended, TravelError> {
-    wake(visit, trip)?;
-    hear(cluster, visit, trip, mark)
+    let ended = wake(visit, trip).and_then(|()| hear(cluster, visit, trip, mark));
+    // However it ended, it needs no more pages.
+    if let Some(serving) = trip.serving() {
+        serving.cut();
+    }
+    ended
 }
 
 /// From the end of the image until the copy runs.
@@ -302,7 +345,8 @@ pub(super) fn hear(
                 });
                 return match exited {
                     Exited::Code(status) => Ok(Ended { status, answer }),
-                    Exited::Signal(signal) => Err(TravelError::Killed { node: node(), signal }),
+                    Exited::Signal(signal) => Err(lazy::loss(trip, exited)
+                        .unwrap_or_else(|| TravelError::Killed { node: node(), signal })),
                 };
             }
             _ => {}

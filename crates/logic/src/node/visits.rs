@@ -11,7 +11,7 @@ use wire::hello::{Goodbye, Hello, Purpose};
 use wire::limits::{VISIT_TEXT_MAX, VISITS_MAX, VISITS_OVER_MAX};
 use wire::name::Name;
 use wire::units::Time;
-use wire::visit::{Begin, Chained, Entry, Stage, Visit};
+use wire::visit::{Begin, Chained, Entry, Lane, Stage, Visit};
 
 use super::{Effect, Node, Peer};
 use crate::{LinkId, VisitId};
@@ -28,6 +28,19 @@ struct Guest {
     onward: Option<Permit>,
     stage: Stage,
     since: Time,
+    /// What it has of connections for pages.
+    lanes: Vec<Lane>,
+}
+
+/// What another connection of a visit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Its streams.
+    Streams,
+    /// Pages that follow.
+    Pages(Lane),
+    /// A node, which gets the image that comes here.
+    Image,
 }
 
 /// What a driver needs to begin a visit.
@@ -64,6 +77,17 @@ pub(super) struct Visits {
     begun: u32,
     /// Tokens of those that were woken and are over, the oldest first, and whether their ends were known.
     over: VecDeque<(u64, bool)>,
+    follows: Follows,
+}
+
+/// Whether the memory of a visitor may follow it here; if not, why: `what; next step`.
+#[derive(Debug)]
+struct Follows(Result<(), String>);
+
+impl Default for Follows {
+    fn default() -> Self {
+        Self(Err("its pages cannot follow a process to this node; send them before".to_owned()))
+    }
 }
 
 impl Visits {
@@ -88,6 +112,11 @@ impl Visits {
 }
 
 impl Node {
+    /// Whether the kernel lets the memory of a visitor follow it here. Until this is told, it may not.
+    pub fn set_pages_follow(&mut self, follows: Result<(), String>) {
+        self.visits.follows = Follows(follows);
+    }
+
     /// A client's connection for a process that moves, or a node's for the image of one.
     pub(super) fn greeted_visit(&mut self, now: Time, link: LinkId, entry: Entry, peer: &Peer) {
         if let Entry::Onward { permit } = entry {
@@ -110,7 +139,10 @@ impl Node {
                 let chain = Some(Chain { number, from, goes_on: onward.is_some() });
                 self.begin_visit(now, link, Arrival { begin, chain }, onward, owner, peer);
             }
-            Entry::Return { visit } => self.return_to_visit(now, link, visit, peer),
+            Entry::Return { visit } => self.return_to_visit(now, link, visit, peer, None),
+            Entry::Pages { visit, lane } => {
+                self.return_to_visit(now, link, visit, peer, Some(lane));
+            }
             Entry::Onward { .. } => unreachable!("dealt with above"),
         }
     }
@@ -139,7 +171,7 @@ impl Node {
         guest.onward = None;
         self.welcome(now, link, 0);
         self.links[link.0 as usize] = None;
-        self.effects.push_back(Effect::ReturnVisit { visit, connection: link, onward: true });
+        self.effects.push_back(Effect::ReturnVisit { visit, connection: link, what: Use::Image });
     }
 
     fn begin_visit(
@@ -168,8 +200,8 @@ impl Node {
         self.visits.begun += 1;
         let visit = VisitId(self.visits.begun);
         let (peer, stage) = (peer.clone(), Stage::Arriving);
-        let begin = begin.clone();
-        let guest = Guest { owner, peer, token, begin, onward, stage, since: now };
+        let (begin, lanes) = (begin.clone(), Vec::new());
+        let guest = Guest { owner, peer, token, begin, onward, stage, since: now, lanes };
         self.visits.guests.insert(visit, guest);
         self.slots.host(self.visits.count() as u32);
         self.welcome(now, link, token);
@@ -178,8 +210,15 @@ impl Node {
         self.effects.push_back(Effect::BeginVisit { visit, connection: link, arrival });
     }
 
-    fn return_to_visit(&mut self, now: Time, link: LinkId, token: u64, peer: &Peer) {
-        let mut guests = self.visits.guests.iter();
+    fn return_to_visit(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        token: u64,
+        peer: &Peer,
+        lane: Option<Lane>,
+    ) {
+        let mut guests = self.visits.guests.iter_mut();
         let Some((&visit, guest)) = guests.find(|(_, guest)| guest.token == token) else {
             let reason = self.visits.absent(token).to_owned();
             return self.refuse(now, link, Goodbye::Absent { reason });
@@ -189,9 +228,21 @@ impl Node {
             let reason = "another client's visit; come as that one, by the same way".to_owned();
             return self.refuse(now, link, Goodbye::Forbidden { reason });
         }
+        if let Some(lane) = lane {
+            if let Err(reason) = &self.visits.follows.0 {
+                let reason = reason.clone();
+                return self.refuse(now, link, Goodbye::Full { reason });
+            }
+            if guest.stage != Stage::Arriving || guest.lanes.contains(&lane) {
+                let reason = "each connection for pages comes once, before the image".to_owned();
+                return self.breach(now, link, reason);
+            }
+            guest.lanes.push(lane);
+        }
         self.welcome(now, link, token);
         self.links[link.0 as usize] = None;
-        self.effects.push_back(Effect::ReturnVisit { visit, connection: link, onward: false });
+        let what = lane.map_or(Use::Streams, Use::Pages);
+        self.effects.push_back(Effect::ReturnVisit { visit, connection: link, what });
     }
 
     pub(super) fn visit_came(&mut self, visit: VisitId, stage: Stage) {

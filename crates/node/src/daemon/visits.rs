@@ -1,8 +1,9 @@
 //! The daemon's part for visits: connections to pads, and what becomes of pads.
 
-use logic::node::{Arrival, Event};
+use logic::node::{Arrival, Event, Use};
 use logic::{LinkId, VisitId};
 use wire::units::Time;
+use wire::visit::Stage;
 
 use super::Daemon;
 
@@ -25,14 +26,14 @@ impl Daemon {
         }
     }
 
-    pub(super) fn return_to_visit(&mut self, visit: VisitId, connection: LinkId, onward: bool) {
-        match self.links.remove(self.poll.registry(), connection) {
-            Some(connection) if onward => self.workers.pass_on_image(visit, connection),
-            Some(connection) => {
-                self.workers.return_to_visit(visit, connection);
-            }
-            None => {}
-        }
+    pub(super) fn return_to_visit(&mut self, visit: VisitId, connection: LinkId, what: Use) {
+        let Some(connection) = self.links.remove(self.poll.registry(), connection) else { return };
+        let lane = match what {
+            Use::Image => return self.workers.pass_on_image(visit, connection),
+            Use::Pages(lane) => Some(lane),
+            Use::Streams => None,
+        };
+        self.workers.return_to_visit(visit, connection, lane);
     }
 
     pub(super) fn pad_said(&mut self, now: Time, visit: VisitId) {
@@ -51,7 +52,8 @@ impl Daemon {
 
     /// What only the kernel knows of visitors.
     pub(super) fn complete_visits(&self, visits: &mut wire::visit::Visits) {
-        for visit in &mut visits.visits {
+        // Before it is built, a pad's child may be another one.
+        for visit in visits.visits.iter_mut().filter(|visit| visit.stage != Stage::Arriving) {
             let pid = self.workers.visitor(VisitId(visit.number));
             visit.pid = pid.map_or(0, |pid| pid.0.unsigned_abs());
         }

@@ -112,6 +112,23 @@ impl Husk {
         }
     }
 
+    /// A process that a call of another husk has forked, as a child of this process: it is one, too.
+    pub fn forked(from: &Self, thread: Stopped) -> Result<Self, Error> {
+        let pid = thread.pid();
+        let tracee = Tracee::born(thread);
+        let opened = pidfd::open(pid)
+            .and_then(|found| found.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH)));
+        match opened {
+            Ok(pidfd) => {
+                Ok(Self { tracee: Some(tracee), pidfd, numbers: from.numbers.clone(), pid })
+            }
+            Err(source) => {
+                tracee.kill_orphan()?;
+                Err(Error::Process { action: "keep a descriptor of", pid, source })
+            }
+        }
+    }
+
     pub fn pid(&self) -> Pid {
         self.pid
     }

@@ -84,6 +84,14 @@ pub struct Remote<'a> {
     is_over: bool,
 }
 
+/// What a process that a call has forked has of these preparations in its own memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Inherited {
+    instruction: u64,
+    stub: Option<u64>,
+    list: Option<u64>,
+}
+
 /// What is put back.
 #[derive(Debug)]
 struct Before {
@@ -152,6 +160,35 @@ impl<'a> Remote<'a> {
             }
         }
         Ok(remote)
+    }
+
+    /// The same of a process that a call of another has forked: what calls need is in its memory already.
+    pub fn inherit(
+        thread: &'a mut Stopped,
+        from: Inherited,
+        patience: Duration,
+    ) -> Result<Self, Error> {
+        let before =
+            Before { registers: thread.registers()?, mask: thread.signal_mask()?, section: None };
+        thread.set_signal_mask(SignalMask::ALL)?;
+        let ignores_trap = refusal::ignores(thread.task, libc::SIGTRAP);
+        Ok(Self {
+            thread,
+            patience,
+            before,
+            instruction: from.instruction,
+            stub: from.stub,
+            list: from.list,
+            ignores_trap,
+            owed: Vec::new(),
+            born: Vec::new(),
+            is_over: false,
+        })
+    }
+
+    /// What a process that is forked now has.
+    pub fn inherited(&self) -> Inherited {
+        Inherited { instruction: self.instruction, stub: self.stub, list: self.list }
     }
 
     pub fn pid(&self) -> Pid {

@@ -27,7 +27,7 @@ use crate::{Description, Error};
 
 /// Bytes that are read and put at once: less than the buffer of a Unix socket, so that the other side has
 /// something to do while the next are read.
-const CHUNK: usize = 1 << 17;
+pub(super) const CHUNK: usize = 1 << 17;
 
 /// What was put.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,6 +115,20 @@ impl Kept {
         Ok(kept)
     }
 
+    /// Puts zeros over these bytes wherever they are kept; returns how often they were.
+    pub(super) fn wipe(&mut self, secrets: &[&[u8]]) -> u64 {
+        let mut count = 0;
+        let runs = self.mappings.iter_mut().flat_map(|(_, runs)| runs);
+        for (_, bytes) in runs {
+            for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+                let found: Vec<usize> = memchr::memmem::find_iter(bytes, secret).collect();
+                count += found.len() as u64;
+                found.into_iter().for_each(|at| bytes[at..at + secret.len()].fill(0));
+            }
+        }
+        count
+    }
+
     fn of(&self, mapping: &Mapping) -> Option<&[KeptRun]> {
         let by_start = |(start, _): &(u64, _)| *start;
         let at = self.mappings.binary_search_by_key(&mapping.start, by_start).ok()?;
@@ -132,14 +146,14 @@ fn is_not_forked(mapping: &Mapping) -> bool {
 
 /// What is done with a page that is all 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Zeros {
+pub(super) enum Zeros {
     /// Nothing: it is that without being told of.
     Omitted,
     /// It is named, since it hides the file's.
     Named,
 }
 
-fn zeros(mapping: &Mapping) -> Zeros {
+pub(super) fn zeros(mapping: &Mapping) -> Zeros {
     match &mapping.kind {
         MappingKind::File(file) if file.trust != Trust::No => Zeros::Named,
         _ => Zeros::Omitted,
@@ -147,14 +161,19 @@ fn zeros(mapping: &Mapping) -> Zeros {
 }
 
 /// What is put of a mapping.
-struct Selected {
+pub(super) struct Selected {
     /// Ranges of pages whose bytes are put.
-    bytes: Vec<Range<u64>>,
-    guards: Vec<Range<u64>>,
+    pub(super) bytes: Vec<Range<u64>>,
+    pub(super) guards: Vec<Range<u64>>,
 }
 
 impl Selected {
-    fn of(pid: Pid, pagemap: &Pagemap, mapping: &Mapping, page: u64) -> Result<Self, Error> {
+    pub(super) fn of(
+        pid: Pid,
+        pagemap: &Pagemap,
+        mapping: &Mapping,
+        page: u64,
+    ) -> Result<Self, Error> {
         let all = mapping.start..mapping.end;
         let bytes = match (&mapping.kind, mapping.sharing) {
             // Nothing of it is looked at: not all of it has page tables.
@@ -334,7 +353,7 @@ impl<F: FnMut(&[Piece], &mut [u8]) -> Result<(), Error>> Sender<F> {
     }
 }
 
-fn push(runs: &mut Vec<Run>, page: u64) {
+pub(super) fn push(runs: &mut Vec<Run>, page: u64) {
     match runs.last_mut() {
         Some(last) if last.page + u64::from(last.count) == page => last.count += 1,
         _ => runs.push(Run { page, count: 1 }),
@@ -346,7 +365,7 @@ fn count(runs: &[Run]) -> u64 {
 }
 
 /// Looks at words, and gives up at the first that is not 0.
-fn is_zero(bytes: &[u8]) -> bool {
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<64>();
     rest.iter().all(|byte| *byte == 0) && words.iter().all(|word| *word == [0; 64])
 }

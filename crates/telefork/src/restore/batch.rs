@@ -76,6 +76,19 @@ impl Batch {
         self.words(&[flags, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0])
     }
 
+    /// What `recvmsg` takes for a byte with some descriptors: the whole, and where their numbers come.
+    pub(super) fn message(&mut self, descriptors: usize) -> (Argument, Argument) {
+        let byte = self.data(&[0]);
+        let control = self.data(&vec![0; (MESSAGE_HEAD + 4 * descriptors).next_multiple_of(8)]);
+        let pieces = self.data.len();
+        self.pointers.push((pieces, byte));
+        self.words(&[0, 1]);
+        let message = self.data.len();
+        self.pointers.extend([(message + 16, Argument::Data(pieces)), (message + 32, control)]);
+        let len = (MESSAGE_HEAD + 4 * descriptors).next_multiple_of(8) as u64;
+        (self.words(&[0, 0, 0, 1, 0, len, 0]), control)
+    }
+
     /// Text with an end.
     pub(super) fn text(&mut self, text: &[u8]) -> Argument {
         self.data(&[text, &[0]].concat())
@@ -100,6 +113,10 @@ impl Batch {
     /// Whether it should be made before more is put.
     pub(super) fn is_full(&self) -> bool {
         self.data.len() > DATA_FULL
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
     }
 
     /// Makes the calls and forgets them: their results, 0 for those that may fail and did.
@@ -172,6 +189,9 @@ impl Batch {
         Ok(good)
     }
 }
+
+/// Bytes of `struct cmsghdr`.
+pub(super) const MESSAGE_HEAD: usize = 16;
 
 /// Bytes of data after which a batch is run: half of what there is room for.
 const DATA_FULL: usize = 32 << 10;

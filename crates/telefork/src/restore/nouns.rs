@@ -85,6 +85,10 @@ impl Map {
     }
 }
 
+/// What is advised when a process is whole: until then a fork of its memory must have it
+/// (`MADV_DONTFORK`, `MADV_WIPEONFORK`).
+pub(super) const AT_THE_END: [i32; 2] = [libc::MADV_DONTFORK, libc::MADV_WIPEONFORK];
+
 /// Bytes of a page; hosts with others are refused.
 pub(super) const PAGE: u64 = 4096;
 

@@ -104,6 +104,11 @@ pub fn plan(of: &Description, here: &Destination) -> Result<Plan, Refusal> {
 }
 
 impl Plan {
+    /// The mapping that is made at an address.
+    pub fn map_at(&self, address: u64) -> Option<&Map> {
+        self.maps.iter().find(|map| map.range.contains(&address))
+    }
+
     /// Where so many bytes can lie for as long as the process is made, beside all that it will have and
     /// what is `taken`: far from both, since stacks grow.
     pub fn room(&self, taken: &[Range<u64>]) -> Result<u64, Refusal> {

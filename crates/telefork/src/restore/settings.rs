@@ -6,7 +6,7 @@ use wire::image::process::{PosixTimer, Process, SignalInfo, Timer};
 use wire::image::thread::Thread;
 
 use super::batch::{Argument, Batch};
-use super::nouns::{Map, SIGEV_THREAD_ID};
+use super::nouns::{AT_THE_END, Map, SIGEV_THREAD_ID};
 use crate::{Description, Error};
 
 /// Where the kernel believes the program's parts to be, and what it says it has told it at its start.
@@ -85,6 +85,12 @@ pub(super) fn of_process(
         let length = map.range.end - map.range.start;
         let args = [map.range.start, length, map.protection()];
         batch.must("protect memory of", libc::SYS_mprotect, &args.map(Argument::from));
+    }
+    for map in maps {
+        for advice in map.advice.iter().filter(|it| AT_THE_END.contains(it)) {
+            let args = [map.range.start, map.range.end - map.range.start, *advice as u64];
+            batch.may("advise on memory of", libc::SYS_madvise, &args.map(Argument::from));
+        }
     }
     for map in maps.iter().filter(|map| map.locked) {
         let args = [map.range.start, map.range.end - map.range.start];

@@ -136,6 +136,11 @@ impl Vdso {
         }
     }
 
+    /// Whether this kernel's own goes to where the image has its own.
+    pub fn is_moved(&self) -> bool {
+        matches!(self, Self::Moved { .. })
+    }
+
     /// Bytes that this kernel's own need beside each other.
     pub fn staging(&self) -> u64 {
         self.specials().iter().map(|special| special.offset + special.length).max().unwrap_or(0)

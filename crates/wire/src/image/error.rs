@@ -29,6 +29,7 @@ pub enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Host,
+    Upon,
     Process,
     Thread,
     Mappings,
@@ -93,6 +94,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Host => "the host",
+            Self::Upon => "the image that it says the changes of",
             Self::Process => "the process",
             Self::Thread => "a thread",
             Self::Mappings => "mappings",

@@ -15,6 +15,7 @@
 //! fit. Who changes an image on purpose can change its sums as well: images come over TLS, or
 //! from a file of one's own.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use super::error::{Error, Kind, Location, Part};
@@ -34,7 +35,7 @@ pub(super) const SUM: usize = 8;
 pub(super) const INDEX: u8 = 0xff;
 
 /// Names an image, so that its parts are not taken for another's: a random number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ImageId(pub u64);
 
 /// What a section says of itself.
@@ -203,7 +204,7 @@ impl End {
     }
 }
 
-const KINDS: [(u8, Kind); 8] = [
+const KINDS: [(u8, Kind); 9] = [
     (1, Kind::Host),
     (2, Kind::Process),
     (3, Kind::Thread),
@@ -212,6 +213,7 @@ const KINDS: [(u8, Kind); 8] = [
     (6, Kind::File),
     (7, Kind::Pages),
     (8, Kind::Placed),
+    (9, Kind::Upon),
 ];
 
 pub(super) fn kind_of(number: u8) -> Option<Kind> {
@@ -228,6 +230,7 @@ pub(super) fn number_of(kind: Kind) -> u8 {
         Kind::File => 6,
         Kind::Pages => 7,
         Kind::Placed => 8,
+        Kind::Upon => 9,
     }
 }
 

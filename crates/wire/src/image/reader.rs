@@ -75,7 +75,7 @@ impl<R: Read> Reader<R> {
             }
         }
         let id = read_preamble(&bytes)?;
-        let (sequence, entries) = (Sequence::default(), id.running_sum(0));
+        let (sequence, entries) = (Sequence::of(id), id.running_sum(0));
         let (offset, state) = (PREAMBLE as u64, State::InTurn);
         Ok(Some(Self { from, id, sequence, offset, number: 0, entries, open: None, state }))
     }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use super::descriptor::{Descriptor, FilePart, Opened};
 use super::error::Kind;
 use super::host::Host;
+use super::layout::ImageId;
 use super::memory::{Mapping, MappingKind, Pages, Place, Placed, Run};
 use super::process::Process;
 use super::thread::Thread;
@@ -17,6 +18,8 @@ use crate::limits::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Section {
     Host(Box<Host>),
+    /// What is told is what changed since this image; the rest is as it says.
+    Upon(ImageId),
     Process(Box<Process>),
     Thread(Box<Thread>),
     /// In the order of their addresses, over all sections of this kind.
@@ -32,6 +35,7 @@ impl Section {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Host(_) => Kind::Host,
+            Self::Upon(_) => Kind::Upon,
             Self::Process(_) => Kind::Process,
             Self::Thread(_) => Kind::Thread,
             Self::Mappings(_) => Kind::Mappings,
@@ -45,6 +49,7 @@ impl Section {
     pub fn front(&self) -> Vec<u8> {
         match self {
             Self::Host(host) => bytes(host),
+            Self::Upon(image) => bytes(image),
             Self::Process(process) => bytes(process),
             Self::Thread(thread) => bytes(thread),
             Self::Mappings(mappings) => bytes(mappings),
@@ -59,6 +64,7 @@ impl Section {
     pub fn from_front(kind: Kind, front: &[u8]) -> Option<Self> {
         let section = match kind {
             Kind::Host => Self::Host(value(front)?),
+            Kind::Upon => Self::Upon(value(front)?),
             Kind::Process => Self::Process(value(front)?),
             Kind::Thread => Self::Thread(value(front)?),
             Kind::Mappings => Self::Mappings(value(front)?),
@@ -87,8 +93,9 @@ fn value<T: DeserializeOwned>(front: &[u8]) -> Option<T> {
 
 /// How far an image has come. The writer and the reader ask the same one, so nothing is written that
 /// is not read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Sequence {
+    id: ImageId,
     latest: Option<Kind>,
     page_size: u64,
     threads: usize,
@@ -101,6 +108,20 @@ pub(super) struct Sequence {
 type Why = &'static str;
 
 impl Sequence {
+    /// Nothing yet of this image.
+    pub(super) fn of(id: ImageId) -> Self {
+        Self {
+            id,
+            latest: None,
+            page_size: 0,
+            threads: 0,
+            mappings: 0,
+            mapped_to: 0,
+            descriptors: 0,
+            next_descriptor: 0,
+        }
+    }
+
     /// Takes the next section with so many bytes of body, or says what is wrong with it.
     pub(super) fn admit(&mut self, section: &Section, body: u64) -> Result<(), Why> {
         let kind = section.kind();
@@ -110,6 +131,10 @@ impl Sequence {
         }
         match section {
             Section::Host(host) => self.host(host)?,
+            Section::Upon(image) if *image == self.id => {
+                return Err("it says what changed since itself");
+            }
+            Section::Upon(_) => {}
             Section::Process(process) => check_process(process)?,
             Section::Thread(thread) => self.thread(thread)?,
             Section::Mappings(mappings) => self.mappings(mappings)?,
@@ -136,7 +161,7 @@ impl Sequence {
     pub(super) fn any_order(&mut self, kind: Kind) {
         self.latest = match kind {
             Kind::Host => None,
-            Kind::Process => Some(Kind::Host),
+            Kind::Upon | Kind::Process => Some(Kind::Host),
             _ => Some(Kind::Thread),
         };
         (self.threads, self.mappings, self.mapped_to) = (0, 0, 0);
@@ -146,7 +171,8 @@ impl Sequence {
     fn follows(&self, kind: Kind) -> Result<(), Why> {
         let fits = match (self.latest, kind) {
             (None, kind) => kind == Kind::Host,
-            (Some(Kind::Host), kind) => kind == Kind::Process,
+            (Some(Kind::Host), kind) => matches!(kind, Kind::Upon | Kind::Process),
+            (Some(Kind::Upon), kind) => kind == Kind::Process,
             (Some(Kind::Process), kind) => kind == Kind::Thread,
             (Some(latest), Kind::File | Kind::Pages | Kind::Placed) => latest >= Kind::Thread,
             (Some(latest), kind) => kind >= Kind::Thread && kind >= latest,

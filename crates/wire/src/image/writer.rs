@@ -30,7 +30,7 @@ impl<W: Write> Writer<W> {
     pub fn new(to: W, id: ImageId) -> Self {
         let unwritten = preamble(id).to_vec();
         let offset = unwritten.len() as u64;
-        let (sequence, entries) = (Sequence::default(), Vec::new());
+        let (sequence, entries) = (Sequence::of(id), Vec::new());
         Self { to, id, sequence, offset, number: 0, entries, unwritten }
     }
 

@@ -49,7 +49,7 @@ impl Forger {
     }
 
     fn section(mut self, section: &Section, body: &[u8]) -> Self {
-        let numbers: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+        let numbers: [u8; 9] = [1, 9, 2, 3, 4, 5, 6, 7, 8];
         let front = section.front();
         let kind = numbers[section.kind() as usize];
         self.head(kind, 0, front.len() as u32, body.len() as u64);
@@ -243,4 +243,27 @@ fn refused(parts: &[Part], why: &str) {
     let put = parts.iter().try_for_each(|(section, body)| writer.put(section, &[body]));
     let error = put.expect_err("a wrong image");
     assert!(error.to_string().contains(why), "{error}");
+}
+
+#[test]
+fn an_image_upon_itself_or_upon_two_or_behind_its_process_is_refused() {
+    let upon = |id| (Section::Upon(ImageId(id)), Vec::new());
+    let with = |places: &[(usize, u64)]| {
+        let mut parts = brief();
+        places.iter().for_each(|(place, id)| parts.insert(*place, upon(*id)));
+        Forger::new().sections(&parts).bytes
+    };
+    for (places, why) in [
+        (&[(1, Forger::ID)][..], "changed since itself"),
+        (&[(0, 7)], "does not belong"),
+        (&[(1, 7), (1, 8)], "does not belong"),
+        (&[(2, 7)], "does not belong"),
+        (&[(5, 7)], "does not belong"),
+    ] {
+        let error = read(&with(places)[..]).expect_err("a wrong image");
+        assert!(
+            matches!(error, Error::Refused { .. }) && error.to_string().contains(why),
+            "{error}"
+        );
+    }
 }

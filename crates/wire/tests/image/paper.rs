@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use farcall_wire::image::{Index, Reader};
+use farcall_wire::image::{ImageId, Index, Reader, Section};
 
 use crate::sample::{brief, write};
 use crate::{borders, read, seeds};
@@ -41,6 +41,23 @@ fn limits_of_images_are_in_their_paper() {
     }
     let source = include_str!("../../src/limits.rs");
     assert_eq!(source.matches("pub const IMAGE_").count(), values.len(), "limits of images");
+}
+
+#[test]
+fn the_vector_of_changes_is_what_the_code_reads_and_writes() {
+    let vectors = seeds::vectors_image_upon(PAPER).expect("every vector is one");
+    let mut parts = brief();
+    parts.insert(1, (Section::Upon(ImageId(ID)), Vec::new()));
+    let bytes = write(ID + 1, &parts);
+    assert_eq!(read(&bytes[..]).expect("whole"), parts);
+    let index = Index::read(std::io::Cursor::new(&bytes)).expect("whole");
+    let (begin, end) = (index.entries[1].offset as usize, index.entries[2].offset as usize);
+    let says = format!("{:?}", parts[1].0);
+    let built = ("section-1".to_owned(), bytes[begin..end].to_vec(), says);
+    let written: Vec<_> =
+        vectors.iter().map(|one| (one.name.clone(), one.bytes.clone(), one.says.clone())).collect();
+    let block = block(&built).replace("vector-image", "vector-image-upon");
+    assert!(written == [built], "docs/image.md should say:\n{block}");
 }
 
 /// The parts of the image of the paper: their names, bytes, and what they say.

@@ -71,15 +71,17 @@ pub(crate) fn write(id: u64, parts: &[Part]) -> Vec<u8> {
 pub(crate) fn random(seed: u64) -> Vec<Part> {
     let noise = &mut Noise::new(seed);
     let plain = |section| (section, Vec::new());
-    let mut parts = vec![
-        plain(Section::Host(Box::new(host()))),
-        plain(Section::Process(Box::new(Process {
-            pid: noise.below(1 << 22) as i32,
-            umask: noise.below(0o1000) as u32,
-            arguments: (0..noise.below(5)).map(|_| text(noise)).collect(),
-            ..process()
-        }))),
-    ];
+    let mut parts = vec![plain(Section::Host(Box::new(host())))];
+    if noise.below(3) == 0 {
+        // No image of a test has this number.
+        parts.push(plain(Section::Upon(ImageId(noise.below(1 << 30) as u64 | 1 << 40))));
+    }
+    parts.extend([plain(Section::Process(Box::new(Process {
+        pid: noise.below(1 << 22) as i32,
+        umask: noise.below(0o1000) as u32,
+        arguments: (0..noise.below(5)).map(|_| text(noise)).collect(),
+        ..process()
+    })))]);
     for tid in 1..2 + noise.below(4) {
         let (general, extended) = (noise.bytes(216), noise.below(3000));
         let registers = Registers {

@@ -6,8 +6,8 @@ use farcall_wire::blob::Permit;
 use farcall_wire::limits::VISIT_LEASE;
 use farcall_wire::units::Span;
 use farcall_wire::visit::{
-    Alone, Begin, Built, Chained, Closed, Exited, Refused, Resize, Signal, Stage, Stdio, Stopped,
-    Taken, Visit, Visits, Wake, Woken,
+    Alone, Begin, Built, Chained, Closed, Entry, Exited, Lane, Refused, Resize, Signal, Stage,
+    Stdio, Stopped, Taken, Visit, Visits, Wake, Woken,
 };
 
 pub(super) fn begin() -> Begin {
@@ -17,6 +17,10 @@ pub(super) fn begin() -> Begin {
 pub(super) fn chained(permit: Permit) -> Chained {
     let from = Some(("b".parse().expect("a name"), permit));
     Chained { begin: begin(), number: 2, from, onward: None }
+}
+
+pub(super) fn pages() -> Entry {
+    Entry::Pages { visit: 300, lane: Lane::Faults }
 }
 
 pub(super) fn messages() -> Vec<(&'static str, u64, Message)> {

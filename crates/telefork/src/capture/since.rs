@@ -1,0 +1,290 @@
+//! What has changed in a process since a receiver was told of it, put into an image that is upon the other.
+//!
+//! ```text
+//!   told before, and as it was      nothing
+//!   changed, or new                 its bytes; zeros by name where something else was told
+//!   not there any more              by name as zeros; over a file its bytes
+//! ```
+//!
+//! Whether a page changed is said by who has watched (`changed`), else by a sum of its bytes. Elsewhere: which
+//! mappings keep what was told of them (`difference`).
+
+use std::io::Write;
+use std::ops::Range;
+
+use sys::Pid;
+use sys::pagemap::Pagemap;
+use sys::process_memory::{self, Piece};
+use wire::image::memory::{MappingKind, Pages, Place, Placed, Run};
+use wire::image::{ImageId, Section, Writer};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::pages::{CHUNK, Selected, Sent, Zeros, is_zero, push, zeros};
+use super::ranges::{runs, without};
+use crate::difference::{Difference, Unchangeable, difference};
+use crate::{Description, Error};
+
+/// What a receiver has of a process.
+#[derive(Clone, Debug)]
+pub struct Told {
+    id: ImageId,
+    mappings: Vec<wire::image::memory::Mapping>,
+    /// Pages that it does not have as their mapping begins, with a sum of their bytes, in their order.
+    pages: Vec<(u64, u64)>,
+    guards: Vec<Range<u64>>,
+}
+
+impl Told {
+    /// The image that it has.
+    pub fn id(&self) -> ImageId {
+        self.id
+    }
+
+    /// How what it has becomes this, or that it cannot.
+    pub fn until(&self, now: &Description) -> Result<Difference, Unchangeable> {
+        difference(&self.mappings, &now.mappings)
+    }
+}
+
+/// What is to be put: all, or what has changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since<'a> {
+    pub(super) told: &'a Told,
+    pub(super) difference: &'a Difference,
+    /// The pages that can have been written, in the order of their addresses; `None` where nobody knows.
+    pub(super) changed: Option<&'a [Range<u64>]>,
+}
+
+/// Puts pages of a process that stands still. Returns what was sent, and what the receiver has then.
+pub(super) fn send<W: Write>(
+    pid: Pid,
+    description: &Description,
+    since: Option<Since<'_>>,
+    to: &mut Writer<W>,
+) -> Result<(Sent, Told), Error> {
+    let pagemap = Pagemap::open(pid)?;
+    let page = u64::from(description.host.page_size);
+    let had = since.map_or(&[][..], |since| &since.told.pages);
+    let mut putting = Putting {
+        pid,
+        page,
+        knows: since.is_some_and(|since| since.changed.is_some()),
+        waiting: Vec::new(),
+        told: Vec::with_capacity(had.len()),
+        buffer: vec![0; CHUNK],
+        sent: Sent::default(),
+    };
+    let mut selected = Vec::with_capacity(description.mappings.len());
+    let mut guards = Vec::new();
+    for mapping in &description.mappings {
+        let is_known = since.is_some() && matches!(mapping.kind, MappingKind::Special { .. });
+        let found = if is_known {
+            Selected { bytes: Vec::new(), guards: Vec::new() }
+        } else {
+            Selected::of(pid, &pagemap, mapping, page)?
+        };
+        guards.extend(found.guards.iter().cloned());
+        selected.push(found);
+    }
+    if let Some(since) = since {
+        unguard(since, description, &guards, page, to)?;
+    }
+    let fresh: Vec<_> = since.map_or(Vec::new(), |it| it.difference.fresh().collect());
+    let had = Had { pages: had, fresh: &fresh, page };
+    for (mapping, found) in description.mappings.iter().zip(&selected) {
+        let zeros = zeros(mapping);
+        let is_special = matches!(mapping.kind, MappingKind::Special { .. });
+        for range in &found.bytes {
+            for number in range.start / page..range.end / page {
+                let before = had.sum(number);
+                let is_written = match (since.and_then(|it| it.changed), before) {
+                    (Some(changed), Some(_)) => contains(changed, number * page),
+                    _ => true,
+                };
+                match before {
+                    Some(sum) if !is_written => putting.told.push((number, sum)),
+                    _ => putting.put(Waiting { number, before, zeros, is_gone: is_special }, to)?,
+                }
+            }
+        }
+        // Those that were told, and are not there any more.
+        if since.is_some() && !is_special {
+            let absent = without(mapping.start..mapping.end, &found.bytes);
+            let mut gone = Vec::new();
+            for part in absent {
+                for part in without(part, &found.guards) {
+                    for number in had.within(&part) {
+                        match zeros {
+                            Zeros::Omitted => push(&mut gone, number),
+                            // What the file has there shows again.
+                            Zeros::Named => {
+                                let before = Some(0);
+                                putting
+                                    .put(Waiting { number, before, zeros, is_gone: true }, to)?;
+                            }
+                        }
+                    }
+                }
+            }
+            putting.sent.zeros += gone.iter().map(|run| u64::from(run.count)).sum::<u64>();
+            put_zeros(gone, to)?;
+        }
+    }
+    putting.flush(to)?;
+    for range in &guards {
+        let runs = runs(range.clone(), page);
+        to.put(&Section::Placed(Placed { runs, place: Place::Guard }), &[])?;
+    }
+    let Putting { mut told, sent, .. } = putting;
+    told.sort_by_key(|(number, _)| *number);
+    let mappings = description.mappings.clone();
+    Ok((sent, Told { id: to.id(), mappings, pages: told, guards }))
+}
+
+/// Tells of guards that are none any more, and of which nothing else may be told then.
+fn unguard<W: Write>(
+    since: Since<'_>,
+    description: &Description,
+    guards: &[Range<u64>],
+    page: u64,
+    to: &mut Writer<W>,
+) -> Result<(), Error> {
+    let mut gone = Vec::new();
+    for before in &since.told.guards {
+        for mapping in description.mappings.iter().filter(|it| it.start < before.end) {
+            let part = before.start.max(mapping.start)..before.end.min(mapping.end);
+            if !part.is_empty() {
+                for part in without(part, guards) {
+                    gone.extend(runs(part, page));
+                }
+            }
+        }
+    }
+    gone.sort_by_key(|run| run.page);
+    put_zeros(gone, to)
+}
+
+fn put_zeros<W: Write>(runs: Vec<Run>, to: &mut Writer<W>) -> Result<(), Error> {
+    for some in runs.chunks(RUNS) {
+        let placed = Placed { runs: some.to_vec(), place: Place::Zero };
+        to.put(&Section::Placed(placed), &[])?;
+    }
+    Ok(())
+}
+
+/// Runs that are told of at once.
+const RUNS: usize = 1 << 14;
+
+/// What the receiver has, where it keeps it.
+struct Had<'a> {
+    pages: &'a [(u64, u64)],
+    fresh: &'a [Range<u64>],
+    page: u64,
+}
+
+impl Had<'_> {
+    fn sum(&self, number: u64) -> Option<u64> {
+        let at = self.pages.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        (!contains(self.fresh, number * self.page)).then(|| self.pages[at].1)
+    }
+
+    fn within(&self, range: &Range<u64>) -> impl Iterator<Item = u64> {
+        let (start, end) = (range.start / self.page, range.end / self.page);
+        let begin = self.pages.partition_point(|(number, _)| *number < start);
+        let pages = self.pages[begin..].iter().map(|(number, _)| *number);
+        pages
+            .take_while(move |number| *number < end)
+            .filter(|number| !contains(self.fresh, number * self.page))
+    }
+}
+
+/// Whether one of these ranges, which are in their order, has this address.
+fn contains(ranges: &[Range<u64>], at: u64) -> bool {
+    let found = ranges.partition_point(|range| range.end <= at);
+    ranges.get(found).is_some_and(|range| range.start <= at)
+}
+
+/// A page that is to be looked at.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    number: u64,
+    /// The sum of what was told of it.
+    before: Option<u64>,
+    zeros: Zeros,
+    /// The process has no page of its own there: it need not be told again.
+    is_gone: bool,
+}
+
+/// Pages on their way into an image.
+struct Putting {
+    pid: Pid,
+    page: u64,
+    /// Whether it is known which pages were written: then what comes here was.
+    knows: bool,
+    waiting: Vec<Waiting>,
+    told: Vec<(u64, u64)>,
+    buffer: Vec<u8>,
+    sent: Sent,
+}
+
+impl Putting {
+    fn put<W: Write>(&mut self, page: Waiting, to: &mut Writer<W>) -> Result<(), Error> {
+        // Within one section pages rise.
+        if self.waiting.last().is_some_and(|last| last.number >= page.number) {
+            self.flush(to)?;
+        }
+        self.waiting.push(page);
+        if self.waiting.len() * self.page as usize == CHUNK {
+            self.flush(to)?;
+        }
+        Ok(())
+    }
+
+    fn flush<W: Write>(&mut self, to: &mut Writer<W>) -> Result<(), Error> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let page = self.page as usize;
+        let mut pieces: Vec<Piece> = Vec::new();
+        for it in &waiting {
+            let at = it.number * self.page;
+            match pieces.last_mut() {
+                Some(last) if last.at + last.len as u64 == at => last.len += page,
+                _ => pieces.push(Piece { at, len: page }),
+            }
+        }
+        let bytes = &mut self.buffer[..waiting.len() * page];
+        if !bytes.is_empty() {
+            process_memory::read_pieces(self.pid, &pieces, bytes)?;
+        }
+        let (mut full, mut zero, mut slices) = (Vec::new(), Vec::new(), Vec::new());
+        for (it, bytes) in waiting.iter().zip(bytes.chunks(page)) {
+            let Waiting { number, before, zeros, is_gone } = *it;
+            if is_zero(bytes) {
+                if before.is_some() || zeros == Zeros::Named {
+                    push(&mut zero, number);
+                }
+                self.sent.zeros += 1;
+                if zeros == Zeros::Named && !is_gone {
+                    self.told.push((number, ZERO));
+                }
+                continue;
+            }
+            let sum = xxh3_64(bytes);
+            if !is_gone {
+                self.told.push((number, sum));
+            }
+            if before == Some(sum) && !self.knows && !is_gone {
+                continue;
+            }
+            push(&mut full, number);
+            slices.push(bytes);
+        }
+        self.sent.pages += full.iter().map(|run: &Run| u64::from(run.count)).sum::<u64>();
+        if !full.is_empty() {
+            to.put(&Section::Pages(Pages { runs: full, names: Vec::new() }), &slices)?;
+        }
+        put_zeros(zero, to)
+    }
+}
+
+/// What stands for the sum of a page of zeros over a file.
+const ZERO: u64 = 0;
