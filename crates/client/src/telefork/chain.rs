@@ -18,12 +18,13 @@ use std::sync::mpsc::{Sender as Reports, channel};
 use std::thread;
 
 use ::telefork::Leaving;
+use wire::answer::Mark;
 use wire::blob::Permit;
 use wire::name::Name;
 use wire::visit::Chained;
 
 use super::error::TravelError;
-use super::sending::{Sender, begin, hear, pour, wake};
+use super::passage::{begin, hear, pour, wake};
 use super::trip::Trip;
 use crate::Cluster;
 use crate::nodes::Target;
@@ -35,6 +36,13 @@ const ROUNDS: usize = 3;
 /// Why no memory follows these.
 const WHOLE: &str =
     "it is one of several, whose image goes from node to node whole; name one node alone";
+
+/// Of whose process the copies are, and what each answers behind.
+#[derive(Clone, Copy)]
+pub(super) struct Whose<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) mark: Option<Mark>,
+}
 
 /// What became of one copy of a chain: which, and whether it is to be sent again.
 type Report = (usize, bool);
@@ -51,20 +59,20 @@ pub(super) fn can(cluster: &Cluster, trips: &[Arc<Trip>]) -> bool {
 
 /// Sends an image to these nodes; returns those that it did not come to, for another node's sake perhaps.
 pub(super) fn send_all(
-    sender: &Sender,
+    whose: Whose<'_>,
     leaving: &mut Leaving,
     mut trips: Vec<Arc<Trip>>,
 ) -> Vec<Arc<Trip>> {
     for _ in 0..ROUNDS {
         if trips.len() > 1 {
-            trips = round(sender, leaving, trips);
+            trips = round(whose, leaving, trips);
         }
     }
     trips
 }
 
 /// One chain. The first of it ends here, in one way or the other.
-fn round(sender: &Sender, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<Arc<Trip>> {
+fn round(whose: Whose<'_>, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<Arc<Trip>> {
     let mut opened: Vec<(Arc<Trip>, Visit)> = Vec::new();
     let mut before: Option<(Name, Permit)> = None;
     let count = trips.len();
@@ -72,7 +80,7 @@ fn round(sender: &Sender, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<A
         let onward = (at + 1 < count).then(permit);
         let (begin, number, from) = (begin(), trip.number(), before.clone());
         let visit =
-            sender.cluster.visit_chained(trip.node(), Chained { begin, number, from, onward });
+            whose.cluster.visit_chained(trip.node(), Chained { begin, number, from, onward });
         match visit {
             Ok(visit) => {
                 trip.comes_whole(WHOLE.to_owned());
@@ -95,7 +103,7 @@ fn round(sender: &Sender, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<A
     for (at, (trip, visit)) in opened.into_iter().enumerate() {
         match unsent.take() {
             Some(error) => trip.ends(Err(error)),
-            None => settle_beside(sender, visit, trip, at, &reports),
+            None => settle_beside(whose, visit, trip, at, &reports),
         }
     }
     drop(reports);
@@ -107,14 +115,14 @@ fn round(sender: &Sender, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<A
 
 /// Wakes and hears one copy on a thread of its own.
 fn settle_beside(
-    sender: &Sender,
+    whose: Whose<'_>,
     mut visit: Visit,
     trip: Arc<Trip>,
     at: usize,
     reports: &Reports<Report>,
 ) {
     let (cluster, mark, of, reports) =
-        (sender.cluster.clone(), sender.mark, trip.clone(), reports.clone());
+        (whose.cluster.clone(), whose.mark, trip.clone(), reports.clone());
     let started = thread::Builder::new().name("farcall-copy".into()).spawn(move || {
         let awake = wake(&mut visit, &of);
         // What the first one says is about itself; those behind it may have been cut off.

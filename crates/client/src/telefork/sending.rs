@@ -1,35 +1,25 @@
 //! A copy leaves: made by the calling thread, sent and heard by one of ours.
 
-use std::io::{self, Write, stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
-use std::{fs, thread};
+use std::thread;
 
-use ::telefork::{Departed, Departing, Leaving};
-use bytes::Bytes;
+use ::telefork::{Departed, Departing, Leaving, Location};
 use memory::Error;
 use transport::Secrets;
-use wire::Message;
-use wire::answer::{Finder, Mark};
-use wire::hello::Goodbye;
-use wire::limits::{STDIO_CHUNK_MAX, VISIT_TEXT_MAX};
-use wire::units::Time;
-use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
+use wire::answer::Mark;
 
-use super::chain as chains;
+use super::chain::{self as chains, Whose};
 use super::error::TravelError;
 use super::lazy;
+use super::passage::{Pour, Stopped, begin, hear, pour, wake};
 use super::trip::{Ended, Trip};
 use crate::Cluster;
-use crate::copied::{self, Words};
+use crate::copied::{self, Input};
 use crate::driver::{Held, hold_all};
 use crate::error::chain;
-use crate::visit::flow::Receiving;
-use crate::visit::{Fate, Lanes, Source, Terms, Visit, settle};
-
-/// How long a node may take to build what it has been sent.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::visit::{Lanes, Visit};
 
 /// Where a copy was made.
 #[derive(Debug)]
@@ -50,7 +40,8 @@ pub(super) fn leave(
     cluster.driver().check_linked()?;
     let trips: Vec<Arc<Trip>> =
         (0..).zip(nodes).map(|(number, node)| Arc::new(Trip::new(node.clone(), number))).collect();
-    let (departed, forms) = part()?;
+    let (departed, forms) =
+        part(Input::HandedOn).map_err(|source| TravelError::Unmade { source })?;
     let departing = match departed {
         Departed::Child(number) => return Ok(Left::Child(number.cast_unsigned())),
         Departed::Parent(departing) => departing,
@@ -69,12 +60,15 @@ pub(super) fn leave(
 }
 
 /// Makes one copy, with all locks of the library in the hands of the calling thread: in the copy it is the
-/// only one, and gives them back as here.
-fn part() -> Result<(Departed, Forms), TravelError> {
+/// only one, and gives them back as here. Its input is its own, or what it is handed on to link by itself.
+fn part(input: Input) -> Result<(Departed, Forms), ::telefork::Error> {
     // These first: who holds them may be about to use a cluster.
     let (mut output, _errors) = (stdout().lock(), stderr().lock());
     let mut own = copied::hold();
     let secrets = Secrets::hold();
+    if !secrets.are_all() {
+        return Err(::telefork::Error::UnknownKey);
+    }
     let forms = secrets.forms();
     // Else both would write what is left. A closed output takes nothing anyway.
     let _ = output.flush();
@@ -82,21 +76,34 @@ fn part() -> Result<(Departed, Forms), TravelError> {
         let departed = ::telefork::depart();
         let mut wakers = Vec::new();
         if let Ok(Departed::Child(_)) = departed {
-            own.begin_anew();
+            own.begin_anew(input);
             wakers.extend(drivers.iter_mut().flat_map(Held::leave_behind));
         }
         (departed, wakers)
     });
     wakers.into_iter().for_each(std::task::Waker::wake);
-    let departed = departed.map_err(|source| TravelError::Unmade { source })?;
-    Ok((departed, forms))
+    Ok((departed?, forms))
+}
+
+/// As `telefork::telefork_to`, with this process's private keys left out.
+pub(super) fn write_copy(to: &mut impl Write) -> Result<Location, ::telefork::Error> {
+    let (departed, forms) = part(Input::Own)?;
+    let departing = match departed {
+        Departed::Child(value) => return Ok(Location::Child(value)),
+        Departed::Parent(departing) => departing,
+    };
+    let leaving = departing.hold()?;
+    leaving.wipe(&forms.iter().map(|form| &form[..]).collect::<Vec<_>>())?;
+    leaving.write(to)?;
+    leaving.end()?;
+    Ok(Location::Parent)
 }
 
 /// The thread that sends.
-pub(super) struct Sender {
-    pub(super) cluster: Cluster,
+struct Sender {
+    cluster: Cluster,
     trips: Vec<Arc<Trip>>,
-    pub(super) mark: Option<Mark>,
+    mark: Option<Mark>,
 }
 
 impl Sender {
@@ -119,7 +126,10 @@ impl Sender {
         let mut alone = None;
         let is_chained = wiped.is_ok() && chains::can(&self.cluster, &self.trips);
         let left = match is_chained {
-            true => chains::send_all(&self, &mut leaving, self.trips.clone()),
+            true => {
+                let whose = Whose { cluster: &self.cluster, mark: self.mark };
+                chains::send_all(whose, &mut leaving, self.trips.clone())
+            }
             false => self.trips.clone(),
         };
         for trip in &left {
@@ -193,24 +203,6 @@ fn send(
     Ok(visit)
 }
 
-/// Writes a whole image, in which the copy has this number, if it has one of its own.
-pub(super) fn pour(
-    leaving: &mut Leaving,
-    number: Option<i32>,
-    trip: &Trip,
-    visit: &mut Visit,
-) -> Result<(), TravelError> {
-    let mut pour = Pour { visit, trip, stopped: None };
-    let sent = leaving.send(number, &mut pour);
-    match (sent, pour.stopped) {
-        (Ok(()), _) | (Err(_), Some(Stopped::Heard)) => Ok(()),
-        (Err(_), Some(Stopped::Lost(source))) => {
-            Err(TravelError::Unsent { node: trip.node().to_owned(), source })
-        }
-        (Err(source), None) => Err(TravelError::Unmade { source }),
-    }
-}
-
 /// What its memory can follow it over, if it can.
 fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
     match visit.lanes()? {
@@ -220,53 +212,6 @@ fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
             trip.comes_whole(why);
             Ok(None)
         }
-    }
-}
-
-/// What the node is told for people.
-pub(super) fn begin() -> Begin {
-    let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
-    let cut = |mut text: String| {
-        text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
-        text
-    };
-    Begin {
-        from: cut(read("/proc/sys/kernel/hostname")),
-        pid: std::process::id(),
-        command: cut(read("/proc/self/comm")),
-        memory: 0,
-    }
-}
-
-/// The image on its way.
-struct Pour<'a> {
-    visit: &'a mut Visit,
-    trip: &'a Trip,
-    stopped: Option<Stopped>,
-}
-
-enum Stopped {
-    /// The node has said something instead of taking more.
-    Heard,
-    Lost(Error),
-}
-
-impl Write for Pour<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stopped = match self.visit.pour(bytes) {
-            Ok(true) => {
-                self.trip.has_sent(bytes.len());
-                return Ok(bytes.len());
-            }
-            Ok(false) => Stopped::Heard,
-            Err(error) => Stopped::Lost(error),
-        };
-        self.stopped = Some(stopped);
-        Err(io::Error::other("the node takes no more of the image"))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -283,91 +228,4 @@ fn follow(
         serving.cut();
     }
     ended
-}
-
-/// From the end of the image until the copy runs.
-pub(super) fn wake(visit: &mut Visit, trip: &Trip) -> Result<(), TravelError> {
-    let node = || trip.node().to_owned();
-    let wake = Wake { alone: Alone::Ends, terminal: None };
-    let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
-    match fate {
-        Fate::Here { why } => return Err(TravelError::Refused { node: node(), reason: why }),
-        Fate::Doubt => return Err(TravelError::Doubt { node: node() }),
-        Fate::There { pid } => trip.wakes(pid),
-    }
-    Ok(())
-}
-
-/// Until its end.
-pub(super) fn hear(
-    cluster: &Cluster,
-    visit: &mut Visit,
-    trip: &Trip,
-    mark: Option<Mark>,
-) -> Result<Ended, TravelError> {
-    let node = || trip.node().to_owned();
-    let gone = |source| TravelError::Lost { node: node(), source };
-    hand_on(visit, &cluster.driver().hands_on()).map_err(gone)?;
-    let mut outputs = [Receiving::default(), Receiving::default()];
-    let mut finder = mark.map(Finder::new);
-    let mut trouble = None;
-    loop {
-        let Some(message) = visit.next(Time::NEVER).map_err(gone)? else { continue };
-        match message {
-            Message::Stdio(Stdio { stream: stream @ 1..=2, at }, bytes) => {
-                let output = &mut outputs[usize::from(stream) - 1];
-                let known = output.arrived(at, bytes.len());
-                let known = known.ok_or_else(|| TravelError::Nonsense { node: node() })?;
-                let new = &bytes[known..];
-                match (stream, &mut finder) {
-                    (1, Some(finder)) if trouble.is_none() => match finder.push(new) {
-                        Ok(own) => print(&own),
-                        Err(error) => trouble = Some(error),
-                    },
-                    (1, Some(_)) => {}
-                    (1, None) => print(new),
-                    // Who does not read our errors misses the copy's, too.
-                    _ => drop(stderr().write_all(new)),
-                }
-                output.done(bytes.len() - known);
-                if let Some(bytes) = output.news() {
-                    visit.send(&Message::Taken(Taken { stream, bytes })).map_err(gone)?;
-                }
-            }
-            Message::Exited(exited) => {
-                // The last word: a node that does not hear it keeps the status for a while.
-                let _ = visit.send(&Message::Goodbye(Goodbye::Leaving));
-                visit.close();
-                let answer = finder.and_then(|finder| {
-                    let (own, answer) = finder.finish();
-                    print(&own);
-                    trouble.map(Err).or(answer)
-                });
-                return match exited {
-                    Exited::Code(status) => Ok(Ended { status, answer }),
-                    Exited::Signal(signal) => Err(lazy::loss(trip, exited)
-                        .unwrap_or_else(|| TravelError::Killed { node: node(), signal })),
-                };
-            }
-            _ => {}
-        }
-    }
-}
-
-/// All that a copy has to read: what it links to the cluster with. It comes once the copy runs, which waits for it
-/// when it needs it.
-fn hand_on(visit: &mut Visit, words: &Words) -> Result<(), Error> {
-    let mut at = 0;
-    for piece in words.chunks(STDIO_CHUNK_MAX) {
-        let bytes = Bytes::copy_from_slice(piece);
-        visit.send(&Message::Stdio(Stdio { stream: 0, at }, bytes))?;
-        at += piece.len() as u64;
-    }
-    visit.send(&Message::Closed(Closed { stream: 0, at }))
-}
-
-/// Who does not read our output misses the copy's, too.
-fn print(bytes: &[u8]) {
-    let mut output = stdout().lock();
-    let _ = output.write_all(bytes).and_then(|()| output.flush());
 }

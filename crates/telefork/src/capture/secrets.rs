@@ -1,9 +1,12 @@
 //! Bytes that must not leave: they are looked for wherever a process can have written, and zeroed there.
 
 use memchr::memmem::Finder;
+use sys::maps::Sharing;
 use sys::pagemap::Pagemap;
 use sys::{Pid, maps, process_memory};
 
+use super::mappings::shared_memory;
+use super::pages;
 use crate::Error;
 
 /// Bytes that are looked at together: they stay in the processor's cache.
@@ -21,10 +24,17 @@ pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
     let mut chunk = Vec::with_capacity(CHUNK);
     let mut count = 0;
     for mapping in maps::mappings(pid)? {
-        if mapping.is_kernels() || !mapping.permissions.read {
+        if mapping.is_kernels() {
             continue;
         }
-        for written in pagemap.look(mapping.range)?.own {
+        // What others have, too, they would lose: it is looked at, and is not to go.
+        let is_shared = mapping.sharing == Sharing::Shared;
+        let ranges = match is_shared {
+            false => pagemap.look(mapping.range)?.own,
+            true if shared_memory(&mapping).is_some() => pages::shared(pid, mapping.range)?,
+            true => continue,
+        };
+        for written in ranges {
             let mut at = written.start;
             loop {
                 let len = (written.end - at).min(CHUNK as u64);
@@ -32,6 +42,9 @@ pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
                 process_memory::read(pid, at, &mut chunk)?;
                 for finder in &finders {
                     for found in finder.find_iter(&chunk) {
+                        if is_shared {
+                            return Err(Error::SharedSecret { address: at + found as u64 });
+                        }
                         let zeros = vec![0; finder.needle().len()];
                         process_memory::write(pid, at + found as u64, &zeros)?;
                         count += 1;
