@@ -2,7 +2,7 @@
 
 use wire::blob::Permit;
 use wire::limits::VISITS_OVER_MAX;
-use wire::visit::{Begin, Chained, Entry, Stage};
+use wire::visit::{Begin, Chained, Entry, Lane, Stage};
 
 use super::*;
 use crate::VisitId;
@@ -102,4 +102,35 @@ fn a_permit_ends_with_its_visit_and_an_ordinary_visit_has_none() {
         let said = come_for(&mut bench, 5, Peer::Node(name("b")), permit);
         assert!(said.contains("forbidden"), "{said}");
     }
+}
+
+fn pages(bench: &mut Bench, link: u32, peer: &str, token: u64, lane: Lane) -> String {
+    let entry = Entry::Pages { visit: token, lane };
+    bench.greet(LinkId(link), Peer::Client(name(peer)), Purpose::Visit { entry })
+}
+
+#[test]
+fn each_lane_of_pages_comes_once_from_whoever_began_the_visit_and_before_it_is_built() {
+    let mut bench = Bench::new();
+    begin(&mut bench, 1);
+    let token = 101;
+    // A node of which nothing else is told lets no pages follow, in words.
+    let said = pages(&mut bench, 2, "me", token, Lane::Stream);
+    assert!(said.contains("Full") && said.contains("; send them before"), "{said}");
+    bench.node.set_pages_follow(Ok(()));
+    let said = pages(&mut bench, 3, "other", token, Lane::Stream);
+    assert!(said.contains("forbidden"), "{said}");
+    let said = pages(&mut bench, 4, "me", 7, Lane::Stream);
+    assert!(said.contains("Absent"), "{said}");
+    for (link, lane) in [(5, Lane::Stream), (6, Lane::Faults)] {
+        let said = pages(&mut bench, link, "me", token, lane);
+        assert!(said.contains("welcome"), "{said}");
+        let again = pages(&mut bench, link + 2, "me", token, lane);
+        assert!(again.contains("breach") && !again.contains("welcome"), "{again}");
+    }
+    begin(&mut bench, 10);
+    let visit = VisitId(2);
+    bench.handle(vec![Event::VisitCame { visit, stage: Stage::Built }]);
+    let said = pages(&mut bench, 11, "me", 110, Lane::Stream);
+    assert!(said.contains("breach"), "too late: {said}");
 }
