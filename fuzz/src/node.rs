@@ -482,11 +482,11 @@ impl World {
                 self.node.handle(self.now, Event::BlobLent);
             }
             // Some pads cannot be started.
-            Effect::BeginVisit { visit, connection, begin } => {
+            Effect::BeginVisit { visit, connection, arrival } => {
                 self.links[connection.0 as usize] = Link::Closed;
                 let stage = wire::visit::Stage::Runs;
                 self.node.handle(self.now, Event::VisitCame { visit, stage });
-                if begin.pid % 2 == 0 {
+                if arrival.begin.pid % 2 == 0 {
                     self.node.handle(self.now, Event::VisitEnded { visit });
                 }
             }

@@ -16,6 +16,15 @@ pub(crate) struct Pad {
     scratch: PathBuf,
     #[arg(long)]
     account: Option<u32>,
+    /// What a copy learns of itself
+    #[arg(long, default_value_t = 0)]
+    number: u32,
+    /// The image comes over descriptor 4
+    #[arg(long)]
+    chained: bool,
+    /// The image goes on over descriptor 5
+    #[arg(long)]
+    onward: bool,
     /// The memory of its visitor may follow it
     #[arg(long)]
     follow: bool,
@@ -38,7 +47,13 @@ impl Pad {
         };
         let Self { scratch, account, follow, .. } = self;
         let rules = ::pad::Rules { level, scratch, account, follow };
-        ::pad::serve(control.into(), &rules, build)?;
+        let given = |wanted: bool, number| {
+            let taken = wanted.then(|| sys::process::inherited(number)).transpose();
+            taken.map(|end| end.map(Into::into)).context("the node gave no socket for an image")
+        };
+        let (from, onward) = (given(self.chained, 4)?, given(self.onward, 5)?);
+        let chained = ::pad::Chained { number: self.number, from, onward };
+        ::pad::serve_chained(control.into(), &rules, build, chained)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -369,6 +369,41 @@ fn a_hundred_calls_from_several_threads_leave_nothing_behind() {
     });
 }
 
+#[test]
+fn copies_on_several_nodes_cost_one_sending() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let cluster = &pair.cluster;
+    let ballast = filled(8 << 20);
+    let right = sum(&ballast);
+    match cluster.telefork_all(["one", "two", "one", "two"]).unwrap() {
+        TeleforkAll::Child(at) => exit(if sum(&ballast) == right { 30 + at as i32 } else { 1 }),
+        TeleforkAll::Parent(copies) => {
+            for copy in &copies {
+                assert!(copy.wait_until_awake().is_some());
+            }
+            let sent: Vec<u64> = copies.iter().map(client::Copy::sent).collect();
+            assert!(sent[0] > 8 << 20 && sent[1..] == [0, 0, 0], "{sent:?}");
+            let ends: Vec<i32> = copies.into_iter().map(|copy| copy.wait().unwrap()).collect();
+            assert_eq!(ends, [30, 31, 32, 33]);
+        }
+    }
+}
+
+#[test]
+fn who_is_behind_a_node_that_takes_no_visitor_gets_its_copy_all_the_same() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let nodes = ["one", "nowhere", "two", "one"];
+    match pair.cluster.telefork_all(nodes).unwrap() {
+        TeleforkAll::Child(at) => exit(40 + at as i32),
+        TeleforkAll::Parent(copies) => {
+            let ends: Vec<Option<i32>> = copies.into_iter().map(|copy| copy.wait().ok()).collect();
+            assert_eq!(ends, [Some(40), None, Some(42), Some(43)]);
+        }
+    }
+}
+
 /// Memory that no two pages of are the same.
 fn filled(len: usize) -> Vec<u64> {
     (1..=len as u64 / 8).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
@@ -496,4 +531,28 @@ fn several_copies_have_the_memory_of_one_moment() {
     let lazy: Vec<bool> = copies.iter().map(follows).collect();
     let ends: Vec<i32> = copies.into_iter().map(|copy| copy.wait().unwrap()).collect();
     assert_eq!(ends, [40, 41, 42], "{lazy:?}");
+}
+
+#[test]
+fn copies_behind_a_node_that_turns_its_own_away_get_another_chain() {
+    let _alone = alone();
+    let pair = Pair::start();
+    // Told to send the image on, and cut off from its pad: a strict jail lets nobody in.
+    let address = &pair.cluster.addresses()[0];
+    let words = format!("--name strict --slots 1 --jail strict --join {address}");
+    let (_strict, _) = pair.machine.start_node(&words);
+    assert_eq!(pair.cluster.wait_for_nodes(3, support::PATIENCE), 3);
+    let ballast = filled(8 << 20);
+    let right = sum(&ballast);
+    match pair.cluster.telefork_all(["one", "strict", "two", "one"]).unwrap() {
+        TeleforkAll::Child(at) => exit(if sum(&ballast) == right { 50 + at as i32 } else { 1 }),
+        TeleforkAll::Parent(copies) => {
+            let ends: Vec<Result<i32, String>> = copies
+                .into_iter()
+                .map(|copy| copy.wait().map_err(|error| error.to_string()))
+                .collect();
+            let [Ok(50), Err(why), Ok(52), Ok(53)] = &ends[..] else { panic!("{ends:?}") };
+            assert!(why.contains("jail is strict"), "{why}");
+        }
+    }
 }

@@ -128,6 +128,15 @@ fn arriving() -> MutexGuard<'static, Arriving> {
     ARRIVING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a copy finds as its standard input.
+#[derive(Clone, Copy)]
+pub(crate) enum Input {
+    /// What it is handed on.
+    HandedOn,
+    /// What whoever wakes it gives it to read: it is handed on nothing.
+    Own,
+}
+
 /// Held while a copy of this process is made: nobody receives anything meanwhile.
 pub(crate) struct Held(MutexGuard<'static, Arriving>);
 
@@ -137,8 +146,13 @@ pub(crate) fn hold() -> Held {
 
 impl Held {
     /// This is a copy now: what was made before is of another process, and what it is handed on is coming.
-    pub(crate) fn begin_anew(&mut self) {
+    pub(crate) fn begin_anew(&mut self, input: Input) {
         GENERATION.fetch_add(1, Relaxed);
+        if let Input::Own = input {
+            let words = "a copy made by telefork_to is handed on nothing; connect anew";
+            *self.0 = Arriving::Missing(words.to_owned());
+            return;
+        }
         *self.0 = match sys::park::take_input() {
             Ok(input) => Arriving::Coming(input),
             Err(error) => {

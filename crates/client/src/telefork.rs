@@ -35,6 +35,8 @@ use trip::Trip;
 mod yoyo;
 mod called;
 mod sending;
+mod chain;
+mod passage;
 mod lazy;
 mod trip;
 pub(crate) mod error;
@@ -122,8 +124,9 @@ impl Cluster {
         })
     }
 
-    /// The same onto several nodes: copies of one moment, each with a number of its own. The image is sent to
-    /// one after the other.
+    /// The same onto several nodes: copies of one moment, each with a number of its own. This process sends the
+    /// image once, to the first node; each passes it on to the next one while it builds its own. Where a node
+    /// refuses or is lost, those behind it get the image by another way.
     pub fn telefork_all<N: AsRef<str>>(
         &self,
         nodes: impl IntoIterator<Item = N>,
@@ -215,7 +218,8 @@ impl Copy {
         self.trip.why_whole()
     }
 
-    /// Bytes that have been sent of its image, and of its memory behind that.
+    /// Bytes that this process has sent of its image, and of its memory behind that. Of several copies the first has
+    /// most of them: the others' came from node to node.
     pub fn sent(&self) -> u64 {
         self.trip.sent()
     }

@@ -14,6 +14,8 @@ use wire::Message;
 use wire::hello::Purpose;
 use wire::name::Name;
 use wire::units::{Span, Time};
+#[cfg(target_arch = "x86_64")]
+use wire::visit::Chained;
 use wire::visit::{Begin, Entry, Visit as Told};
 
 use crate::Cluster;
@@ -58,8 +60,12 @@ pub(crate) struct WayTo {
 
 impl WayTo {
     pub(crate) fn begin(self, begin: Begin) -> Result<Visit, Error> {
+        self.enter(Entry::Begin(begin))
+    }
+
+    fn enter(self, entry: Entry) -> Result<Visit, Error> {
         let Self { way, me } = self;
-        let purpose = Purpose::Visit { entry: Entry::Begin(begin) };
+        let purpose = Purpose::Visit { entry };
         let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
         Ok(Visit { way, me, line, token: welcome.link, node: welcome.node.to_string() })
     }
@@ -69,6 +75,12 @@ impl Cluster {
     /// Opens a visit at the node of this name. Its pad waits for the image.
     pub fn visit(&self, node: &str, begin: Begin) -> Result<Visit, Error> {
         self.way_to(node)?.begin(begin)
+    }
+
+    /// The same for one of several of the same image.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn visit_chained(&self, node: &str, chained: Chained) -> Result<Visit, Error> {
+        self.way_to(node)?.enter(Entry::Chained(chained))
     }
 
     /// All that is needed to open a visit at this node, also from a process that this one starts.

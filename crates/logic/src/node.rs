@@ -53,6 +53,7 @@ use visits::Visits;
 
 pub use lending::FetchBlob;
 pub use netmem::Port;
+pub use visits::{Arrival, Chain, Upstream, Use};
 
 /// Who is at the other end, as far as the transport could prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,18 +284,17 @@ pub enum Effect {
     },
     /// For a vault.
     Region(crate::regions::Effect),
-    /// Start a pad for the visit and give it this connection; as a link it is forgotten. `VisitEnded`
-    /// follows in any case.
+    /// Start a pad and give it this connection, which is no link any more. `VisitEnded` follows in any case.
     BeginVisit {
         visit: VisitId,
         connection: LinkId,
-        begin: wire::visit::Begin,
+        arrival: Box<Arrival>,
     },
-    /// Give the visit's pad this connection, for its pages if there is a lane; as a link it is forgotten.
+    /// Give its pad this connection, or send its image on over it; it is no link any more.
     ReturnVisit {
         visit: VisitId,
         connection: LinkId,
-        lane: Option<wire::visit::Lane>,
+        what: Use,
     },
     /// A piece of a stream for a worker, after its task.
     ToWorker {

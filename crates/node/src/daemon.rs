@@ -666,11 +666,11 @@ impl Daemon {
                 self.controllers.carry_out(&mut self.links, &self.payloads.buffers, effect);
             }
             Effect::Region(effect) => self.vaults.carry_out(effect),
-            Effect::BeginVisit { visit, connection, begin } => {
-                self.begin_visit(now, visit, connection, &begin);
+            Effect::BeginVisit { visit, connection, arrival } => {
+                self.begin_visit(now, visit, connection, *arrival);
             }
-            Effect::ReturnVisit { visit, connection, lane } => {
-                self.return_to_visit(visit, connection, lane);
+            Effect::ReturnVisit { visit, connection, what } => {
+                self.return_to_visit(visit, connection, what);
             }
             Effect::NetMem(_) | Effect::NetMemRefused { .. } => self.carry_out_netmem(now, effect),
             Effect::Close { link } => {

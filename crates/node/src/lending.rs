@@ -18,7 +18,9 @@ use logic::node::FetchBlob;
 use mio::{Events, Poll, Token};
 use transport::{Connection, DialTls, FlushOutcome, ReadOutcome, Watched};
 use wire::frame::{HEADER, Header, Kind};
+use wire::hello::Hello;
 use wire::limits::{BULK_CHUNK_MAX, CONTROL_BODY_MAX, FETCH_RATE_MIN, FETCH_SILENCE};
+use wire::name::Name;
 use wire::task::{PAYLOAD_HEAD, PayloadHead};
 use wire::units::Time;
 
@@ -28,25 +30,29 @@ use crate::store::Store;
 const UNSENT_MAX: usize = 2 * BULK_CHUNK_MAX;
 
 /// A connection that a thread of its own waits for.
-struct Line {
+pub(crate) struct Line {
     poll: Poll,
     events: Events,
-    connection: Watched,
+    pub(crate) connection: Watched,
     /// When it last moved.
     moved: Instant,
+    /// How long it may stand still.
+    pub(crate) silence: Duration,
 }
 
 impl Line {
-    fn new(connection: Connection) -> Result<Self, String> {
+    pub(crate) fn new(connection: Connection) -> Result<Self, String> {
         let words = |error: std::io::Error| format!("cannot watch a connection: {error}");
         let poll = Poll::new().map_err(words)?;
         let connection = Watched::new(connection, poll.registry(), Token(0)).map_err(words)?;
-        Ok(Self { poll, events: Events::with_capacity(4), connection, moved: Instant::now() })
+        let silence = FETCH_SILENCE.into();
+        let events = Events::with_capacity(4);
+        Ok(Self { poll, events, connection, moved: Instant::now(), silence })
     }
 
     /// Waits until the connection may move again.
-    fn wait(&mut self) -> Result<(), String> {
-        let silence = Duration::from(FETCH_SILENCE);
+    pub(crate) fn wait(&mut self) -> Result<(), String> {
+        let silence = self.silence;
         let left = silence.saturating_sub(self.moved.elapsed());
         if left.is_zero() {
             return Err(format!("nothing moved for {} s", silence.as_secs()));
@@ -62,7 +68,7 @@ impl Line {
     }
 
     /// Sends what is queued, as far as the socket takes it. Whether it took all.
-    fn flush(&mut self) -> Result<bool, String> {
+    pub(crate) fn flush(&mut self) -> Result<bool, String> {
         let before = self.connection.unsent();
         let outcome = self.connection.flush(self.poll.registry()).map_err(words)?;
         if self.connection.unsent() < before {
@@ -72,13 +78,70 @@ impl Line {
     }
 
     /// Reads once.
-    fn read(&mut self) -> Result<ReadOutcome, String> {
+    pub(crate) fn read(&mut self) -> Result<ReadOutcome, String> {
         let before = (self.connection.input().len(), self.connection.is_ready());
         let outcome = self.connection.read().map_err(words)?;
         if (self.connection.input().len(), self.connection.is_ready()) != before {
             self.moved = Instant::now();
         }
         Ok(outcome)
+    }
+
+    /// Dials another node, of this name, and is let in.
+    pub(crate) fn dial(
+        address: SocketAddr,
+        tls: &DialTls,
+        from: &Name,
+        hello: &Hello,
+    ) -> Result<Self, String> {
+        let connection = Connection::dial(address, tls).map_err(words)?;
+        let mut line = Line::new(connection)?;
+        let mut greeting: Option<Link> = None;
+        // A greeting only needs the time for its own timeout, which `Line` has.
+        let now = Time(0);
+        loop {
+            let was_ready = line.connection.is_ready();
+            if was_ready && greeting.is_none() {
+                let peer = line.connection.peer();
+                if peer.is_none_or(|peer| peer.name != *from) {
+                    return Err(format!("{address} is another node"));
+                }
+                greeting = Some(Link::dial(now, hello.clone()));
+            }
+            if let Some(link) = &mut greeting {
+                while let Some(effect) = link.poll_effect() {
+                    match effect {
+                        link::Effect::Send(message) => {
+                            message.encode(0, line.connection.output());
+                        }
+                        link::Effect::Down(why) => return Err(why.to_string()),
+                        link::Effect::Up(_) | link::Effect::Greeted(_) => {}
+                    }
+                }
+                if link.is_up() {
+                    break;
+                }
+            }
+            line.flush()?;
+            let outcome = line.read()?;
+            // One frame at a time: what follows the welcome is no message.
+            let frame = wire::frame::take(line.connection.input(), CONTROL_BODY_MAX);
+            let frame = frame.map_err(|error| error.to_string())?;
+            let moved = frame.is_some() || was_ready != line.connection.is_ready();
+            if let (Some(frame), Some(link)) = (frame, &mut greeting) {
+                let (_, message) = wire::decode(frame).map_err(|error| error.to_string())?;
+                if link.message(now, &message) == Pass::On {
+                    return Err("it said something else than welcome".to_owned());
+                }
+            }
+            match outcome {
+                _ if moved => {}
+                ReadOutcome::Closed => return Err("it hung up".to_owned()),
+                ReadOutcome::Drained => line.wait()?,
+                ReadOutcome::More => {}
+            }
+        }
+        Ok(line)
     }
 }
 
@@ -153,55 +216,8 @@ struct Arriving {
 }
 
 impl Arriving {
-    /// Dials the other node and is let in.
     fn dial(address: SocketAddr, tls: &DialTls, blob: &FetchBlob) -> Result<Self, String> {
-        let connection = Connection::dial(address, tls).map_err(words)?;
-        let mut line = Line::new(connection)?;
-        let mut greeting: Option<Link> = None;
-        // A greeting only needs the time for its own timeout, which `Line` has.
-        let now = Time(0);
-        loop {
-            let was_ready = line.connection.is_ready();
-            if was_ready && greeting.is_none() {
-                let peer = line.connection.peer();
-                if peer.is_none_or(|peer| peer.name != blob.from) {
-                    return Err(format!("{address} is another node"));
-                }
-                greeting = Some(Link::dial(now, blob.hello.clone()));
-            }
-            if let Some(link) = &mut greeting {
-                while let Some(effect) = link.poll_effect() {
-                    match effect {
-                        link::Effect::Send(message) => {
-                            message.encode(0, line.connection.output());
-                        }
-                        link::Effect::Down(why) => return Err(why.to_string()),
-                        link::Effect::Up(_) | link::Effect::Greeted(_) => {}
-                    }
-                }
-                if link.is_up() {
-                    break;
-                }
-            }
-            line.flush()?;
-            let outcome = line.read()?;
-            // One frame at a time: what follows the welcome is no message.
-            let frame = wire::frame::take(line.connection.input(), CONTROL_BODY_MAX);
-            let frame = frame.map_err(|error| error.to_string())?;
-            let moved = frame.is_some() || was_ready != line.connection.is_ready();
-            if let (Some(frame), Some(link)) = (frame, &mut greeting) {
-                let (_, message) = wire::decode(frame).map_err(|error| error.to_string())?;
-                if link.message(now, &message) == Pass::On {
-                    return Err("it said something else than welcome".to_owned());
-                }
-            }
-            match outcome {
-                _ if moved => {}
-                ReadOutcome::Closed => return Err("it hung up".to_owned()),
-                ReadOutcome::Drained => line.wait()?,
-                ReadOutcome::More => {}
-            }
-        }
+        let line = Line::dial(address, tls, &blob.from, &blob.hello)?;
         let patience = Duration::from(FETCH_SILENCE);
         let patience = patience + Duration::from_secs(blob.length / FETCH_RATE_MIN);
         let until = Instant::now() + patience;

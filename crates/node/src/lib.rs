@@ -25,6 +25,7 @@ mod alarm;
 mod workers;
 mod groups;
 mod relay;
+mod chain;
 mod payloads;
 mod regions;
 mod bulk;

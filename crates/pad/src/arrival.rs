@@ -41,10 +41,10 @@ pub trait Behind: Send {
     ) -> Result<(), String>;
 }
 
-/// Makes a process of the image that comes; with a right, its memory may follow it; it has this
-/// terminal where it had one.
+/// Makes a process of the image that comes; of its caller, if one called and was not answered, with this number.
+/// With a right, its memory may follow it; it has this terminal where it had one.
 pub type Build =
-    fn(&mut dyn Read, Option<Right>, Option<OwnedFd>) -> Result<Box<dyn Built>, String>;
+    fn(&mut dyn Read, u32, Option<Right>, Option<OwnedFd>) -> Result<Box<dyn Built>, String>;
 
 impl Built for restore::Built {
     fn pid(&self) -> Pid {
@@ -91,6 +91,7 @@ fn restoring() -> Restore {
 /// A process of an image of `telefork`, or of several in rounds.
 pub fn build(
     from: &mut dyn Read,
+    number: u32,
     right: Option<Right>,
     terminal: Option<OwnedFd>,
 ) -> Result<Box<dyn Built>, String> {
@@ -105,7 +106,8 @@ pub fn build(
     let mut reader = reader.ok_or("no image came; try again")?;
     let memory = if right.is_some() { Memory::Following } else { Memory::Whole };
     let descriptors = Descriptors::Opened(stdio, Overrides::none());
-    let restore = Restore { memory, right, descriptors, ..restoring() };
+    let value = number.cast_signed();
+    let restore = Restore { value, memory, right, descriptors, ..restoring() };
     let built = restore.build(&mut reader).map_err(|error| chain(&error))?;
     Ok(Box::new(built))
 }

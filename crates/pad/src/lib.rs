@@ -19,7 +19,9 @@ mod follow;
 mod streams;
 mod terminal;
 mod line;
+mod tee;
 pub mod arrival;
 mod rounds;
 
-pub use serve::{Error, Rules, serve};
+pub use serve::{Error, Rules, serve, serve_chained};
+pub use tee::Chained;

@@ -26,6 +26,7 @@ use crate::arrival::{Behind, Build, Built, chain};
 use crate::follow::{Following, Lanes};
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
+use crate::tee::Chained;
 use crate::terminal::Terminal;
 
 /// How long the connections for pages may take through the node, when the image is here already.
@@ -64,6 +65,16 @@ fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// Serves one visit, whose connections come over `control`.
 pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Error> {
+    serve_chained(control, rules, build, Chained::default())
+}
+
+/// The same for a visit whose image comes from, or goes on to, another node.
+pub fn serve_chained(
+    control: UnixStream,
+    rules: &Rules,
+    build: Build,
+    chained: Chained,
+) -> Result<(), Error> {
     let Some((what @ (PLAIN | WITH_TERMINAL), first)) = connection(&control)? else {
         return Err(Error::NoConnection);
     };
@@ -93,7 +104,7 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
     if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
         return Err(Error::NoConnection);
     }
-    Visit::begin(control, first, terminal)?.run(build, right)
+    Visit::begin(control, first, terminal)?.run(build, right, chained)
 }
 
 /// What comes with a connection that carries no pages: with the first one of a visitor that is to have a terminal.
@@ -179,7 +190,7 @@ impl Visit {
         })
     }
 
-    fn run(mut self, build: Build, right: Option<Right>) -> Result<(), Error> {
+    fn run(mut self, build: Build, right: Option<Right>, chained: Chained) -> Result<(), Error> {
         // 1. The image, without a buffer between: its reader takes not a byte beyond its end.
         let terminal = match &self.terminal {
             Ok(Some(terminal)) => terminal.far().map(Some).map_err(|error| chain(&error)),
@@ -188,7 +199,7 @@ impl Visit {
         };
         let refused = |why| format!("there is no terminal for it: {why}; try another node");
         let terminal = terminal.map_err(refused);
-        let built = self.line.as_mut().map(|line| line.image(build, right, terminal?));
+        let built = self.line.as_mut().map(|line| line.image(build, right, terminal?, chained));
         let event = match built {
             Some(Ok(built)) if built.leaves_behind() && !self.await_lanes() => {
                 drop(built);
@@ -559,9 +570,10 @@ impl Line {
         build: Build,
         right: Option<Right>,
         terminal: Option<OwnedFd>,
+        chained: Chained,
     ) -> Result<Box<dyn Built>, String> {
-        let mut socket = self.waiting().map_err(|error| chain(&error))?;
-        let built = build(&mut socket, right, terminal);
+        let socket = self.waiting().map_err(|error| chain(&error))?;
+        let built = chained.read(socket, build, right, terminal);
         self.not_waiting().map_err(|error| chain(&error))?;
         built
     }

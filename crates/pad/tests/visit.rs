@@ -116,6 +116,7 @@ impl Behind for Memory {
 
 fn build(
     from: &mut dyn Read,
+    _: u32,
     _: Option<Right>,
     terminal: Option<OwnedFd>,
 ) -> Result<Box<dyn Built>, String> {

@@ -91,15 +91,16 @@ impl Leaving {
     }
 
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with
-    /// this number. It has 0, 1 and 2 of whoever restores it, and of other descriptors the dead numbers.
-    pub fn send(&mut self, number: i32, to: &mut impl Write) -> Result<(), Error> {
+    /// this number; without one, with what whoever restores it says (`Restore::value`). It has 0, 1 and 2 of
+    /// whoever restores it, and of other descriptors the dead numbers.
+    pub fn send(&mut self, number: Option<i32>, to: &mut impl Write) -> Result<(), Error> {
         let description = self.described(number)?;
         send(&self.kept, &description, to)
     }
 
     /// The same, for who is to be sent changes later.
     pub fn send_told(&self, number: i32, to: &mut impl Write) -> Result<(Sent, Told), Error> {
-        let description = self.described(number)?;
+        let description = self.described(Some(number))?;
         let mut writer = Writer::new(to, image_id()?);
         description.put(&mut writer)?;
         let sent = capture::send_parked_told(self.kept.pid(), &description, &mut writer)?;
@@ -116,7 +117,7 @@ impl Leaving {
         changed: Option<&[Range<u64>]>,
         to: &mut impl Write,
     ) -> Result<Changes, Error> {
-        let description = self.described(number)?;
+        let description = self.described(Some(number))?;
         let mut writer = Writer::new(to, image_id()?);
         let sent = capture::send_parked_changes(
             self.kept.pid(),
@@ -134,7 +135,7 @@ impl Leaving {
     /// The same, and its memory stays behind but for what it touches first: it is to be served, and this to be
     /// kept, until all of it is there.
     pub fn send_ahead(&mut self, number: i32, to: &mut impl Write) -> Result<PageServer, Error> {
-        let description = self.described(number)?;
+        let description = self.described(Some(number))?;
         let mut writer = Writer::new(to, image_id()?);
         description.put(&mut writer)?;
         let server = capture::send_parked_ahead(self.kept.pid(), &description, &mut writer)?;
@@ -142,13 +143,13 @@ impl Leaving {
         Ok(server)
     }
 
-    fn described(&self, number: i32) -> Result<Description, Error> {
+    fn described(&self, number: Option<i32>) -> Result<Description, Error> {
         let mut description = self.kept.description().clone();
         description.descriptors = strangers(self.kept.pid(), stream)?;
         // Its pad may be killed with its node, and then nobody else would end it.
         description.process.attributes.parent_death_signal = libc::SIGKILL as _;
-        for thread in &mut description.threads {
-            answer_caller(thread, number);
+        if let Some(number) = number {
+            description.threads.iter_mut().for_each(|thread| answer_caller(thread, number));
         }
         Ok(description)
     }

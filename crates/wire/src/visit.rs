@@ -23,6 +23,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::blob::Permit;
 use crate::name::Name;
 use crate::units::Span;
 
@@ -37,6 +38,33 @@ pub enum Entry {
     /// One of two more connections for a visit that this client began, over which pages follow their
     /// process: made before its image is sent.
     Pages { visit: u64, lane: Lane },
+    /// A copy of a process of which several nodes get one: its image comes from here, or from the node before, and
+    /// goes on to the next one.
+    Chained(Chained),
+    /// A node's connection for the image that a visit here passes on. Behind the greeting that comes, and no more.
+    Onward { permit: Permit },
+}
+
+/// A visit that is one of several of the same image.
+///
+/// ```text
+/// client            node a              node b              node c
+///   Chained, onward p  ->
+///   Chained, from a p, onward q             ->
+///   Chained, from b q                                           ->
+///                        <- HELLO Onward p
+///                                           <- HELLO Onward q
+///   the image       ->  ==================> ==================>        BUILT, WAKE, … to each as ever
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chained {
+    pub begin: Begin,
+    /// What the caller of the copy's fork learns.
+    pub number: u32,
+    /// The node to get the image from, and the right to it; without it comes over this connection.
+    pub from: Option<(Name, Permit)>,
+    /// Who shows this gets the image from here.
+    pub onward: Option<Permit>,
 }
 
 /// What comes next over a connection of `Begin`, where a process moves in rounds: a byte before each image. Before

@@ -342,6 +342,12 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("hello-visit-return", 0, hello(Purpose::Visit { entry: Entry::Return { visit: 300 } })),
         ("hello-visit-pages", 0, hello(Purpose::Visit { entry: visits::pages() })),
         (
+            "hello-visit-chained",
+            0,
+            hello(Purpose::Visit { entry: Entry::Chained(visits::chained(permit)) }),
+        ),
+        ("hello-visit-onward", 0, hello(Purpose::Visit { entry: Entry::Onward { permit } })),
+        (
             "welcome",
             0,
             M::Welcome(Welcome { agent: "x 1".into(), node: name("b"), link: 300, slots: 8 }),

@@ -1,34 +1,25 @@
 //! A copy leaves: made by the calling thread, sent and heard by one of ours.
 
-use std::io::{self, Write, stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
-use std::{fs, thread};
+use std::thread;
 
 use ::telefork::{Departed, Departing, Leaving, Location};
-use bytes::Bytes;
 use memory::Error;
 use transport::Secrets;
-use wire::Message;
-use wire::answer::{Finder, Mark};
-use wire::hello::Goodbye;
-use wire::limits::{STDIO_CHUNK_MAX, VISIT_TEXT_MAX};
-use wire::units::Time;
-use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
+use wire::answer::Mark;
 
+use super::chain::{self as chains, Whose};
 use super::error::TravelError;
 use super::lazy;
+use super::passage::{Pour, Stopped, begin, hear, pour, wake};
 use super::trip::{Ended, Trip};
 use crate::Cluster;
-use crate::copied::{self, Words};
+use crate::copied::{self, Input};
 use crate::driver::{Held, hold_all};
 use crate::error::chain;
-use crate::visit::flow::Receiving;
-use crate::visit::{Fate, Lanes, Source, Terms, Visit, settle};
-
-/// How long a node may take to build what it has been sent.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::visit::{Lanes, Visit};
 
 /// Where a copy was made.
 #[derive(Debug)]
@@ -49,7 +40,8 @@ pub(super) fn leave(
     cluster.driver().check_linked()?;
     let trips: Vec<Arc<Trip>> =
         (0..).zip(nodes).map(|(number, node)| Arc::new(Trip::new(node.clone(), number))).collect();
-    let (departed, forms) = part().map_err(|source| TravelError::Unmade { source })?;
+    let (departed, forms) =
+        part(Input::HandedOn).map_err(|source| TravelError::Unmade { source })?;
     let departing = match departed {
         Departed::Child(number) => return Ok(Left::Child(number.cast_unsigned())),
         Departed::Parent(departing) => departing,
@@ -68,8 +60,8 @@ pub(super) fn leave(
 }
 
 /// Makes one copy, with all locks of the library in the hands of the calling thread: in the copy it is the
-/// only one, and gives them back as here.
-fn part() -> Result<(Departed, Forms), ::telefork::Error> {
+/// only one, and gives them back as here. Its input is its own, or what it is handed on to link by itself.
+fn part(input: Input) -> Result<(Departed, Forms), ::telefork::Error> {
     // These first: who holds them may be about to use a cluster.
     let (mut output, _errors) = (stdout().lock(), stderr().lock());
     let mut own = copied::hold();
@@ -84,7 +76,7 @@ fn part() -> Result<(Departed, Forms), ::telefork::Error> {
         let departed = ::telefork::depart();
         let mut wakers = Vec::new();
         if let Ok(Departed::Child(_)) = departed {
-            own.begin_anew();
+            own.begin_anew(input);
             wakers.extend(drivers.iter_mut().flat_map(Held::leave_behind));
         }
         (departed, wakers)
@@ -95,7 +87,7 @@ fn part() -> Result<(Departed, Forms), ::telefork::Error> {
 
 /// As `telefork::telefork_to`, with this process's private keys left out.
 pub(super) fn write_copy(to: &mut impl Write) -> Result<Location, ::telefork::Error> {
-    let (departed, forms) = part()?;
+    let (departed, forms) = part(Input::Own)?;
     let departing = match departed {
         Departed::Child(value) => return Ok(Location::Child(value)),
         Departed::Parent(departing) => departing,
@@ -132,9 +124,17 @@ impl Sender {
         let secrets: Vec<&[u8]> = forms.iter().map(|form| &form[..]).collect();
         let wiped = leaving.wipe(&secrets);
         let mut alone = None;
-        for trip in &self.trips {
-            // A call's process seldom touches all that it has, and ends soon; it comes whole.
-            let is_lazy = self.mark.is_none();
+        let is_chained = wiped.is_ok() && chains::can(&self.cluster, &self.trips);
+        let left = match is_chained {
+            true => {
+                let whose = Whose { cluster: &self.cluster, mark: self.mark };
+                chains::send_all(whose, &mut leaving, self.trips.clone())
+            }
+            false => self.trips.clone(),
+        };
+        for trip in &left {
+            // A call's process seldom touches all that it has, and ends soon; it comes whole, as copies of a chain do.
+            let is_lazy = self.mark.is_none() && !is_chained;
             let sent = match &wiped {
                 Ok(_) => send(&self.cluster, &mut leaving, trip, is_lazy),
                 Err(error) => Err(TravelError::Unwiped { reason: chain(error) }),
@@ -187,20 +187,19 @@ fn send(
     let mut visit = cluster.visit(trip.node(), begin()).map_err(unsent)?;
     let lanes = if is_lazy { lanes(&visit, trip).map_err(unsent)? } else { None };
     let number = trip.number().cast_signed();
-    let mut pour = Pour { visit: &mut visit, trip, stopped: None };
-    let sent = match &lanes {
-        Some(_) => leaving.send_ahead(number, &mut pour).map(Some),
-        None => leaving.send(number, &mut pour).map(|()| None),
+    let Some(lanes) = lanes else {
+        pour(leaving, Some(number), trip, &mut visit)?;
+        return Ok(visit);
     };
+    let mut pour = Pour { visit: &mut visit, trip, stopped: None };
+    let sent = leaving.send_ahead(number, &mut pour);
     let server = match (sent, pour.stopped) {
         (Ok(server), _) => server,
         (Err(_), Some(Stopped::Heard)) => return Ok(visit),
         (Err(_), Some(Stopped::Lost(source))) => return Err(unsent(source)),
         (Err(source), None) => return Err(TravelError::Unmade { source }),
     };
-    if let (Some(server), Some(lanes)) = (server, lanes) {
-        trip.follows(lanes.serve(server).map_err(|source| TravelError::NoThread { source })?);
-    }
+    trip.follows(lanes.serve(server).map_err(|source| TravelError::NoThread { source })?);
     Ok(visit)
 }
 
@@ -216,54 +215,6 @@ fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
     }
 }
 
-/// What the node is told for people.
-pub(super) fn begin() -> Begin {
-    let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
-    let cut = |mut text: String| {
-        text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
-        text
-    };
-    Begin {
-        from: cut(read("/proc/sys/kernel/hostname")),
-        pid: std::process::id(),
-        command: cut(read("/proc/self/comm")),
-        memory: 0,
-        terminal: false,
-    }
-}
-
-/// The image on its way.
-struct Pour<'a> {
-    visit: &'a mut Visit,
-    trip: &'a Trip,
-    stopped: Option<Stopped>,
-}
-
-enum Stopped {
-    /// The node has said something instead of taking more.
-    Heard,
-    Lost(Error),
-}
-
-impl Write for Pour<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stopped = match self.visit.pour(bytes) {
-            Ok(true) => {
-                self.trip.has_sent(bytes.len());
-                return Ok(bytes.len());
-            }
-            Ok(false) => Stopped::Heard,
-            Err(error) => Stopped::Lost(error),
-        };
-        self.stopped = Some(stopped);
-        Err(io::Error::other("the node takes no more of the image"))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// From the end of the image to the end of the copy.
 fn follow(
     cluster: &Cluster,
@@ -271,90 +222,10 @@ fn follow(
     trip: &Trip,
     mark: Option<Mark>,
 ) -> Result<Ended, TravelError> {
-    let ended = hear(cluster, visit, trip, mark);
+    let ended = wake(visit, trip).and_then(|()| hear(cluster, visit, trip, mark));
     // However it ended, it needs no more pages.
     if let Some(serving) = trip.serving() {
         serving.cut();
     }
     ended
-}
-
-fn hear(
-    cluster: &Cluster,
-    visit: &mut Visit,
-    trip: &Trip,
-    mark: Option<Mark>,
-) -> Result<Ended, TravelError> {
-    let node = || trip.node().to_owned();
-    let wake = Wake { alone: Alone::Ends, terminal: None };
-    let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
-    match fate {
-        Fate::Here { why } => return Err(TravelError::Refused { node: node(), reason: why }),
-        Fate::Doubt => return Err(TravelError::Doubt { node: node() }),
-        Fate::There { pid } => trip.wakes(pid),
-    }
-    let gone = |source| TravelError::Lost { node: node(), source };
-    hand_on(visit, &cluster.driver().hands_on()).map_err(gone)?;
-    let mut outputs = [Receiving::default(), Receiving::default()];
-    let mut finder = mark.map(Finder::new);
-    let mut trouble = None;
-    loop {
-        let Some(message) = visit.next(Time::NEVER).map_err(gone)? else { continue };
-        match message {
-            Message::Stdio(Stdio { stream: stream @ 1..=2, at }, bytes) => {
-                let output = &mut outputs[usize::from(stream) - 1];
-                let known = output.arrived(at, bytes.len());
-                let known = known.ok_or_else(|| TravelError::Nonsense { node: node() })?;
-                let new = &bytes[known..];
-                match (stream, &mut finder) {
-                    (1, Some(finder)) if trouble.is_none() => match finder.push(new) {
-                        Ok(own) => print(&own),
-                        Err(error) => trouble = Some(error),
-                    },
-                    (1, Some(_)) => {}
-                    (1, None) => print(new),
-                    // Who does not read our errors misses the copy's, too.
-                    _ => drop(stderr().write_all(new)),
-                }
-                output.done(bytes.len() - known);
-                if let Some(bytes) = output.news() {
-                    visit.send(&Message::Taken(Taken { stream, bytes })).map_err(gone)?;
-                }
-            }
-            Message::Exited(exited) => {
-                // The last word: a node that does not hear it keeps the status for a while.
-                let _ = visit.send(&Message::Goodbye(Goodbye::Leaving));
-                visit.close();
-                let answer = finder.and_then(|finder| {
-                    let (own, answer) = finder.finish();
-                    print(&own);
-                    trouble.map(Err).or(answer)
-                });
-                return match exited {
-                    Exited::Code(status) => Ok(Ended { status, answer }),
-                    Exited::Signal(signal) => Err(lazy::loss(trip, exited)
-                        .unwrap_or_else(|| TravelError::Killed { node: node(), signal })),
-                };
-            }
-            _ => {}
-        }
-    }
-}
-
-/// All that a copy has to read: what it links to the cluster with. It comes once the copy runs, which waits for it
-/// when it needs it.
-fn hand_on(visit: &mut Visit, words: &Words) -> Result<(), Error> {
-    let mut at = 0;
-    for piece in words.chunks(STDIO_CHUNK_MAX) {
-        let bytes = Bytes::copy_from_slice(piece);
-        visit.send(&Message::Stdio(Stdio { stream: 0, at }, bytes))?;
-        at += piece.len() as u64;
-    }
-    visit.send(&Message::Closed(Closed { stream: 0, at }))
-}
-
-/// Who does not read our output misses the copy's, too.
-pub(super) fn print(bytes: &[u8]) {
-    let mut output = stdout().lock();
-    let _ = output.write_all(bytes).and_then(|()| output.flush());
 }

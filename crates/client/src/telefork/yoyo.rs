@@ -19,7 +19,8 @@ use wire::visit::{Alone, Closed, Exited, Stdio, Taken, Wake};
 
 use super::called::mark;
 use super::error::TravelError;
-use super::sending::{Forms, PATIENCE, begin, print};
+use super::passage::{PATIENCE, begin, print};
+use super::sending::Forms;
 use crate::Cluster;
 use crate::copied::{self, be_away, be_back};
 use crate::driver::{Aside, hold_all};

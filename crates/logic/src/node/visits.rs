@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use wire::Message;
-use wire::hello::Goodbye;
+use wire::blob::Permit;
+use wire::hello::{Goodbye, Hello, Purpose};
 use wire::limits::{VISIT_TEXT_MAX, VISITS_MAX, VISITS_OVER_MAX};
 use wire::name::Name;
 use wire::units::Time;
-use wire::visit::{Begin, Entry, Lane, Stage, Visit};
+use wire::visit::{Begin, Chained, Entry, Lane, Stage, Visit};
 
 use super::{Effect, Node, Peer};
 use crate::{LinkId, VisitId};
@@ -23,10 +24,50 @@ struct Guest {
     /// Names the visit to its client. Unguessable.
     token: u64,
     begin: Begin,
+    /// Who shows this gets the image that comes here, once.
+    onward: Option<Permit>,
     stage: Stage,
     since: Time,
     /// What it has of connections for pages.
     lanes: Vec<Lane>,
+}
+
+/// What another connection of a visit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Its streams.
+    Streams,
+    /// Pages that follow.
+    Pages(Lane),
+    /// A node, which gets the image that comes here.
+    Image,
+}
+
+/// What a driver needs to begin a visit.
+#[derive(Debug)]
+pub struct Arrival {
+    pub begin: Begin,
+    pub chain: Option<Chain>,
+}
+
+/// One of several visits of the same image.
+#[derive(Debug)]
+pub struct Chain {
+    /// What the copy learns.
+    pub number: u32,
+    /// Without one the image comes over the visit's own connection.
+    pub from: Option<Upstream>,
+    /// A node will come for the image.
+    pub goes_on: bool,
+}
+
+/// Another node, which has an image for a visit here.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The name that its certificate must have.
+    pub from: Name,
+    pub addresses: Vec<String>,
+    pub hello: Hello,
 }
 
 /// The visits of a node, by their numbers.
@@ -76,8 +117,11 @@ impl Node {
         self.visits.follows = Follows(follows);
     }
 
-    /// A client's connection for a process that moves.
+    /// A client's connection for a process that moves, or a node's for the image of one.
     pub(super) fn greeted_visit(&mut self, now: Time, link: LinkId, entry: Entry, peer: &Peer) {
+        if let Entry::Onward { permit } = entry {
+            return self.send_onward(now, link, permit, peer);
+        }
         let owner = match peer {
             Peer::Client(name) | Peer::Admin(name) => name.clone(),
             Peer::Stranger | Peer::Node(_) => {
@@ -86,15 +130,60 @@ impl Node {
             }
         };
         match entry {
-            Entry::Begin(begin) => self.begin_visit(now, link, begin, owner, peer),
+            Entry::Begin(begin) => {
+                let arrival = Arrival { begin, chain: None };
+                self.begin_visit(now, link, arrival, None, owner, peer);
+            }
+            Entry::Chained(Chained { begin, number, from, onward }) => {
+                let from = from.map(|(from, permit)| self.upstream(&from, permit));
+                let chain = Some(Chain { number, from, goes_on: onward.is_some() });
+                self.begin_visit(now, link, Arrival { begin, chain }, onward, owner, peer);
+            }
             Entry::Return { visit } => self.return_to_visit(now, link, visit, peer, None),
             Entry::Pages { visit, lane } => {
                 self.return_to_visit(now, link, visit, peer, Some(lane));
             }
+            Entry::Onward { .. } => unreachable!("dealt with above"),
         }
     }
 
-    fn begin_visit(&mut self, now: Time, link: LinkId, begin: Begin, owner: Name, peer: &Peer) {
+    /// Where the image of a visit comes from, if not from its client. Of a node that nobody knows there are no
+    /// addresses, and no image comes.
+    fn upstream(&self, from: &Name, permit: Permit) -> Upstream {
+        let entry = Entry::Onward { permit };
+        let hello = Hello {
+            agent: self.options.agent.clone(),
+            name: self.members.me().name.clone(),
+            purpose: Purpose::Visit { entry },
+        };
+        Upstream { from: from.clone(), addresses: self.members.addresses(from), hello }
+    }
+
+    /// A node that comes for the image of a visit. The permit is random and of one use, its client has told it to
+    /// this node and to one other; without it a node's certificate opens nothing.
+    fn send_onward(&mut self, now: Time, link: LinkId, permit: Permit, peer: &Peer) {
+        let mut guests = self.visits.guests.iter_mut();
+        let found = guests.find(|(_, guest)| guest.onward == Some(permit));
+        let (Some((&visit, guest)), Peer::Node(_)) = (found, peer) else {
+            let reason = "no image is lent to you; ask its client for a permit".to_owned();
+            return self.refuse(now, link, Goodbye::Forbidden { reason });
+        };
+        guest.onward = None;
+        self.welcome(now, link, 0);
+        self.links[link.0 as usize] = None;
+        self.effects.push_back(Effect::ReturnVisit { visit, connection: link, what: Use::Image });
+    }
+
+    fn begin_visit(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        arrival: Arrival,
+        onward: Option<Permit>,
+        owner: Name,
+        peer: &Peer,
+    ) {
+        let begin = &arrival.begin;
         if begin.from.len() > VISIT_TEXT_MAX || begin.command.len() > VISIT_TEXT_MAX {
             let reason = format!("a name of more than {VISIT_TEXT_MAX} bytes");
             return self.breach(now, link, reason);
@@ -111,13 +200,14 @@ impl Node {
         self.visits.begun += 1;
         let visit = VisitId(self.visits.begun);
         let (peer, stage) = (peer.clone(), Stage::Arriving);
-        let lanes = Vec::new();
-        let guest = Guest { owner, peer, token, begin: begin.clone(), stage, since: now, lanes };
+        let (begin, lanes) = (begin.clone(), Vec::new());
+        let guest = Guest { owner, peer, token, begin, onward, stage, since: now, lanes };
         self.visits.guests.insert(visit, guest);
         self.slots.host(self.visits.count() as u32);
         self.welcome(now, link, token);
         self.links[link.0 as usize] = None;
-        self.effects.push_back(Effect::BeginVisit { visit, connection: link, begin });
+        let arrival = Box::new(arrival);
+        self.effects.push_back(Effect::BeginVisit { visit, connection: link, arrival });
     }
 
     fn return_to_visit(
@@ -151,7 +241,8 @@ impl Node {
         }
         self.welcome(now, link, token);
         self.links[link.0 as usize] = None;
-        self.effects.push_back(Effect::ReturnVisit { visit, connection: link, lane });
+        let what = lane.map_or(Use::Streams, Use::Pages);
+        self.effects.push_back(Effect::ReturnVisit { visit, connection: link, what });
     }
 
     pub(super) fn visit_came(&mut self, visit: VisitId, stage: Stage) {

@@ -1,9 +1,9 @@
 //! The daemon's part for visits: connections to pads, and what becomes of pads.
 
-use logic::node::Event;
+use logic::node::{Arrival, Event, Use};
 use logic::{LinkId, VisitId};
 use wire::units::Time;
-use wire::visit::{Begin, Lane, Stage};
+use wire::visit::Stage;
 
 use super::Daemon;
 
@@ -13,26 +13,27 @@ impl Daemon {
         now: Time,
         visit: VisitId,
         connection: LinkId,
-        begin: &Begin,
+        arrival: Arrival,
     ) {
         let registry = self.poll.registry();
         let connection = self.links.remove(registry, connection);
-        let begun = connection
-            .is_some_and(|connection| self.workers.begin_visit(registry, visit, connection, begin));
+        let tls = self.dial_tls.as_ref();
+        let begun = connection.is_some_and(|connection| {
+            self.workers.begin_visit(registry, visit, connection, arrival, tls)
+        });
         if !begun {
             self.node.handle(now, Event::VisitEnded { visit });
         }
     }
 
-    pub(super) fn return_to_visit(
-        &mut self,
-        visit: VisitId,
-        connection: LinkId,
-        lane: Option<Lane>,
-    ) {
-        if let Some(connection) = self.links.remove(self.poll.registry(), connection) {
-            self.workers.return_to_visit(visit, connection, lane);
-        }
+    pub(super) fn return_to_visit(&mut self, visit: VisitId, connection: LinkId, what: Use) {
+        let Some(connection) = self.links.remove(self.poll.registry(), connection) else { return };
+        let lane = match what {
+            Use::Image => return self.workers.pass_on_image(visit, connection),
+            Use::Pages(lane) => Some(lane),
+            Use::Streams => None,
+        };
+        self.workers.return_to_visit(visit, connection, lane);
     }
 
     pub(super) fn pad_said(&mut self, now: Time, visit: VisitId) {

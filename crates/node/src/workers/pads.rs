@@ -16,16 +16,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use logic::VisitId;
+use logic::node::Arrival;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use sys::cgroup::Group;
 use sys::process::{Child, Spawn, Stderr};
 use sys::socket::{pair, send_with_fds};
-use transport::{Connection, FlushOutcome};
+use transport::{Connection, DialTls, FlushOutcome};
 use wire::Message;
-use wire::visit::{Begin, Lane, Refused, Stage};
+use wire::visit::{Lane, Refused, Stage};
 
 use super::{Jail, NotStarted, Workers, scratch};
+use crate::chain::{self, Ends};
 use crate::relay;
 use crate::source::Source;
 
@@ -44,6 +46,8 @@ pub(super) struct Pad {
     group: Option<Group>,
     control: UnixStream,
     scratch: PathBuf,
+    /// What the pad reads of its image comes here, too, for a node that will come for it.
+    onward: Option<UnixStream>,
     /// One more holder for each relay that runs.
     relays: Arc<()>,
 }
@@ -58,14 +62,15 @@ impl Workers {
         registry: &Registry,
         visit: VisitId,
         connection: Connection,
-        begin: &Begin,
+        arrival: Arrival,
+        tls: Option<&DialTls>,
     ) -> bool {
         self.started += 1;
         let folder = self.scratch.folder().join(self.started.to_string());
-        let reason = match self.start_pad(registry, visit, begin, folder.clone()) {
+        let what = if arrival.begin.terminal { WITH_TERMINAL } else { PLAIN };
+        let reason = match self.start_pad(registry, visit, arrival, tls, folder.clone()) {
             Ok(pad) => {
                 self.pads.insert(visit, pad);
-                let what = if begin.terminal { WITH_TERMINAL } else { PLAIN };
                 if !self.give_to_pad(visit, connection, what) {
                     // It would wait for its first connection for ever.
                     self.kill_visit(visit);
@@ -89,7 +94,8 @@ impl Workers {
         &mut self,
         registry: &Registry,
         visit: VisitId,
-        begin: &Begin,
+        arrival: Arrival,
+        tls: Option<&DialTls>,
         folder: PathBuf,
     ) -> Result<Pad, NotStarted> {
         let jail = match self.jail {
@@ -101,7 +107,7 @@ impl Workers {
             }
         };
         let failed = NotStarted::of;
-        if begin.memory > 0 && !self.groups.limit_memory() {
+        if arrival.begin.memory > 0 && !self.groups.limit_memory() {
             let words =
                 "this node has no control group by which a visitor's memory could be bounded";
             return Err(NotStarted::ForGood(words.to_owned()));
@@ -124,9 +130,17 @@ impl Workers {
         }
         spawn.env = worker::jail::environment(&folder, self.command.environment.clone());
         spawn.descriptors = vec![(far.into(), 3)];
+        let chained = arrival.chain.as_ref().map(Ends::new).transpose().map_err(socket_error)?;
+        if let Some(chained) = &chained {
+            spawn.args.extend(chained.words());
+        }
+        let (upstream, onward) = chained.map_or((None, None), |ends| {
+            spawn.descriptors.extend(ends.far);
+            (ends.upstream, ends.onward)
+        });
         // Until it has its visitor's: what its jail lacks, and why it ended, is for the node's own log.
         spawn.stderr = Stderr::Inherit;
-        let group = self.groups.make(self.started, begin.memory);
+        let group = self.groups.make(self.started, arrival.begin.memory);
         let group = group.map_err(|e| failed("cannot make a visitor's control group", &e))?;
         let begun = Self::spawn(spawn, group.as_ref(), 0);
         let child = match begun {
@@ -137,11 +151,17 @@ impl Workers {
             }
         };
         let relays = Arc::new(());
-        let pad = Pad { child, group, control, scratch: folder, relays };
+        let pad = Pad { child, group, control, scratch: folder, onward, relays };
         if let Err(error) = pad.register(registry, visit) {
             pad.kill();
             pad.group.into_iter().for_each(|group| self.groups.let_go(group));
             return Err(failed("cannot watch a pad", &error));
+        }
+        // Where it cannot be had the pad finds no image, and says so.
+        if let (Some(near), Some(from), Some(tls)) =
+            (upstream, arrival.chain.and_then(|chain| chain.from), tls)
+        {
+            chain::fetch(near, from, tls.clone());
         }
         Ok(pad)
     }
@@ -175,6 +195,14 @@ impl Workers {
             }
         };
         far.is_ok_and(|far| send_with_fds(&pad.control, &[what], &[far.as_fd()]).is_ok())
+    }
+
+    /// A node has come for the image that a visit's pad reads.
+    pub(crate) fn pass_on_image(&mut self, visit: VisitId, connection: Connection) {
+        let onward = self.pads.get_mut(&visit).and_then(|pad| pad.onward.take());
+        if let Some(onward) = onward {
+            chain::pass_on(onward, connection);
+        }
     }
 
     /// What a pad has said; the last of it counts.

@@ -2,16 +2,22 @@
 
 use bytes::Bytes;
 use farcall_wire::Message;
+use farcall_wire::blob::Permit;
 use farcall_wire::limits::VISIT_LEASE;
 use farcall_wire::terminal::Modes;
 use farcall_wire::units::Span;
 use farcall_wire::visit::{
-    Alone, Begin, Built, Closed, Entry, Exited, Lane, Refused, Resize, SIGNALS, Stage, Stdio,
-    Stopped, Taken, Visit, Visits, Wake, Woken,
+    Alone, Begin, Built, Chained, Closed, Entry, Exited, Lane, Refused, Resize, SIGNALS, Stage,
+    Stdio, Stopped, Taken, Visit, Visits, Wake, Woken,
 };
 
 pub(super) fn begin() -> Begin {
     Begin { from: "a".into(), pid: 4242, command: "sum 1".into(), memory: 1 << 20, terminal: false }
+}
+
+pub(super) fn chained(permit: Permit) -> Chained {
+    let from = Some(("b".parse().expect("a name"), permit));
+    Chained { begin: begin(), number: 2, from, onward: None }
 }
 
 pub(super) fn pages() -> Entry {

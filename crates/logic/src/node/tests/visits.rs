@@ -1,7 +1,8 @@
 //! What a node says of processes that moved to it, and are over.
 
+use wire::blob::Permit;
 use wire::limits::VISITS_OVER_MAX;
-use wire::visit::{Begin, Entry, Lane, Stage};
+use wire::visit::{Begin, Chained, Entry, Lane, Stage};
 
 use super::*;
 use crate::VisitId;
@@ -65,6 +66,45 @@ fn a_node_remembers_so_many_visits_and_no_more() {
     }
     assert!(ask(&mut bench, 1001).contains("never ran"), "the oldest one is forgotten");
     assert!(ask(&mut bench, 1002).contains("it ran there"));
+}
+
+fn chained(bench: &mut Bench, link: u32, from: Option<(&str, Permit)>, onward: Option<Permit>) {
+    let begin = Begin { from: "a".into(), pid: 1, command: "x".into(), memory: 0 };
+    let from = from.map(|(node, permit)| (name(node), permit));
+    let entry = Entry::Chained(Chained { begin, number: 3, from, onward });
+    bench.greet(LinkId(link), Peer::Client(name("me")), Purpose::Visit { entry });
+}
+
+fn come_for(bench: &mut Bench, link: u32, peer: Peer, permit: Permit) -> String {
+    bench.greet(LinkId(link), peer, Purpose::Visit { entry: Entry::Onward { permit } })
+}
+
+#[test]
+fn an_image_goes_on_to_a_node_with_its_permit_once_and_to_nobody_else() {
+    let mut bench = Bench::new();
+    let permit = Permit([7; 16]);
+    chained(&mut bench, 1, None, Some(permit));
+    for peer in [Peer::Client(name("me")), Peer::Admin(name("root")), Peer::Stranger] {
+        assert!(come_for(&mut bench, 4, peer, permit).contains("forbidden"));
+    }
+    let node = || Peer::Node(name("b"));
+    assert!(come_for(&mut bench, 5, node(), Permit([8; 16])).contains("forbidden"));
+    let said = come_for(&mut bench, 6, node(), permit);
+    assert!(said.contains("welcome") || said.contains("Welcome"), "{said}");
+    assert!(come_for(&mut bench, 7, node(), permit).contains("forbidden"), "it was used");
+}
+
+#[test]
+fn a_permit_ends_with_its_visit_and_an_ordinary_visit_has_none() {
+    let mut bench = Bench::new();
+    let permit = Permit([7; 16]);
+    chained(&mut bench, 1, Some(("b", Permit([9; 16]))), Some(permit));
+    begin(&mut bench, 2);
+    bench.handle(vec![Event::VisitEnded { visit: VisitId(1) }]);
+    for permit in [permit, Permit([9; 16]), Permit([0; 16])] {
+        let said = come_for(&mut bench, 5, Peer::Node(name("b")), permit);
+        assert!(said.contains("forbidden"), "{said}");
+    }
 }
 
 fn pages(bench: &mut Bench, link: u32, peer: &str, token: u64, lane: Lane) -> String {
