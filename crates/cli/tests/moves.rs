@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use support::process::{children, is_alive};
 use support::{Machine, Running, skipped, under, until};
@@ -339,6 +340,33 @@ fn whenever_the_command_is_killed_one_of_both_goes_on_and_no_number_is_lost() {
         assert_eq!(counting.check_one_runs(), stays, "killed at `{moment}`");
         counting.check_end();
     }
+}
+
+#[test]
+fn a_move_that_is_killed_at_any_moment_leaves_one_process() {
+    let stage = Stage::new("--jail none");
+    // Hundreds in `cargo xtask soak`.
+    let kills = if std::env::var_os("FARCALL_SOAK").is_some() { 300 } else { 6 };
+    // How long one takes on this machine now.
+    let counting = Counting::start(&stage, "whole");
+    let begun = Instant::now();
+    stage.run(&format!("move {} --to there", counting.pid())).says("runs on there now");
+    let whole = begun.elapsed();
+    counting.check_end();
+    let mut here = 0;
+    for kill in 0..kills {
+        let counting = Counting::start(&stage, &format!("kill-{kill}"));
+        let words = format!("move {} --to there --nodes {}", counting.pid(), stage.address);
+        let mut command = stage.machine.command(words.split_whitespace());
+        let mut command = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // From its beginning to a little after its end, in steps that no stage of it follows.
+        std::thread::park_timeout(whole * (kill * 389 % 600) / 500);
+        signal(command.id(), "KILL");
+        command.wait().unwrap();
+        here += u32::from(counting.check_one_runs());
+        counting.check_end();
+    }
+    eprintln!("{kills} kills: it went on here {here} times, there {} times", kills - here);
 }
 
 #[test]

@@ -20,6 +20,8 @@ use sys::process::{Exit, Spawn, Stderr};
 
 /// There and back so often.
 const ROUNDS: usize = 10;
+/// The same in `cargo xtask soak`: a hundred journeys.
+const ROUNDS_SOAK: usize = 50;
 /// Of what is large: 125 MB of a file that it has open and mapped go along each time.
 const ROUNDS_LARGE: usize = 1;
 /// Numbers between two moves.
@@ -135,7 +137,11 @@ fn goes_back_and_forth(
     let stage = Stage::new();
     if let Some((name, words, output)) = subject(&stage) {
         let output = stage.machine.path(output);
-        let rounds = if name == "Java" { ROUNDS_LARGE } else { ROUNDS };
+        let rounds = match std::env::var_os("FARCALL_SOAK") {
+            Some(_) => ROUNDS_SOAK,
+            None if name == "Java" => ROUNDS_LARGE,
+            None => ROUNDS,
+        };
         stage.check(&Subject { name, rounds, words, output });
     }
     stage.end();
