@@ -6,7 +6,7 @@ use super::findings::{Finding, Good, Mark, Section, found};
 
 pub(super) fn look() -> Section {
     let mut section = Section::new("Processes that move", &[Good::Moves]);
-    section.findings.extend([tracing(), faults(), pages(), namespaces()]);
+    section.findings.extend([tracing(), faults(), pages(), writes(), namespaces()]);
     section
 }
 
@@ -72,6 +72,23 @@ fn pages() -> Finding {
         Err(error) => {
             let what = format!("nobody can tell which pages of a process are there: {error}");
             found(Mark::Fail, what).breaks(Good::Moves).remedy("mount -t proc proc /proc")
+        }
+    }
+}
+
+fn writes() -> Finding {
+    match sys::tracking::probe() {
+        Ok(()) => {
+            let what = "the kernel tells which pages are written since the last look (userfaultfd, PAGEMAP_SCAN)";
+            found(Mark::Ok, what)
+        }
+        Err(error) => {
+            let cause = std::error::Error::source(&error);
+            let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+            let what = format!(
+                "nobody tells which pages are written ({cause}): what has changed is found by comparing all pages"
+            );
+            found(Mark::Note, what).remedy("install Linux 6.7 or newer, with userfaultfd")
         }
     }
 }

@@ -5,6 +5,7 @@
 //! is filled before then is refused, so nobody fills a place that has become another.
 
 use std::borrow::Borrow;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -97,10 +98,9 @@ impl Pager {
                 Call { number: libc::SYS_ioctl, args }
             }
         };
-        let number = one(remote, make)?;
-        let taken = process::take_descriptor(remote.pid(), number as i32);
-        one(remote, Call { number: libc::SYS_close, args: [number, 0, 0, 0, 0, 0] })?;
-        let pager = Self { faults: taken? };
+        let action = "make it tell its page faults:";
+        let made = make_descriptor(remote, make)?;
+        let pager = Self { faults: made.map_err(Error::process(action, remote.pid()))? };
         right.ask(&pager.faults)?;
         Ok(pager)
     }
@@ -250,12 +250,24 @@ impl AsFd for Pager {
     }
 }
 
-fn one(remote: &mut Remote<'_>, call: Call) -> Result<u64, Error> {
-    let action = "make it tell its page faults:";
-    let results = remote.run(&[call])?;
+/// Has a process make a descriptor for faults, and takes it out of there. The inner error is the kernel's
+/// refusal to make one.
+pub(super) fn make_descriptor(
+    remote: &mut Remote<'_>,
+    make: Call,
+) -> Result<io::Result<OwnedFd>, Error> {
     let pid = remote.pid();
-    let refused = |source| Error::Process { action, pid, source };
-    results.into_iter().next().unwrap_or(Ok(0)).map_err(refused)
+    let mut call = |call| -> Result<io::Result<u64>, Error> {
+        Ok(remote.run(&[call])?.into_iter().next().unwrap_or(Ok(0)))
+    };
+    let number = match call(make)? {
+        Ok(number) => number,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let taken = process::take_descriptor(pid, number as i32);
+    call(Call { number: libc::SYS_close, args: [number, 0, 0, 0, 0, 0] })?
+        .map_err(Error::process("take a descriptor out of", pid))?;
+    taken.map(Ok)
 }
 
 #[cfg(test)]
