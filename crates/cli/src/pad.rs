@@ -37,7 +37,13 @@ impl Pad {
             Level::User => worker::jail::Level::User,
         };
         let Self { scratch, account, follow, .. } = self;
-        let rules = ::pad::Rules { level, scratch, account, follow };
+        let rules = ::pad::Rules {
+            level,
+            scratch,
+            account,
+            follow,
+            notice: |gap| eprintln!("note: a visitor's jail is not complete: {gap}"),
+        };
         ::pad::serve(control.into(), &rules, build)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -34,6 +34,7 @@ mod process;
 mod thread;
 mod twin;
 mod since;
+mod secrets;
 mod pages;
 mod left;
 mod ranges;
@@ -41,7 +42,6 @@ pub mod mappings;
 mod interrupted;
 mod calls;
 mod told;
-mod secrets;
 
 pub use mappings::{Carry, Look};
 pub use pages::Sent;

@@ -1,3 +1,5 @@
+//! This test process runs things as other processes with its memory.
+
 use std::sync::mpsc::channel;
 use std::thread;
 
