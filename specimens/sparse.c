@@ -1,9 +1,12 @@
-/* 100 GB of which eleven pages are there: the rest stays absent. */
+/* 100 GB of which eleven pages are there: the rest stays absent. Two others are guards, where the kernel has such. */
 #include "specimen.h"
+#include <setjmp.h>
 #include <sys/mman.h>
 
 #define LENGTH (100ul << 30)
 #define STEP (10ul << 30)
+#define GUARD (3 * STEP + 4096)
+#define INSTALL 102
 
 static long resident_pages(void) {
     char text[128] = {0};
@@ -12,6 +15,24 @@ static long resident_pages(void) {
     long all, resident;
     MUST(sscanf(text, "%ld %ld", &all, &resident) == 2);
     return resident;
+}
+
+static sigjmp_buf back;
+
+static void leap(int signal) {
+    siglongjmp(back, signal);
+}
+
+/* Whether a touch raises SIGSEGV. */
+static bool guards(volatile char *at) {
+    struct sigaction leaps = {.sa_handler = leap}, before;
+    MUST(sigaction(SIGSEGV, &leaps, &before) == 0);
+    bool raised = sigsetjmp(back, 1) != 0;
+    if (!raised) {
+        (void)*at;
+    }
+    MUST(sigaction(SIGSEGV, &before, NULL) == 0);
+    return raised;
 }
 
 int main(int argc, char **argv) {
@@ -23,6 +44,7 @@ int main(int argc, char **argv) {
         fill(memory + at, 4096, at);
     }
     fill(memory + LENGTH - 4096, 4096, LENGTH);
+    bool guarded = madvise(memory + GUARD, 8192, INSTALL) == 0;
     ready();
     while (!told()) {
         MUST(holds(memory + 5 * STEP, 4096, 5 * STEP));
@@ -30,6 +52,8 @@ int main(int argc, char **argv) {
     if (spoil) {
         madvise(memory + 7 * STEP, 4096, MADV_DONTNEED);
     }
+    MUST(guards(memory + GUARD) == guarded && guards(memory + GUARD + 4096) == guarded);
+    MUST(!guards(memory + GUARD + 8192));
     for (unsigned long at = 0; at < LENGTH; at += STEP) {
         MUST(holds(memory + at, 4096, at));
         MUST(memory[at + STEP / 2] == 0);

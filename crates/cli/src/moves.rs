@@ -7,6 +7,8 @@
 //! From `hold` on the original stays stopped even if this command is killed; then the *guardian*, a process
 //! that this command starts before, asks the node what became of it, and does what the answer says.
 
+mod lazy;
+
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use sys::Pid;
 use telefork::Description;
 use telefork::capture::Frozen;
+use telefork::lazy::PageServer;
 use telefork::preflight::{Report, Weight, preflight, recheck};
 use wire::image::descriptor::{Direction, Opened};
 use wire::image::process::SignalInfo;
@@ -60,7 +63,8 @@ const DONE: u8 = b'd';
 Examples:
   farcall move 4242 --to host-b
   farcall move $(pgrep -n solver) --to host-b
-  farcall move 4242 --to host-b --fd 5=drop     as if descriptor 5 were closed")]
+  farcall move 4242 --to host-b --fd 5=drop     as if descriptor 5 were closed
+  farcall move 4242 --to host-b --lazy          it runs there at once, and its memory follows")]
 pub(crate) struct Move {
     /// The number of the process
     #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
@@ -71,6 +75,10 @@ pub(crate) struct Move {
     /// Bytes of memory that it may have there; 0 is no limit
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     memory: u64,
+    /// Run it there before its memory is there, which follows. Until all of it is over, the process is lost if
+    /// either host, this command or the network between is
+    #[arg(long)]
+    lazy: bool,
     #[command(flatten)]
     wishes: Wishes,
     #[command(flatten)]
@@ -97,6 +105,11 @@ impl Move {
         let node = visit.node().to_owned();
         let nodes = named.iter().map(|node| reachable_anywhere(node)).collect();
         let address = Address { on: node.clone(), visit: visit.token(), nodes };
+        let what = format!("process {pid}");
+        let lanes = self.lazy.then(|| lazy::lanes(&visit, &what)).transpose()?;
+        if lanes.is_some() {
+            lazy::warn(&what, &node);
+        }
         let mut guard = Guard::start(pid, started, &address)?;
         let interrupts = Heard::of(&[SIGINT, SIGTERM, SIGHUP])?;
         moment("begun");
@@ -109,11 +122,12 @@ impl Move {
         pass_streams(&mut description);
         moment("frozen");
         // What the node says instead of taking it, it says again when it is asked.
-        if let Err(error) = send(&frozen, &description, &mut visit)
-            && !error.is_said
-        {
-            return Err(error.source);
-        }
+        let server = match send(&frozen, &description, &mut visit, lanes.is_some()) {
+            Ok(server) => server,
+            Err(error) if error.is_said => None,
+            Err(error) => return Err(error.source),
+        };
+        let ahead = lanes.zip(server).map(|(lanes, server)| lazy::Ahead { server, lanes });
         moment("sent");
         let token = visit.token();
         let mut source = Source::new(Terms::default(), WAKE);
@@ -133,11 +147,17 @@ impl Move {
         let visit = passage.visit.take();
         moment("settled");
         // 3. What became of it.
-        let what = format!("process {pid}");
         match fate {
             Fate::There { pid: there } => {
                 // The stand-in is the next to hear of it.
                 drop(visit);
+                if let Some(ahead) = ahead {
+                    let (what, address) = (&what[..], &address);
+                    let forgotten = forgotten(&description);
+                    let gone = lazy::Gone { what, there, address, forgotten };
+                    lazy::follow(frozen, &description, ahead, gone, &mut guard, &interrupts)?;
+                    return Ok(ExitCode::SUCCESS);
+                }
                 leave_stand_in(frozen, &address, forgotten(&description), &what, there)?;
                 moment("replaced");
                 guard.tell(DONE)?;
@@ -244,18 +264,27 @@ struct Unsent {
     source: anyhow::Error,
 }
 
-fn send(frozen: &Frozen, description: &Description, visit: &mut Visit) -> Result<(), Unsent> {
+/// `is_ahead`: most of its pages stay behind.
+fn send(
+    frozen: &Frozen,
+    description: &Description,
+    visit: &mut Visit,
+    is_ahead: bool,
+) -> Result<Option<PageServer>, Unsent> {
     let mut is_said = false;
     let pour = Pour { visit, is_said: &mut is_said };
     let pour = std::io::BufWriter::with_capacity(PIECE, pour);
-    let sent = (|| -> anyhow::Result<()> {
+    let sent = (|| -> anyhow::Result<Option<PageServer>> {
         let mut id = [0; 8];
         std::fs::File::open("/dev/urandom")?.read_exact(&mut id)?;
         let mut writer = Writer::new(pour, ImageId(u64::from_le_bytes(id)));
         description.put(&mut writer)?;
-        frozen.send(description, &mut writer)?;
+        let server = match is_ahead {
+            true => Some(frozen.send_ahead(description, &mut writer)?),
+            false => frozen.send(description, &mut writer).map(|_| None)?,
+        };
         writer.finish()?.flush()?;
-        Ok(())
+        Ok(server)
     })();
     sent.map_err(|source| Unsent { is_said, source })
 }

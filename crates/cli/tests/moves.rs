@@ -70,7 +70,11 @@ impl Stage {
 
     /// `farcall move`, stopped at a moment.
     fn move_up_to(&self, pid: u32, moment: &str) -> Child {
-        let words = format!("move {pid} --to there --nodes {}", self.address);
+        self.move_so_up_to(pid, "", moment)
+    }
+
+    fn move_so_up_to(&self, pid: u32, how: &str, moment: &str) -> Child {
+        let words = format!("move {pid} --to there --nodes {} {how}", self.address);
         let mut command = self.machine.command(words.split_whitespace());
         command.env("FARCALL_STOP_AT", moment);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -100,7 +104,7 @@ fn signal(pid: u32, name: &str) {
 /// A program with nothing of ours but these two streams: a test may itself have been started with more.
 fn begin(mut program: Spawn, input: OwnedFd, output: OwnedFd) -> sys::process::Child {
     program.stderr = Stderr::Null;
-    program.descriptors = vec![(input, 0), (output, 1)];
+    program.descriptors.extend([(input, 0), (output, 1)]);
     program.start().unwrap()
 }
 
@@ -123,11 +127,21 @@ struct Counting<'a> {
 
 impl<'a> Counting<'a> {
     fn start(stage: &'a Stage, name: &str) -> Self {
+        Self::start_with(stage, name, 0)
+    }
+
+    /// One with so many MiB of memory.
+    fn start_with(stage: &'a Stage, name: &str, memory: u32) -> Self {
         let file = stage.machine.path(format!("{name}.numbers"));
         let stop = stage.machine.path(format!("{name}.stop"));
         let said = File::create(stage.machine.path(format!("{name}.said"))).unwrap();
         let mut program = Spawn::new(&stage.program);
         program.args = vec![file.clone().into(), stop.clone().into()];
+        if memory > 0 {
+            program.args.push(memory.to_string().into());
+        }
+        let errors = File::create(stage.machine.path(format!("{name}.errors"))).unwrap();
+        program.descriptors.push((errors.into(), 2));
         let child = begin(program, File::open("/dev/null").unwrap().into(), said.into());
         let this = Self { stage, child, file, stop };
         until("it counts", || this.count() > 5);
@@ -244,7 +258,11 @@ fn an_ordinary_user_s_process_moves_to_an_ordinary_user_s_node() {
     let mut lines = BufReader::new(said).lines();
     typed.write_all(b"one\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "got one");
-    let moved = ordinary(&format!("move {} --to there --nodes {address}", number(&shell)));
+    // Its node may not answer the faults of others, and says so before anything is stopped.
+    let words = format!("move {} --to there --nodes {address}", number(&shell));
+    let ran = support::Ran::of(ordinary(&format!("{words} --lazy")).output().unwrap());
+    ran.complains(&["error[E0728]", "cannot follow it", "run the node as root", "goes on here"]);
+    let moved = ordinary(&words);
     support::Ran::of({ moved }.output().unwrap()).says("runs on there now");
     typed.write_all(b"two\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "got two");
@@ -414,4 +432,81 @@ fn back_and_forth_ten_times_is_as_if_it_had_never_moved() {
     }
     std::fs::write(&counting.stop, "").unwrap();
     counting.check_end();
+}
+
+/// Whether memory can follow to a node of this machine, said aloud.
+fn follows(stage: &Stage) -> bool {
+    let may = sys::uffd::can_follow(sys::limits::is_root()).is_ok();
+    if !may {
+        skipped(&format!("{}: its kernel answers nobody's page faults", stage.address));
+    }
+    may
+}
+
+#[test]
+fn a_process_moves_ahead_of_its_memory_and_back_as_if_it_had_never_moved() {
+    let stage = Stage::new("--jail none");
+    if !follows(&stage) {
+        return;
+    }
+    let (_other, address) = stage.machine.start_node("--name back --slots 1 --jail none");
+    let counting = Counting::start_with(&stage, "ahead", 64);
+    let mut at = counting.pid();
+    for to in ["there", "back", "there", "back"] {
+        let nodes = format!("{},{address}", stage.address);
+        let ran = stage.machine.run(&format!("move {at} --to {to} --nodes {nodes} --lazy"));
+        assert!(ran.stderr.contains("is lost if this host"), "{ran:?}");
+        let ran = ran.says(&format!("runs on {to} now"));
+        assert!(ran.stdout.contains("all memory of process"), "{ran:?}");
+        let number = ran.stdout.split("now, as ").nth(1).unwrap().split(';').next().unwrap();
+        at = number.parse().unwrap();
+        let before = counting.count();
+        until("it goes on counting", || counting.count() > before + 10);
+    }
+    std::fs::write(&counting.stop, "").unwrap();
+    counting.check_end();
+}
+
+/// How the original, which is a stand-in by then, ends, and what it says.
+fn end_of(mut counting: Counting<'_>) -> (Exit, String) {
+    let exit = counting.child.wait().unwrap();
+    let errors = std::fs::read_to_string(counting.file.with_extension("errors")).unwrap();
+    (exit, errors)
+}
+
+#[test]
+fn whoever_is_lost_while_memory_follows_the_process_is_lost_by_name_and_runs_nowhere() {
+    let stage = Stage::new("--jail none");
+    if !follows(&stage) {
+        return;
+    }
+    for moment in ["held", "woke", "settled", "replaced", "follows"] {
+        let counting = Counting::start_with(&stage, moment, 64);
+        let pid = counting.pid();
+        let mut command = stage.move_so_up_to(pid, "--lazy", moment);
+        if moment == "woke" {
+            until("it is woken", || stage.visitors().len() == 1);
+        }
+        signal(command.id(), "KILL");
+        command.wait().unwrap();
+        if moment == "held" {
+            // It was not committed: it goes on here.
+            assert!(counting.check_one_runs());
+            drop(counting);
+            continue;
+        }
+        let (exit, errors) = end_of(counting);
+        assert!(matches!(exit, Exit::Signal { signal: 9, .. }), "at `{moment}`: {exit:?}");
+        assert!(errors.contains("its memory did not follow it"), "at `{moment}`: {errors:?}");
+        until("nothing of it is left there", || stage.visitors().is_empty());
+    }
+    let counting = Counting::start_with(&stage, "node", 64);
+    let mut command = stage.move_so_up_to(counting.pid(), "--lazy", "follows");
+    stage.node.borrow().as_ref().unwrap().signal("KILL");
+    signal(command.id(), "CONT");
+    assert!(!command.wait().unwrap().success());
+    let mut said = String::new();
+    command.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("error[E0729]"), "{said}");
+    assert!(!counting.is_here(), "what is there now is the stand-in");
 }

@@ -290,11 +290,10 @@ pub enum Effect {
         connection: LinkId,
         begin: wire::visit::Begin,
     },
-    /// Give the visit's pad this connection; as a link it is forgotten.
+    /// Give the visit's pad this connection, for its pages if there is a lane; as a link it is forgotten.
     ReturnVisit {
         visit: VisitId,
         connection: LinkId,
-        /// For pages that follow, and which.
         lane: Option<wire::visit::Lane>,
     },
     /// A piece of a stream for a worker, after its task.

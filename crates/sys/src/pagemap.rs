@@ -130,6 +130,27 @@ impl Pagemap {
         }
     }
 
+    /// Pages between two addresses that raise SIGSEGV when they are touched; of kernels that tell (6.15). Takes
+    /// about a millisecond for a GiB of small pages, where `look` takes tens.
+    pub fn guards(&self, within: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+        let mut found = Vec::new();
+        let only = Scan {
+            start: within.start,
+            end: within.end,
+            category_mask: IS_GUARD,
+            return_mask: IS_GUARD,
+            ..Scan::default()
+        };
+        match self.ask(only, |region| push(&mut found, region.start..region.end)) {
+            Err(error) if is_unknown(&error) => Ok(Vec::new()),
+            Err(source) => {
+                let action = "tell which pages are guards of";
+                Err(Error::Process { action, pid: self.of, source })
+            }
+            Ok(()) => Ok(found),
+        }
+    }
+
     fn scan(&self, within: Range<u64>, told: u64, found: &mut Found) -> io::Result<()> {
         let scan = Scan {
             start: within.start,

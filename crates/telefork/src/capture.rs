@@ -224,6 +224,19 @@ impl Frozen {
         &mut self.tracee
     }
 
+    /// Keeps a copy of its memory for whoever serves what an image has left behind: this goes away meanwhile, and
+    /// never runs again as what it is, whatever comes out.
+    pub fn twin_behind(&mut self, description: &Description) -> Result<Behind, Error> {
+        for thread in self.tracee.threads_mut() {
+            thread.kill_with_tracer()?;
+        }
+        let adopts = description.process.attributes.child_subreaper;
+        let mut copy = twin::make(&mut self.tracee, adopts)?;
+        twin::close_descriptors(&mut copy)?;
+        let pid = copy.process().pid();
+        Ok(Behind { copy, pid })
+    }
+
     /// Has it stay stopped when this is dropped, and even if this process is killed. Until then nobody sees it.
     pub fn hold(&mut self) -> Result<(), Error> {
         if self.held.is_none() {
@@ -373,6 +386,24 @@ impl Twin {
     pub(crate) fn wipe(&mut self, secrets: &[&[u8]]) -> Result<u64, Error> {
         let kept = self.kept.wipe(secrets);
         Ok(kept + secrets::wipe(self.pid(), secrets)?)
+    }
+
+    /// Only when this returns is its memory free.
+    pub fn end(self) -> Result<(), Error> {
+        self.copy.end()
+    }
+}
+
+/// The memory of a process that has gone ahead of it. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Behind {
+    copy: Doomed,
+    pid: Pid,
+}
+
+impl Behind {
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Only when this returns is its memory free.

@@ -140,6 +140,11 @@ fn guards_are_told_and_are_no_content() {
         eprintln!("skipped: this kernel has no guard pages in the middle of memory");
         return;
     }
+    let [scanned, _] = both_ways();
+    assert_eq!(memory.told(&scanned), [0..1, 9..10]);
+    let alone = memory.numbers(scanned.guards(memory.range()).unwrap());
+    let beside = memory.numbers(scanned.look(memory.range()).unwrap().guards);
+    assert_eq!(alone, beside, "looked for alone, and with all else");
     for map in both_ways() {
         assert_eq!(memory.told(&map), [0..1, 9..10]);
         let guards = map.look(memory.range()).unwrap().guards;

@@ -23,10 +23,6 @@ const WHOLE: u64 = 8 << 10;
 const BELOW: u64 = 1;
 const ABOVE: u64 = 3;
 
-/// Guards within larger memory are not looked for, since that takes as long as memory is large: there the copy
-/// has pages of 0.
-const LOOKED_AT: u64 = 16 << 20;
-
 /// Runs that are told of at once.
 const RUNS: usize = 1 << 14;
 
@@ -44,8 +40,8 @@ impl Left {
         let pagemap = Pagemap::open(pid)?;
         let mut left = Self::default();
         for range in ranges(description) {
-            let is_small = range.end - range.start <= LOOKED_AT;
-            let guards = if is_small { pagemap.look(range.clone())?.guards } else { Vec::new() };
+            // Nothing else is looked for: that would take as long as memory is large.
+            let guards = pagemap.guards(range.clone())?;
             left.ranges.extend(without(range, &guards));
             left.guards.extend(guards);
         }

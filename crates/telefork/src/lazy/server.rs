@@ -87,6 +87,17 @@ impl PageServer {
         to.write_all(&Piece::End.encode()).and_then(|()| to.flush()).map_err(Error::Pages)
     }
 
+    /// Bytes of the ranges that were left behind: at most so many are to be sent.
+    pub fn left(&self) -> u64 {
+        let mut bytes = 0;
+        let mut at = 0;
+        while let Some(range) = self.left.next(at) {
+            bytes += range.end - range.start;
+            at = range.end;
+        }
+        bytes
+    }
+
     /// The same pages, in a copy of that process which stays when it is gone.
     #[must_use]
     pub fn in_twin(mut self, twin: Pid) -> Self {

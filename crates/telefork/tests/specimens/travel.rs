@@ -120,15 +120,19 @@ pub(crate) fn move_lazily(run: &mut Run) -> Result<(), String> {
     };
     let [stream, faults] = [(); 2].map(|()| listener.accept().unwrap().0);
     connection.write_all(b"!").unwrap();
-    thread::scope(|scope| {
+    let is_whole = thread::scope(|scope| {
+        let answering = scope.spawn(|| server.answer(&faults));
         // One that ends early wants no more.
-        scope.spawn(|| drop(server.answer(&faults)));
         drop(server.stream(&stream));
         stream.shutdown(Shutdown::Write).unwrap();
         connection.read_exact(&mut [0]).unwrap();
         let _ = faults.shutdown(Shutdown::Both);
+        answering.join().unwrap()
     });
     frozen.end().unwrap();
+    if server.left() > 0 && !matches!(is_whole, Ok(true)) {
+        return Err(format!("not all of its memory followed it: {is_whole:?}"));
+    }
     let told = fs::read_to_string(run.path("followed")).unwrap_or_default();
     FOLLOWED.fetch_add(told.parse().unwrap_or(0), Relaxed);
     run.goes_on_as(Pid(i32::from_ne_bytes(pid)), pad);

@@ -1,7 +1,7 @@
 //! What a node says of processes that moved to it, and are over.
 
 use wire::limits::VISITS_OVER_MAX;
-use wire::visit::{Begin, Entry, Stage};
+use wire::visit::{Begin, Entry, Lane, Stage};
 
 use super::*;
 use crate::VisitId;
@@ -62,4 +62,35 @@ fn a_node_remembers_so_many_visits_and_no_more() {
     }
     assert!(ask(&mut bench, 1001).contains("never ran"), "the oldest one is forgotten");
     assert!(ask(&mut bench, 1002).contains("it ran there"));
+}
+
+fn pages(bench: &mut Bench, link: u32, peer: &str, token: u64, lane: Lane) -> String {
+    let entry = Entry::Pages { visit: token, lane };
+    bench.greet(LinkId(link), Peer::Client(name(peer)), Purpose::Visit { entry })
+}
+
+#[test]
+fn each_lane_of_pages_comes_once_from_whoever_began_the_visit_and_before_it_is_built() {
+    let mut bench = Bench::new();
+    begin(&mut bench, 1);
+    let token = 101;
+    // A node of which nothing else is told lets no pages follow, in words.
+    let said = pages(&mut bench, 2, "me", token, Lane::Stream);
+    assert!(said.contains("Full") && said.contains("; send them before"), "{said}");
+    bench.node.set_pages_follow(Ok(()));
+    let said = pages(&mut bench, 3, "other", token, Lane::Stream);
+    assert!(said.contains("forbidden"), "{said}");
+    let said = pages(&mut bench, 4, "me", 7, Lane::Stream);
+    assert!(said.contains("Absent"), "{said}");
+    for (link, lane) in [(5, Lane::Stream), (6, Lane::Faults)] {
+        let said = pages(&mut bench, link, "me", token, lane);
+        assert!(said.contains("welcome"), "{said}");
+        let again = pages(&mut bench, link + 2, "me", token, lane);
+        assert!(again.contains("breach") && !again.contains("welcome"), "{again}");
+    }
+    begin(&mut bench, 10);
+    let visit = VisitId(2);
+    bench.handle(vec![Event::VisitCame { visit, stage: Stage::Built }]);
+    let said = pages(&mut bench, 11, "me", 110, Lane::Stream);
+    assert!(said.contains("breach"), "too late: {said}");
 }
