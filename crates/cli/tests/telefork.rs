@@ -188,7 +188,7 @@ fn a_copy_links_to_the_cluster_by_itself_for_tasks_calls_and_regions() {
         // With what was made before the copy, and with what is made in it.
         let tasks: Vec<String> =
             core.map(["echo a"; 8]).map(|output| output.unwrap().node().to_owned()).collect();
-        let anew = cluster.core_from("anew", std::fs::read(&library(&pair.machine)).unwrap());
+        let anew = cluster.core_from("anew", std::fs::read(library(&pair.machine)).unwrap());
         let fresh = anew.run("echo new").unwrap().as_ref().to_vec();
         let nested = cluster.fork_call_on("two", || (std::process::id(), parent_of_self()));
         let (pid, parent) = nested.join().unwrap();
