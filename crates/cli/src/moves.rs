@@ -6,14 +6,18 @@
 //!
 //! From `hold` on the original stays stopped even if this command is killed; then the *guardian*, a process
 //! that this command starts before, asks the node what became of it, and does what the answer says.
+//!
+//! With `--pre-copy` its memory goes before it is stopped for good (`rounds`); the commit is the same one.
 
 mod lazy;
+mod rounds;
+mod sent;
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -21,29 +25,32 @@ use client::Cluster;
 use client::memory::{Error, line::now};
 use client::visit::{Fate, Source, Terms, Visit};
 use nix::sys::signal::{Signal, kill};
+use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use sys::Pid;
 use telefork::Description;
 use telefork::capture::Frozen;
 use telefork::lazy::PageServer;
 use telefork::preflight::{Report, Weight, preflight, recheck};
+use wire::image::Writer;
 use wire::image::descriptor::{Direction, Opened};
 use wire::image::process::SignalInfo;
-use wire::image::{ImageId, Writer};
 use wire::visit::{Alone, Begin, Wake};
 
 use crate::cluster::Nodes;
 use crate::codes;
 use crate::errors::{Complaint, complaint};
 use crate::preflight::Wishes;
+use crate::progress::Progress;
 use crate::stand_in::Address;
+use crate::values::{fine, spell_size};
 use crate::visitor::{self, Heard, Passage, cut, moment};
 use crate::{config, terminal};
+use rounds::{Ahead, Sent, Standing};
+use sent::{Unsent, send};
 
 /// How long all threads of a process may take to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of an image that are sent at once.
-const PIECE: usize = 1 << 20;
 /// The visitor outlives the host that it came from.
 const WAKE: Wake = Wake { alone: Alone::GoesOn, terminal: None };
 /// How a descriptor is open, in its flags.
@@ -63,8 +70,9 @@ const DONE: u8 = b'd';
 Examples:
   farcall move 4242 --to host-b
   farcall move $(pgrep -n solver) --to host-b
-  farcall move 4242 --to host-b --fd 5=drop     as if descriptor 5 were closed
-  farcall move 4242 --to host-b --lazy          it runs there at once, and its memory follows")]
+  farcall move 4242 --to host-b --pre-copy      its memory goes while it runs; it stands still for the rest alone
+  farcall move 4242 --to host-b --lazy          it runs there at once, and its memory follows
+  farcall move 4242 --to host-b --fd 5=drop     as if descriptor 5 were closed")]
 pub(crate) struct Move {
     /// The number of the process
     #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
@@ -77,8 +85,15 @@ pub(crate) struct Move {
     memory: u64,
     /// Run it there before its memory is there, which follows. Until all of it is over, the process is lost if
     /// either host, this command or the network between is
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["pre_copy", "json"])]
     lazy: bool,
+    /// Send its memory while it runs, and then what it has written meanwhile: more is sent, and it stands still
+    /// for less time
+    #[arg(long)]
+    pre_copy: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     wishes: Wishes,
     #[command(flatten)]
@@ -113,21 +128,63 @@ impl Move {
         let mut guard = Guard::start(pid, started, &address)?;
         let interrupts = Heard::of(&[SIGINT, SIGTERM, SIGHUP])?;
         moment("begun");
+        let look = |description: &mut Description| {
+            // What has come since it was looked at.
+            self.refuse(&recheck(pid, description)?)?;
+            pass_streams(description);
+            Ok(())
+        };
+        let overrides = self.wishes.overrides();
+        let mut ahead = self.pre_copy.then(|| Ahead::new(pid));
+        if let Some(ahead) = &mut ahead {
+            let mut interrupted = false;
+            ahead.go(&overrides, &mut visit, &look, &mut || {
+                interrupted |= !interrupts.take().is_empty();
+                interrupted
+            })?;
+            if interrupted {
+                let why = "it was interrupted; start it again";
+                let what = format!("process {pid}");
+                return Err(visitor::not_there(&what, &node, why).note("it goes on here").into());
+            }
+        }
         // 2. It stands still; dropped, it goes on.
-        let mut frozen = Frozen::freeze(pid, PATIENCE)?;
-        frozen.set_overrides(self.wishes.overrides());
-        let mut description = frozen.describe()?;
-        // What has come since it was looked at.
-        self.refuse(&recheck(pid, &description)?)?;
-        pass_streams(&mut description);
+        let expected = sys::proc::memory(pid)?.map_or(0, |memory| memory.resident);
+        let progress = match &ahead {
+            None => Progress::of_bytes("sent", expected),
+            Some(_) => Progress::of_bytes("last", 0),
+        };
+        let (standing, begun) = match &mut ahead {
+            Some(ahead) => {
+                let (frozen, begun) = ahead.freeze(&overrides)?;
+                (ahead.describe(frozen, &look)?, begun)
+            }
+            None => {
+                let begun = Instant::now();
+                let mut frozen = Frozen::freeze(pid, PATIENCE)?;
+                frozen.set_overrides(overrides);
+                let mut description = frozen.describe()?;
+                look(&mut description)?;
+                (Standing::of(frozen, description), begun)
+            }
+        };
         moment("frozen");
         // What the node says instead of taking it, it says again when it is asked.
-        let server = match send(&frozen, &description, &mut visit, lanes.is_some()) {
-            Ok(server) => server,
-            Err(error) if error.is_said => None,
+        let sent = match &mut ahead {
+            Some(ahead) if ahead.is_said => Ok((None, 0, 0)),
+            Some(ahead) => ahead
+                .finish(&standing, &mut visit, &progress)
+                .map(|(bytes, pages)| (None, bytes, pages)),
+            None => send_all(&standing, &mut visit, &progress, lanes.is_some()),
+        };
+        progress.finish();
+        let (server, bytes, pages) = match sent {
+            Ok(sent) => sent,
+            Err(error) if error.is_said => (None, 0, 0),
             Err(error) => return Err(error.source),
         };
-        let ahead = lanes.zip(server).map(|(lanes, server)| lazy::Ahead { server, lanes });
+        let left = lanes.zip(server).map(|(lanes, server)| lazy::Ahead { server, lanes });
+        let Standing { mut frozen, description, .. } = standing;
         moment("sent");
         let token = visit.token();
         let mut source = Source::new(Terms::default(), WAKE);
@@ -145,23 +202,25 @@ impl Move {
         };
         let fate = passage.settle(&mut source)?;
         let visit = passage.visit.take();
+        let last = Sent { bytes, pages, stood: begun.elapsed() };
         moment("settled");
         // 3. What became of it.
         match fate {
             Fate::There { pid: there } => {
                 // The stand-in is the next to hear of it.
                 drop(visit);
-                if let Some(ahead) = ahead {
+                if let Some(left) = left {
                     let (what, address) = (&what[..], &address);
                     let forgotten = forgotten(&description);
                     let gone = lazy::Gone { what, there, address, forgotten };
-                    lazy::follow(frozen, &description, ahead, gone, &mut guard, &interrupts)?;
+                    lazy::follow(frozen, &description, left, gone, &mut guard, &interrupts)?;
                     return Ok(ExitCode::SUCCESS);
                 }
                 leave_stand_in(frozen, &address, forgotten(&description), &what, there)?;
                 moment("replaced");
                 guard.tell(DONE)?;
-                terminal::say(&format!("{what} runs on {node} now, as {there}\n"))?;
+                let rounds = ahead.as_ref().map(|ahead| (&ahead.rounds[..], ahead.is_tracked()));
+                terminal::say(&self.told(&node, there, &last, rounds))?;
                 Ok(ExitCode::SUCCESS)
             }
             Fate::Here { why } => {
@@ -175,6 +234,33 @@ impl Move {
                 Err(in_doubt(pid, &node).into())
             }
         }
+    }
+
+    /// That it has moved, and what that took.
+    fn told(&self, node: &str, there: u32, last: &Sent, ahead: Option<(&[Sent], bool)>) -> String {
+        let pid = self.pid;
+        let milliseconds = |span: Duration| span.as_secs_f64() * 1e3;
+        if self.json {
+            let in_json = |sent: &Sent| {
+                json!({ "bytes": sent.bytes, "pages": sent.pages,
+                    "stood_still_ms": milliseconds(sent.stood) })
+            };
+            let rounds: Vec<_> =
+                ahead.iter().flat_map(|(rounds, _)| *rounds).map(in_json).collect();
+            return terminal::json_line(&json!({ "pid": pid, "node": node, "as": there,
+                "bytes": last.bytes, "pages": last.pages,
+                "stood_still_ms": milliseconds(last.stood), "rounds": rounds,
+                "tracked": ahead.map(|(_, is_tracked)| is_tracked) }));
+        }
+        let mut text = format!("process {pid} runs on {node} now, as {there}\n");
+        if let Some((rounds, _)) = ahead {
+            let went: Vec<_> = rounds.iter().map(|round| spell_size(round.bytes)).collect();
+            let (went, rest, stood) = (went.join(", "), spell_size(last.bytes), fine(last.stood));
+            text += &format!(
+                "it stood still for {stood}, while {rest} went; {went} went while it ran\n"
+            );
+        }
+        text
     }
 
     /// Before anything is stopped.
@@ -257,61 +343,25 @@ fn forgotten(description: &Description) -> Vec<i32> {
     all.filter_map(number).collect()
 }
 
-/// An image that was not sent to its end.
-struct Unsent {
-    /// The node has said something instead of taking it.
-    is_said: bool,
-    source: anyhow::Error,
-}
-
-/// `is_ahead`: most of its pages stay behind.
-fn send(
-    frozen: &Frozen,
-    description: &Description,
+/// The whole process, as one image; `is_ahead`: most of its pages stay behind.
+fn send_all(
+    standing: &Standing,
     visit: &mut Visit,
+    progress: &Progress,
     is_ahead: bool,
-) -> Result<Option<PageServer>, Unsent> {
-    let mut is_said = false;
-    let pour = Pour { visit, is_said: &mut is_said };
-    let pour = std::io::BufWriter::with_capacity(PIECE, pour);
-    let sent = (|| -> anyhow::Result<Option<PageServer>> {
-        let mut id = [0; 8];
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut id)?;
-        let mut writer = Writer::new(pour, ImageId(u64::from_le_bytes(id)));
+) -> Result<(Option<PageServer>, u64, u64), Unsent> {
+    let Standing { frozen, description, .. } = standing;
+    let ((server, pages), bytes) = send(visit, None, progress, |to| {
+        let mut writer = Writer::new(to, telefork::image_id()?);
         description.put(&mut writer)?;
-        let server = match is_ahead {
-            true => Some(frozen.send_ahead(description, &mut writer)?),
-            false => frozen.send(description, &mut writer).map(|_| None)?,
+        let sent = match is_ahead {
+            true => (Some(frozen.send_ahead(description, &mut writer)?), 0),
+            false => (None, frozen.send(description, &mut writer)?.pages),
         };
-        writer.finish()?.flush()?;
-        Ok(server)
-    })();
-    sent.map_err(|source| Unsent { is_said, source })
-}
-
-struct Pour<'a> {
-    visit: &'a mut Visit,
-    is_said: &'a mut bool,
-}
-
-impl Write for Pour<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if *self.is_said {
-            return Err(std::io::Error::other("the node has said something"));
-        }
-        match self.visit.pour(bytes) {
-            Ok(true) => Ok(bytes.len()),
-            Ok(false) => {
-                *self.is_said = true;
-                Err(std::io::Error::other("the node has said something"))
-            }
-            Err(error) => Err(std::io::Error::other(error)),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+        writer.finish()?;
+        Ok(sent)
+    })?;
+    Ok((server, bytes, pages))
 }
 
 /// The words that a process was started with.

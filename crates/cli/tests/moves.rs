@@ -69,12 +69,8 @@ impl Stage {
     }
 
     /// `farcall move`, stopped at a moment.
-    fn move_up_to(&self, pid: u32, moment: &str) -> Child {
-        self.move_so_up_to(pid, "", moment)
-    }
-
-    fn move_so_up_to(&self, pid: u32, how: &str, moment: &str) -> Child {
-        let words = format!("move {pid} --to there --nodes {} {how}", self.address);
+    fn move_up_to(&self, pid: u32, how: &str, moment: &str) -> Child {
+        let words = format!("move {pid} --to there {how} --nodes {}", self.address);
         let mut command = self.machine.command(words.split_whitespace());
         command.env("FARCALL_STOP_AT", moment);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -117,6 +113,9 @@ fn shell(script: &str) -> (sys::process::Child, PipeWriter, BufReader<PipeReader
     (begin(program, input.into(), output.into()), typed, BufReader::new(said))
 }
 
+/// Memory of a process that is sent while it runs.
+const MEBIBYTES: &str = "24";
+
 /// A process that counts, with its file and the numbers that it has said.
 struct Counting<'a> {
     stage: &'a Stage,
@@ -127,21 +126,23 @@ struct Counting<'a> {
 
 impl<'a> Counting<'a> {
     fn start(stage: &'a Stage, name: &str) -> Self {
-        Self::start_with(stage, name, 0)
+        Self::start_with(stage, name, &[])
     }
 
-    /// One with so many MiB of memory.
-    fn start_with(stage: &'a Stage, name: &str, memory: u32) -> Self {
+    /// With MiB of memory that it changes all the time.
+    fn start_large(stage: &'a Stage, name: &str) -> Self {
+        Self::start_with(stage, name, &[MEBIBYTES])
+    }
+
+    fn start_with(stage: &'a Stage, name: &str, words: &[&str]) -> Self {
         let file = stage.machine.path(format!("{name}.numbers"));
         let stop = stage.machine.path(format!("{name}.stop"));
         let said = File::create(stage.machine.path(format!("{name}.said"))).unwrap();
         let mut program = Spawn::new(&stage.program);
         program.args = vec![file.clone().into(), stop.clone().into()];
-        if memory > 0 {
-            program.args.push(memory.to_string().into());
-        }
         let errors = File::create(stage.machine.path(format!("{name}.errors"))).unwrap();
         program.descriptors.push((errors.into(), 2));
+        program.args.extend(words.iter().map(Into::into));
         let child = begin(program, File::open("/dev/null").unwrap().into(), said.into());
         let this = Self { stage, child, file, stop };
         until("it counts", || this.count() > 5);
@@ -334,22 +335,29 @@ fn what_cannot_move_is_refused_by_name_and_runs_on() {
     counting.check_end();
 }
 
-#[test]
-fn whenever_the_command_is_killed_one_of_both_goes_on_and_no_number_is_lost() {
+/// Moments of a move at which one of both is killed, and whether the process goes on here when it is the command.
+const MOMENTS: [(&str, bool); 8] = [
+    ("begun", true),
+    ("frozen", true),
+    ("sent", true),
+    ("built", true),
+    ("held", true),
+    ("woke", false),
+    ("settled", false),
+    ("replaced", false),
+];
+
+/// Those that only a move in rounds has.
+const MOMENTS_OF_ROUNDS: [(&str, bool); 2] = [("tracked", true), ("round", true)];
+
+fn kill_the_command(how: &str, moments: impl Iterator<Item = (&'static str, bool)>) {
     let stage = Stage::new("--jail none");
-    let moments = [
-        ("begun", true),
-        ("frozen", true),
-        ("sent", true),
-        ("built", true),
-        ("held", true),
-        ("woke", false),
-        ("settled", false),
-        ("replaced", false),
-    ];
     for (moment, stays) in moments {
-        let counting = Counting::start(&stage, moment);
-        let mut command = stage.move_up_to(counting.pid(), moment);
+        let counting = match how {
+            "" => Counting::start(&stage, moment),
+            _ => Counting::start_large(&stage, moment),
+        };
+        let mut command = stage.move_up_to(counting.pid(), how, moment);
         if moment == "woke" {
             until("it is woken", || stage.visitors().len() == 1);
         }
@@ -387,20 +395,22 @@ fn a_move_that_is_killed_at_any_moment_leaves_one_process() {
     eprintln!("{kills} kills: it went on here {here} times, there {} times", kills - here);
 }
 
-#[test]
-fn whenever_the_node_is_killed_before_the_commit_the_process_goes_on_here() {
+fn kill_the_node(how: &str, moments: impl Iterator<Item = &'static str>) {
     let stage = Stage::new("--jail none");
-    for moment in ["begun", "frozen", "sent", "built", "held", "woke"] {
-        let counting = Counting::start(&stage, moment);
+    for moment in moments {
+        let counting = match how {
+            "" => Counting::start(&stage, moment),
+            _ => Counting::start_large(&stage, moment),
+        };
         let pid = counting.pid();
         let mut command = if moment == "woke" {
             // What was to wake it never reaches it.
-            let command = stage.move_up_to(pid, "held");
+            let command = stage.move_up_to(pid, how, "held");
             stage.pads().into_iter().for_each(|pad| signal(pad, "STOP"));
             signal(command.id(), "CONT");
             command
         } else {
-            stage.move_up_to(pid, moment)
+            stage.move_up_to(pid, how, moment)
         };
         stage.replace_node();
         if moment != "woke" {
@@ -413,6 +423,55 @@ fn whenever_the_node_is_killed_before_the_commit_the_process_goes_on_here() {
         assert!(counting.check_one_runs(), "killed at `{moment}`");
         counting.check_end();
     }
+}
+
+#[test]
+fn whenever_the_command_is_killed_one_of_both_goes_on_and_no_number_is_lost() {
+    kill_the_command("", MOMENTS.into_iter());
+}
+
+#[test]
+fn whenever_the_node_is_killed_before_the_commit_the_process_goes_on_here() {
+    kill_the_node("", MOMENTS.into_iter().take(6).map(|(moment, _)| moment));
+}
+
+#[test]
+fn whenever_the_command_is_killed_in_rounds_one_of_both_goes_on_with_its_memory() {
+    kill_the_command("--pre-copy", MOMENTS_OF_ROUNDS.into_iter().chain(MOMENTS));
+}
+
+#[test]
+fn whenever_the_node_is_killed_in_rounds_before_the_commit_the_process_goes_on_here() {
+    let moments = MOMENTS_OF_ROUNDS.into_iter().chain(MOMENTS.into_iter().take(6));
+    kill_the_node("--pre-copy", moments.map(|(moment, _)| moment));
+}
+
+#[test]
+fn memory_goes_while_its_process_runs_there_and_back() {
+    let stage = Stage::new("--jail none");
+    let (_other, address) = stage.machine.start_node("--name back --slots 1 --jail none");
+    let counting = Counting::start_large(&stage, "rounds");
+    let all = MEBIBYTES.parse::<u64>().unwrap() << 20;
+    let mut at = u64::from(counting.pid());
+    for to in ["there", "back", "there", "back"] {
+        let nodes = format!("{},{address}", stage.address);
+        let ran =
+            stage.machine.run(&format!("move {at} --to {to} --nodes {nodes} --pre-copy --json"));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let rounds = told["rounds"].as_array().unwrap();
+        assert!(rounds[0]["bytes"].as_u64().unwrap() > all / 2, "{told}");
+        assert!(told["bytes"].as_u64().unwrap() < all / 4, "the rest is little: {told}");
+        assert!(told["stood_still_ms"].as_f64().unwrap() > 0.0, "{told}");
+        at = told["as"].as_u64().unwrap();
+        let before = counting.count();
+        until("it goes on counting", || counting.count() > before);
+    }
+    let ran = stage
+        .machine
+        .run(&format!("move {at} --to there --nodes {},{address} --pre-copy", stage.address));
+    ran.says("it stood still for").says("went while it ran");
+    counting.check_end();
 }
 
 #[test]
@@ -450,7 +509,7 @@ fn a_process_moves_ahead_of_its_memory_and_back_as_if_it_had_never_moved() {
         return;
     }
     let (_other, address) = stage.machine.start_node("--name back --slots 1 --jail none");
-    let counting = Counting::start_with(&stage, "ahead", 64);
+    let counting = Counting::start_large(&stage, "ahead");
     let mut at = counting.pid();
     for to in ["there", "back", "there", "back"] {
         let nodes = format!("{},{address}", stage.address);
@@ -481,9 +540,9 @@ fn whoever_is_lost_while_memory_follows_the_process_is_lost_by_name_and_runs_now
         return;
     }
     for moment in ["held", "woke", "settled", "replaced", "follows"] {
-        let counting = Counting::start_with(&stage, moment, 64);
+        let counting = Counting::start_large(&stage, moment);
         let pid = counting.pid();
-        let mut command = stage.move_so_up_to(pid, "--lazy", moment);
+        let mut command = stage.move_up_to(pid, "--lazy", moment);
         if moment == "woke" {
             until("it is woken", || stage.visitors().len() == 1);
         }
@@ -500,8 +559,8 @@ fn whoever_is_lost_while_memory_follows_the_process_is_lost_by_name_and_runs_now
         assert!(errors.contains("its memory did not follow it"), "at `{moment}`: {errors:?}");
         until("nothing of it is left there", || stage.visitors().is_empty());
     }
-    let counting = Counting::start_with(&stage, "node", 64);
-    let mut command = stage.move_so_up_to(counting.pid(), "--lazy", "follows");
+    let counting = Counting::start_large(&stage, "node");
+    let mut command = stage.move_up_to(counting.pid(), "--lazy", "follows");
     stage.node.borrow().as_ref().unwrap().signal("KILL");
     signal(command.id(), "CONT");
     assert!(!command.wait().unwrap().success());

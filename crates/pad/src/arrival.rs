@@ -7,6 +7,9 @@ use sys::Pid;
 use sys::uffd::Right;
 use telefork::restore::{self, Left, Memory, Restore};
 use wire::image::Reader;
+use wire::visit::Round;
+
+use crate::rounds;
 
 /// A process that stands ready and has not run an instruction. Dropped, nothing of it is left. It has the
 /// pad's own 0, 1 and 2 for its standard streams, and is the pad's child, in a process group of its own: in the
@@ -59,20 +62,24 @@ impl Behind for Left {
     }
 }
 
-/// A process of an image of `telefork`.
+/// How visitors are restored. The numbers of processes are this host's own: a visitor gets the next one that is
+/// free. A node that is killed takes its pads along, and they their visitors: what it does not know does not run.
+fn restoring() -> Restore {
+    Restore { keeps_numbers: false, ends_with_builder: true, ..Restore::default() }
+}
+
+/// A process of an image of `telefork`, or of several in rounds.
 pub fn build(from: &mut dyn Read, right: Option<Right>) -> Result<Box<dyn Built>, String> {
-    let reader = Reader::new(from).map_err(|error| chain(&error))?;
+    let mut first = [0];
+    let count = from.read(&mut first).map_err(|error| chain(&error))?;
+    if let Some(round) = Round::of_byte(first[0]).filter(|_| count > 0) {
+        let built = rounds::build(round, from, restoring).map_err(|error| chain(&*error))?;
+        return Ok(Box::new(built));
+    }
+    let reader = Reader::new(first[..count].chain(from)).map_err(|error| chain(&error))?;
     let mut reader = reader.ok_or("no image came; try again")?;
-    // The numbers of processes are this host's own: a visitor gets the next one that is free.
-    // A node that is killed takes its pads along, and they their visitors: what it does not know does not run.
     let memory = if right.is_some() { Memory::Following } else { Memory::Whole };
-    let restore = Restore {
-        keeps_numbers: false,
-        ends_with_builder: true,
-        memory,
-        right,
-        ..Restore::default()
-    };
+    let restore = Restore { memory, right, ..restoring() };
     let built = restore.build(&mut reader).map_err(|error| chain(&error))?;
     Ok(Box::new(built))
 }

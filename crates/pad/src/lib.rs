@@ -19,5 +19,6 @@ mod follow;
 mod streams;
 mod line;
 pub mod arrival;
+mod rounds;
 
 pub use serve::{Error, Rules, serve};

@@ -125,6 +125,12 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
+    /// All but those of `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// The two letters of each that is set, as the kernel writes them.
     pub fn letters(self) -> Vec<[u8; 2]> {
         let set = FLAGS.iter().filter(|(_, flag)| self.contains(*flag));

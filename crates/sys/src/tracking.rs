@@ -23,6 +23,21 @@
 //! during a look, or io_uring. Where there are such files, look while the process stands still: no read is under way
 //! then. The same goes for other processes that write into this one just then (`process_vm_writev`).
 //!
+//! What it costs (best of seven, two busy virtual cores, 6.18; a look is what the kernel takes for its part):
+//!
+//! ```text
+//!                              100 MiB               1 GiB
+//!                           4 KiB    2 MiB        4 KiB    2 MiB    pages
+//!   the first look        0.93 ms  0.01 ms      9.8 ms  0.10 ms
+//!   nothing was written   0.26 ms  0.00 ms      2.7 ms  0.03 ms
+//!   1 % was, at random    0.28 ms  0.28 ms      3.1 ms  3.1 ms
+//!   the first write to a page after a look, for the process: 1.2 µs; to a large one 3 to 10 µs
+//! ```
+//!
+//! The first write to a large page after a look splits it into small ones, for good: 1 % of all pages written at
+//! random left none of 50 and 3 of 512. They are made large again by the kernel's own daemon only where all of
+//! one was written since the last look.
+//!
 //! With other threads running, and a copy (fork) as what is sent: `changed`, copy, `peek`; then all that either
 //! tells is sent, as it is in the copy. Nothing is lost between them, and what `peek` told is told again.
 

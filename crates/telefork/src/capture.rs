@@ -30,6 +30,7 @@ use pages::Kept;
 use since::Since;
 use twin::Doomed;
 
+mod changes;
 mod process;
 mod thread;
 mod twin;
@@ -43,6 +44,7 @@ mod interrupted;
 mod calls;
 mod told;
 
+pub use changes::{Part, send_running};
 pub use mappings::{Carry, Look};
 pub use pages::Sent;
 pub use since::Told;
@@ -64,6 +66,8 @@ pub struct Frozen {
     carry: Carry,
     /// What was wished of single descriptors.
     overrides: Overrides,
+    /// Somebody here tracks what it writes.
+    is_tracked: bool,
     held: Option<Hold>,
 }
 
@@ -79,7 +83,7 @@ impl Frozen {
     pub fn freeze_known(pid: Pid, look: Option<Look>, patience: Duration) -> Result<Self, Error> {
         let tracee = Tracee::seize(pid, patience)?;
         let (carry, overrides) = (Carry::default(), Overrides::none());
-        let frozen = Self { tracee, look, carry, overrides, held: None };
+        let frozen = Self { tracee, look, carry, overrides, is_tracked: false, held: None };
         // Its number is the process's, and so is what only it can be asked for.
         if frozen.tracee.threads()[0].tid() != pid {
             return Err(Error::Headless { pid });
@@ -104,10 +108,13 @@ impl Frozen {
     /// All that is to be known of it but the bytes of its pages.
     pub fn describe(&mut self) -> Result<Description, Error> {
         let pid = self.pid();
-        let found = match &self.look {
+        let mut found = match &self.look {
             None => maps::detailed(pid)?,
             Some(look) => look.complete(maps::mappings(pid)?),
         };
+        if self.is_tracked {
+            changes::untold(&mut found);
+        }
         if let Some((at, objection)) = mappings::objections(&found).next() {
             return Err(Error::Mapping { pid, at, objection });
         }

@@ -39,6 +39,20 @@ pub enum Entry {
     Pages { visit: u64, lane: Lane },
 }
 
+/// What comes next over a connection of `Begin`, where a process moves in rounds: a byte before each image. Before
+/// an image that comes alone there is none; it begins with another byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// All of a process that runs on; more follows.
+    Whole,
+    /// What has changed in it since the round before; more follows.
+    Changes,
+    /// All of it, as it is to run here.
+    LastWhole,
+    /// The last changes, and with them all that is no memory.
+    LastChanges,
+}
+
 /// Which of the connections that pages come over (`image::paging`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lane {
@@ -172,6 +186,22 @@ pub enum Stage {
     Runs,
     /// It has ended, and its client does not know yet.
     Ended,
+}
+
+impl Round {
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Whole => 1,
+            Self::Changes => 2,
+            Self::LastWhole => 3,
+            Self::LastChanges => 4,
+        }
+    }
+
+    pub fn of_byte(byte: u8) -> Option<Self> {
+        let all = [Self::Whole, Self::Changes, Self::LastWhole, Self::LastChanges];
+        all.into_iter().find(|round| round.byte() == byte)
+    }
 }
 
 impl Lane {

@@ -62,11 +62,31 @@ pub(super) fn send<W: Write>(
     since: Option<Since<'_>>,
     to: &mut Writer<W>,
 ) -> Result<(Sent, Told), Error> {
+    send_of(pid, description, since, Stands::Still, to)
+}
+
+/// Whether memory may go while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stands {
+    Still,
+    /// What has gone is told as zeros.
+    Not,
+}
+
+/// The same of one that perhaps runs.
+pub(super) fn send_of<W: Write>(
+    pid: Pid,
+    description: &Description,
+    since: Option<Since<'_>>,
+    stands: Stands,
+    to: &mut Writer<W>,
+) -> Result<(Sent, Told), Error> {
     let pagemap = Pagemap::open(pid)?;
     let page = u64::from(description.host.page_size);
     let had = since.map_or(&[][..], |since| &since.told.pages);
     let mut putting = Putting {
         pid,
+        stands,
         page,
         knows: since.is_some_and(|since| since.changed.is_some()),
         waiting: Vec::new(),
@@ -218,6 +238,7 @@ struct Waiting {
 /// Pages on their way into an image.
 struct Putting {
     pid: Pid,
+    stands: Stands,
     page: u64,
     /// Whether it is known which pages were written: then what comes here was.
     knows: bool,
@@ -253,7 +274,15 @@ impl Putting {
         }
         let bytes = &mut self.buffer[..waiting.len() * page];
         if !bytes.is_empty() {
-            process_memory::read_pieces(self.pid, &pieces, bytes)?;
+            let read = process_memory::read_pieces(self.pid, &pieces, bytes);
+            if read.is_err() && self.stands == Stands::Not {
+                for (it, bytes) in waiting.iter().zip(bytes.chunks_mut(page)) {
+                    let read = process_memory::read(self.pid, it.number * self.page, bytes);
+                    read.unwrap_or_else(|_| bytes.fill(0));
+                }
+            } else {
+                read?;
+            }
         }
         let (mut full, mut zero, mut slices) = (Vec::new(), Vec::new(), Vec::new());
         for (it, bytes) in waiting.iter().zip(bytes.chunks(page)) {
