@@ -46,7 +46,13 @@ impl Pad {
             Level::User => worker::jail::Level::User,
         };
         let Self { scratch, account, follow, .. } = self;
-        let rules = ::pad::Rules { level, scratch, account, follow };
+        let rules = ::pad::Rules {
+            level,
+            scratch,
+            account,
+            follow,
+            notice: |gap| eprintln!("note: a visitor's jail is not complete: {gap}"),
+        };
         let given = |wanted: bool, number| {
             let taken = wanted.then(|| sys::process::inherited(number)).transpose();
             taken.map(|end| end.map(Into::into)).context("the node gave no socket for an image")

@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use support::process::{children, is_alive};
 use support::{Machine, Running, skipped, under, until};
@@ -372,7 +373,7 @@ fn what_cannot_move_is_refused_by_name_and_runs_on() {
     let counting = Counting::start(&stage, "counted");
     let ran = stage.run(&format!("move {} --to elsewhere", counting.pid()));
     ran.complains(&["error[E", "elsewhere", "help:"]);
-    let ran = stage.run(&format!("move {} --to there --memory 1GiB", counting.pid()));
+    let ran = stage.run(&format!("move {} --to there --memory 1073741824", counting.pid()));
     ran.complains(&["error[E", "no control group", "help:"]);
     assert!(counting.check_one_runs());
     // It moves, and a stand-in is nothing that could move on.
@@ -414,6 +415,33 @@ fn kill_the_command(how: &str, moments: impl Iterator<Item = (&'static str, bool
         assert_eq!(counting.check_one_runs(), stays, "killed at `{moment}`");
         counting.check_end();
     }
+}
+
+#[test]
+fn a_move_that_is_killed_at_any_moment_leaves_one_process() {
+    let stage = Stage::new("--jail none");
+    // Hundreds in `cargo xtask soak`.
+    let kills = if std::env::var_os("FARCALL_SOAK").is_some() { 300 } else { 6 };
+    // How long one takes on this machine now.
+    let counting = Counting::start(&stage, "whole");
+    let begun = Instant::now();
+    stage.run(&format!("move {} --to there", counting.pid())).says("runs on there now");
+    let whole = begun.elapsed();
+    counting.check_end();
+    let mut here = 0;
+    for kill in 0..kills {
+        let counting = Counting::start(&stage, &format!("kill-{kill}"));
+        let words = format!("move {} --to there --nodes {}", counting.pid(), stage.address);
+        let mut command = stage.machine.command(words.split_whitespace());
+        let mut command = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // From its beginning to a little after its end, in steps that no stage of it follows.
+        std::thread::park_timeout(whole * (kill * 389 % 600) / 500);
+        signal(command.id(), "KILL");
+        command.wait().unwrap();
+        here += u32::from(counting.check_one_runs());
+        counting.check_end();
+    }
+    eprintln!("{kills} kills: it went on here {here} times, there {} times", kills - here);
 }
 
 fn kill_the_node(how: &str, moments: impl Iterator<Item = &'static str>) {

@@ -188,7 +188,7 @@ fn a_copy_links_to_the_cluster_by_itself_for_tasks_calls_and_regions() {
         // With what was made before the copy, and with what is made in it.
         let tasks: Vec<String> =
             core.map(["echo a"; 8]).map(|output| output.unwrap().node().to_owned()).collect();
-        let anew = cluster.core_from("anew", std::fs::read(&library(&pair.machine)).unwrap());
+        let anew = cluster.core_from("anew", std::fs::read(library(&pair.machine)).unwrap());
         let fresh = anew.run("echo new").unwrap().as_ref().to_vec();
         let nested = cluster.fork_call_on("two", || (std::process::id(), parent_of_self()));
         let (pid, parent) = nested.join().unwrap();
@@ -298,15 +298,27 @@ fn private_keys_are_in_no_copy() {
     let forms: Vec<Vec<u8>> =
         transport::Secrets::hold().forms().iter().rev().take(8).map(|form| turned(form)).collect();
     let marker = b"what is no key travels as it is".to_vec();
-    let public = turned(&marker);
+    let public: Vec<u8> = turned(&marker);
     let here: usize = forms.iter().map(|form| count(form)).sum();
     assert!(here > 0, "the keys are nowhere to begin with");
-    let (there, public) = cluster
+    let (there, found) = cluster
         .fork_call(|| (forms.iter().map(|form| count(form)).sum::<usize>(), count(&public)))
         .join()
         .unwrap();
-    assert!(public > 0, "{marker:?}");
+    assert!(found > 0, "{marker:?}");
     assert_eq!(there, 0, "{here} here");
+    // Nor in an image of the library's own making.
+    let mut image = Vec::new();
+    match client::telefork_to(&mut image).unwrap() {
+        client::Location::Parent => {}
+        client::Location::Child(code) => exit(code),
+    }
+    let is_in = |turned: &Vec<u8>| {
+        let form: Vec<u8> = turned.iter().map(|byte| !byte).collect();
+        memchr::memmem::find(&image, &form).is_some()
+    };
+    assert!(!forms.iter().any(is_in), "a key is in an image");
+    assert!(is_in(&public), "the image holds what is no key");
     // What a copy was handed on is not in a copy of it.
     let (handed, here, there) = cluster
         .fork_call(|| {

@@ -46,6 +46,8 @@ pub struct Rules {
     pub account: Option<u32>,
     /// Whether the memory of its visitor may follow it, which the node has tried.
     pub follow: bool,
+    /// Is told what its jail lacks.
+    pub notice: fn(&str),
 }
 
 /// Why a pad ends early. Its client sees that it does.
@@ -95,7 +97,7 @@ pub fn serve_chained(
         },
     )?;
     for gap in report.gaps {
-        eprintln!("note: a visitor's jail is not complete: {gap}");
+        (rules.notice)(&gap);
     }
     // A child that is to be filled is ours to trace from its first moment. Neighbours are kept out by their
     // accounts, or by Landlock, as before.

@@ -30,8 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("pad") {
         let control = sys::process::inherited(3).expect("a socket of the test");
-        let rules =
-            Rules { level: Level::None, scratch: "/tmp".into(), account: None, follow: false };
+        let rules = Rules {
+            level: Level::None,
+            scratch: "/tmp".into(),
+            account: None,
+            follow: false,
+            notice: |_| {},
+        };
         return match serve(control.into(), &rules, build) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

@@ -145,7 +145,9 @@ impl Rseq {
             return None;
         }
         // SAFETY: under these names libc has a constant of these types (<sys/rseq.h>).
-        let (offset, size) = unsafe { (*offset.cast::<isize>(), *size.cast::<u32>()) };
+        let offset = unsafe { *offset.cast::<isize>() };
+        // SAFETY: as above.
+        let size = unsafe { *size.cast::<u32>() };
         // SAFETY: it takes a number.
         let features = unsafe { libc::getauxval(Self::FEATURES) } as usize;
         let thread: usize;

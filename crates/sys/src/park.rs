@@ -154,11 +154,10 @@ extern "C" fn guard(order: *const c_void) {
     let pidfd = unsafe { call(libc::SYS_pidfd_open, [made as usize, 0, 0, 0]) };
     if pidfd < 0 {
         order.errno.store(-pidfd as i32, Ordering::Release);
-        // SAFETY: none takes a pointer but the second, which is told of none.
-        unsafe {
-            call(libc::SYS_kill, [made as usize, libc::SIGKILL as usize, 0, 0]);
-            call(libc::SYS_wait4, [made as usize, 0, libc::__WALL as usize, 0]);
-        }
+        // SAFETY: it takes no pointer.
+        unsafe { call(libc::SYS_kill, [made as usize, libc::SIGKILL as usize, 0, 0]) };
+        // SAFETY: it takes pointers, and is told of none.
+        unsafe { call(libc::SYS_wait4, [made as usize, 0, libc::__WALL as usize, 0]) };
         beside::exit();
     }
     order.pidfd.store(pidfd as i32, Ordering::Release);

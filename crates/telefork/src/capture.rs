@@ -35,6 +35,7 @@ mod process;
 mod thread;
 mod twin;
 mod since;
+mod secrets;
 mod pages;
 mod left;
 mod ranges;
@@ -42,7 +43,6 @@ pub mod mappings;
 mod interrupted;
 mod calls;
 mod told;
-mod secrets;
 
 pub use changes::{Part, send_running};
 pub use mappings::{Carry, Look};

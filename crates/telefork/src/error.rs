@@ -99,6 +99,11 @@ pub enum Error {
     )]
     Readvised { pid: Pid },
     #[error(
+        "process {pid} has more memory that a fork does not copy, as shared one, than can be kept beside it \
+         ({most} bytes); capture it without leaving it running"
+    )]
+    Shares { pid: Pid, most: u64 },
+    #[error(
         "process {pid} has another thread ({name}, {tid}), under which memory would change; end it before, or use \
          `fork_call`, which only brings a result back"
     )]

@@ -1,28 +1,21 @@
 //! A program that makes copies of itself has no child that it did not start: its handler of SIGCHLD does not
 //! run, and whoever waits there for any child gets none. In a file of its own: handlers are a process's.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use farcall_telefork::{Departed, Location, depart, telefork_to, telepad, wait_for_exit};
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::wait::wait;
 
-static HEARD: AtomicU32 = AtomicU32::new(0);
-
-extern "C" fn hear(_: i32) {
-    HEARD.fetch_add(1, Relaxed);
-}
-
-fn on_children(handler: SigHandler) {
-    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler adds to a number.
-    unsafe { sigaction(Signal::SIGCHLD, &action) }.unwrap();
-}
+/// Says that this process was started with SIGCHLD ignored.
+const IGNORED: &str = "FARCALL_TEST_CHILDREN_IGNORED";
 
 /// Sends a copy both ways; returns the last image.
 fn copies() -> Vec<u8> {
@@ -43,11 +36,10 @@ fn copies() -> Vec<u8> {
     image
 }
 
-#[test]
-fn a_program_hears_of_no_child_but_its_own() {
+/// The same, while another thread waits for any child.
+fn copies_that_nobody_sees() -> Vec<u8> {
     let is_over = AtomicBool::new(false);
-    let mut seen = Vec::new();
-    let image = thread::scope(|scope| {
+    thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             let mut found = Vec::new();
             while !is_over.load(Relaxed) {
@@ -58,20 +50,34 @@ fn a_program_hears_of_no_child_but_its_own() {
             }
             found
         });
-        on_children(SigHandler::Handler(hear));
         let image = copies();
-        on_children(SigHandler::SigIgn);
-        copies();
         is_over.store(true, Relaxed);
-        seen.extend(waiting.join().unwrap());
+        assert_eq!(waiting.join().unwrap(), []);
+        let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
+        assert_eq!(children, "");
         image
-    });
-    assert_eq!(seen, []);
-    assert_eq!(HEARD.load(Relaxed), 0, "SIGCHLD came");
-    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
-    assert_eq!(children, "");
-    // And such an image wakes.
-    on_children(SigHandler::SigDfl);
+    })
+}
+
+#[test]
+fn a_program_hears_of_no_child_but_its_own() {
+    if std::env::var_os(IGNORED).is_some() {
+        copies_that_nobody_sees();
+        return;
+    }
+    let ignoring = Command::new("bash")
+        .args(["-c", "trap '' CHLD; exec \"$0\" --exact a_program_hears_of_no_child_but_its_own"])
+        .arg(std::env::current_exe().unwrap())
+        .env(IGNORED, "1")
+        .status();
+    assert!(ignoring.unwrap().success());
+
+    let heard = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::clone(&heard)).unwrap();
+    let image = copies_that_nobody_sees();
+    assert!(!heard.load(Relaxed), "SIGCHLD came");
+    // And such an image wakes; of that one it hears.
     let child = telepad(&mut &image[..], 7).unwrap();
     assert_eq!(wait_for_exit(child).unwrap(), 7);
+    assert!(heard.load(Relaxed), "it hears of nobody");
 }

@@ -1,3 +1,5 @@
+//! This test process runs things as other processes with its memory.
+
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -39,8 +41,9 @@ fn a_panic_beside_us_is_ours_to_hear_of() {
 #[test]
 fn one_that_is_killed_is_named() {
     let killed = run(|| {
+        let own = Pid::own().0;
         // SAFETY: it takes two numbers; what is killed is the process beside this one.
-        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        unsafe { libc::kill(own, libc::SIGKILL) };
     });
     assert!(killed.unwrap_err().to_string().contains("beside"));
 }

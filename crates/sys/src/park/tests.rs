@@ -1,3 +1,5 @@
+//! This test process is copied, and nothing of its copies stays.
+
 use std::path::Path;
 
 use super::*;

@@ -95,6 +95,17 @@ type KeptRun = (u64, Vec<u8>);
 impl Kept {
     /// Of a process that is to be forked.
     pub(super) fn read(pid: Pid, description: &Description) -> Result<Self, Error> {
+        // It is there twice then, and all else goes on.
+        Self::read_at_most(pid, description, sys::proc::host_memory()? / 2)
+    }
+
+    /// Fails where there are more bytes to keep than these. Pages of zeros that go without saying are not kept.
+    pub(super) fn read_at_most(
+        pid: Pid,
+        description: &Description,
+        most: u64,
+    ) -> Result<Self, Error> {
+        let mut total = 0;
         let pagemap = Pagemap::open(pid)?;
         let page = u64::from(description.host.page_size);
         let mut kept = Self::default();
@@ -107,6 +118,13 @@ impl Kept {
                     let len = (range.end - at).min(CHUNK as u64);
                     let mut bytes = vec![0; len as usize];
                     process_memory::read(pid, at, &mut bytes)?;
+                    if zeros(mapping) == Zeros::Omitted && is_zero(&bytes) {
+                        continue;
+                    }
+                    total += len;
+                    if total > most {
+                        return Err(Error::Shares { pid, most });
+                    }
                     runs.push((at, bytes));
                 }
             }

@@ -367,6 +367,54 @@ fn a_twin_has_all_memory_though_a_fork_copies_less() {
 }
 
 #[test]
+fn a_secret_is_found_where_nobody_may_read_and_refused_where_others_have_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret: Vec<u8> = (1..=32).collect();
+    let child = Specimen::start(&["count", "1", "10"]);
+    let mut frozen = child.freeze();
+    let hidden = child.told[0];
+    process_memory::write(child.pid(), hidden + 100, &secret).unwrap();
+    let mut remote = Remote::enter(&mut frozen.tracee.threads_mut()[0], PATIENCE).unwrap();
+    let args = [hidden, PAGE, libc::PROT_NONE as u64, 0, 0, 0];
+    remote.run(&[Call { number: libc::SYS_mprotect, args }]).unwrap()[0].as_ref().unwrap();
+    remote.finish().unwrap();
+    assert_eq!(wipe(child.pid(), &[&secret]).unwrap(), 1);
+    let mut found = [1; 32];
+    process_memory::read(child.pid(), hidden + 100, &mut found).unwrap();
+    assert_eq!(found, [0; 32]);
+    frozen.end().unwrap();
+
+    let child = Specimen::start(&["memory", folder.path().join("file").to_str().unwrap()]);
+    let frozen = child.freeze();
+    let is_shared = |mapping: &maps::Mapping| {
+        mapping.sharing == maps::Sharing::Shared
+            && mapping.permissions.write
+            && mappings::shared_memory(mapping).is_some()
+    };
+    let mapped = maps::mappings(child.pid()).unwrap();
+    let at = mapped.into_iter().find(is_shared).unwrap().range.start + 200;
+    process_memory::write(child.pid(), at, &secret).unwrap();
+    let refused = wipe(child.pid(), &[&secret]).unwrap_err();
+    assert!(matches!(refused, Error::SharedSecret { address } if address == at), "{refused}");
+    process_memory::read(child.pid(), at, &mut found).unwrap();
+    assert_eq!(found[..], secret, "the others have lost it");
+    frozen.end().unwrap();
+}
+
+#[test]
+fn what_a_fork_does_not_copy_is_kept_within_a_bound_and_without_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = Specimen::start(&["memory", folder.path().join("file").to_str().unwrap()]);
+    let mut frozen = child.freeze();
+    let description = frozen.describe().unwrap();
+    Kept::read(child.pid(), &description).unwrap();
+    let refused = Kept::read_at_most(child.pid(), &description, PAGE - 1).unwrap_err().to_string();
+    assert!(refused.contains("without leaving it running"), "{refused}");
+    frozen.release().unwrap();
+    assert_eq!(child.end(), "good");
+}
+
+#[test]
 fn a_twin_that_lacks_what_was_advised_since_the_look_is_refused_by_name() {
     for advice in [libc::MADV_DONTFORK, libc::MADV_WIPEONFORK] {
         let child = Specimen::start(&["count", "1", "10"]);

@@ -101,6 +101,13 @@ impl Run {
         files.map(|file| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned()).collect()
     }
 
+    /// One that ends by itself has a reason that it says: else it would count as one that was moved.
+    pub(crate) fn check_skipped(&self) -> Result<(), String> {
+        let output = self.output();
+        let is_skipped = output.starts_with("skipped: ");
+        is_skipped.then_some(()).ok_or_else(|| format!("it ended before it was moved: {output}"))
+    }
+
     /// Tells it to end, and waits for that.
     fn end(&mut self) -> Ended {
         fs::write(self.path("end"), "").unwrap();

@@ -77,7 +77,7 @@ pub(crate) fn put<W: Write>(
 
 /// It is ended here once it is whole there, and only then woken. Refused there, it goes on here.
 pub(crate) fn move_away(run: &mut Run, vdso: Vdso) -> Result<(), String> {
-    let Some((frozen, description)) = freeze(run.pid)? else { return Ok(()) };
+    let Some((frozen, description)) = freeze(run.pid)? else { return run.check_skipped() };
     let place = tempfile::tempdir().unwrap();
     let socket = place.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -100,7 +100,7 @@ pub(crate) fn move_away(run: &mut Run, vdso: Vdso) -> Result<(), String> {
 
 /// It wakes there while its memory is still here, stands still here until all of that is over, and then ends.
 pub(crate) fn move_lazily(run: &mut Run) -> Result<(), String> {
-    let Some((frozen, description)) = freeze(run.pid)? else { return Ok(()) };
+    let Some((frozen, description)) = freeze(run.pid)? else { return run.check_skipped() };
     let place = tempfile::tempdir().unwrap();
     let socket = place.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -141,7 +141,7 @@ pub(crate) fn move_lazily(run: &mut Run) -> Result<(), String> {
 
 /// It is ended here before anybody has read its image.
 pub(crate) fn by_file(run: &mut Run) -> Result<(), String> {
-    let Some((frozen, description)) = freeze(run.pid)? else { return Ok(()) };
+    let Some((frozen, description)) = freeze(run.pid)? else { return run.check_skipped() };
     let place = tempfile::tempdir().unwrap();
     let image = place.path().join("image");
     let file = BufWriter::new(File::create(&image).unwrap());

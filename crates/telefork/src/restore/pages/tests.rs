@@ -1,3 +1,5 @@
+//! What may be named, and how often.
+
 use super::*;
 
 #[test]
