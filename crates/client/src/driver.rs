@@ -95,6 +95,9 @@ pub(crate) struct State {
     pub(crate) pages: Option<Pages>,
     /// Nodes on this machine that end with the cluster.
     local: Option<Embedded>,
+    /// The ways of copies that share what their nodes have of this process.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) roads: crate::telefork::calls::Roads,
 }
 
 /// Every driver of this process, for `hold_all`.
@@ -125,6 +128,8 @@ impl Held<'_> {
         (state.followers, state.awaited) = (0, 0);
         // Their nodes are not ours to end.
         std::mem::forget(state.local.take());
+        #[cfg(target_arch = "x86_64")]
+        std::mem::forget(std::mem::take(&mut state.roads));
         state.tickets.fail_all()
     }
 }
@@ -162,6 +167,8 @@ impl Shared {
             is_copy: false,
             pages: None,
             local,
+            #[cfg(target_arch = "x86_64")]
+            roads: crate::telefork::calls::Roads::default(),
         };
         let shared = Arc::new(Self {
             state: Mutex::new(state),
@@ -401,6 +408,8 @@ impl Shared {
         // Ended here and now: the background thread, which may hold the last reference, can be too
         // late for a program that ends.
         let local = state.local.take();
+        #[cfg(target_arch = "x86_64")]
+        drop(std::mem::take(&mut state.roads));
         drop(state);
         drop(local);
         self.background.notify_all();

@@ -26,11 +26,13 @@ use wire::answer;
 
 use crate::Cluster;
 use error::TravelError;
-use sending::{Left, leave};
+use sending::{Left, leave, prepare};
 use trip::Trip;
 
 mod called;
 mod sending;
+pub(crate) mod calls;
+mod hearing;
 mod trip;
 pub(crate) mod error;
 
@@ -155,6 +157,19 @@ impl Cluster {
             Err(error) => Err(error),
         };
         Call { trip, value: PhantomData }
+    }
+
+    /// Has a node keep the memory of this process as it is now, so that the first copy that goes there goes as
+    /// quickly as those that follow: then only what has changed is sent. [`Cluster::fork_call`] does the same
+    /// with the first call.
+    ///
+    /// The node keeps it until this cluster is dropped.
+    pub fn prepare(&self, node: &str) -> Result<(), TravelError> {
+        match prepare(self, node)? {
+            Some(trip) => trip.wait().map(drop),
+            // What is kept never wakes but as a fork of it, which does not come from here.
+            None => Err(TravelError::Copied),
+        }
     }
 
     /// A node that is up; the next one the next time.

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod serve;
+mod calls;
 mod streams;
 mod line;
 pub mod arrival;

@@ -21,6 +21,7 @@ use wire::visit::{Exited, Stage};
 use worker::jail;
 
 use crate::arrival::{Build, Built, chain};
+use crate::calls;
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
 
@@ -46,7 +47,7 @@ pub enum Error {
     NoConnection,
 }
 
-fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Kernel { action, source }
 }
 
@@ -71,11 +72,18 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
     if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
         return Err(Error::NoConnection);
     }
+    first.set_nonblocking(false).map_err(kernel("use a connection"))?;
+    // One that says nothing must not hold its place for ever.
+    let patience = Some(Duration::from(AWAY_PATIENCE));
+    first.set_read_timeout(patience).map_err(kernel("use a connection"))?;
+    if calls::are_meant(&first) {
+        return calls::serve(control, first);
+    }
     Visit::begin(control, first)?.run(build)
 }
 
 /// The next connection that the node gives us; `None`: it has hung up.
-fn connection(control: &UnixStream) -> Result<Option<UnixStream>, Error> {
+pub(crate) fn connection(control: &UnixStream) -> Result<Option<UnixStream>, Error> {
     let (count, mut descriptors) =
         recv_with_fds(control, &mut [0; 1], 1).map_err(kernel("take a connection"))?;
     Ok(descriptors.pop().filter(|_| count > 0).map(UnixStream::from))
@@ -110,10 +118,6 @@ impl Visit {
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, ring)
             .map_err(kernel("hear of children"))?;
         children.set_nonblocking(true).map_err(kernel("use a socket"))?;
-        // One that says nothing any more must not hold its place for ever.
-        first.set_nonblocking(false).map_err(kernel("use a connection"))?;
-        let patience = Some(Duration::from(AWAY_PATIENCE));
-        first.set_read_timeout(patience).map_err(kernel("use a connection"))?;
         let line = Some(Line::new(first).map_err(kernel("use a connection"))?);
         let pad = Pad::new(Terms::default());
         let (built, visitor, ended, is_over) = (None, None, None, false);

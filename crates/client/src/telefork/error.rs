@@ -58,7 +58,7 @@ pub enum TravelError {
         /// The node.
         node: String,
         /// What the connection said.
-        source: memory::Error,
+        source: std::sync::Arc<memory::Error>,
     },
     /// The node said what makes no sense.
     #[error("{node} broke the protocol; compare the versions of `farcall`")]

@@ -10,18 +10,19 @@ use ::telefork::{Departed, Departing, Leaving};
 use memory::Error;
 use transport::Secrets;
 use wire::Message;
-use wire::answer::{Finder, Mark};
+use wire::answer::Mark;
 use wire::hello::Goodbye;
 use wire::limits::VISIT_TEXT_MAX;
 use wire::units::Time;
-use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
+use wire::visit::{Alone, Begin, Closed, Wake};
 
+use super::calls::{self, Job};
 use super::error::TravelError;
+use super::hearing::{Heard, Hearing};
 use super::trip::{Ended, Trip, begin_anew};
 use crate::Cluster;
 use crate::driver::{Held, hold_all};
 use crate::error::chain;
-use crate::visit::flow::Receiving;
 use crate::visit::{Fate, Source, Terms, Visit, settle};
 
 /// How long a node may take to build what it has been sent.
@@ -35,7 +36,7 @@ pub(super) enum Left {
 }
 
 /// Bytes of keys, which are not to be seen even here.
-type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
+pub(super) type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
 
 /// Makes a copy for each of these nodes. With a mark, each is to answer behind it.
 pub(super) fn leave(
@@ -48,6 +49,16 @@ pub(super) fn leave(
     }
     let trips: Vec<Arc<Trip>> =
         (0..).zip(nodes).map(|(number, node)| Arc::new(Trip::new(node.clone(), number))).collect();
+    // Calls share what their node has of us, and so does who goes where something is kept.
+    if let [node] = nodes
+        && let [trip] = &trips[..]
+        && (mark.is_some() || calls::has_road(cluster, node))
+    {
+        return Ok(match leave_by_road(cluster, trip, mark, true)? {
+            None => Left::Parent(trips),
+            Some(number) => Left::Child(number),
+        });
+    }
     let (departed, forms) = part()?;
     let departing = match departed {
         Departed::Child(number) => return Ok(Left::Child(number.cast_unsigned())),
@@ -64,6 +75,35 @@ pub(super) fn leave(
         Ok(Ok(())) | Err(_) => Ok(Left::Parent(trips)),
         Ok(Err(source)) => Err(TravelError::Unmade { source }),
     }
+}
+
+/// Makes a copy whose memory is only sent; `None` where it wakes.
+pub(super) fn prepare(cluster: &Cluster, node: &str) -> Result<Option<Arc<Trip>>, TravelError> {
+    if cluster.driver().is_copy() {
+        return Err(TravelError::Copied);
+    }
+    let trip = Arc::new(Trip::new(node.to_owned(), 0));
+    Ok(leave_by_road(cluster, &trip, None, false)?.is_none().then_some(trip))
+}
+
+/// Sends a copy to where others of this process are, or will be. The copy's number, in the copy.
+fn leave_by_road(
+    cluster: &Cluster,
+    trip: &Arc<Trip>,
+    mark: Option<Mark>,
+    wakes: bool,
+) -> Result<Option<u32>, TravelError> {
+    let (departed, forms) = part()?;
+    let departing = match departed {
+        Departed::Child(number) => return Ok(Some(number.cast_unsigned())),
+        Departed::Parent(departing) => departing,
+    };
+    // Until it is held it ends with the calling thread, which may be about to end.
+    let leaving = departing.hold().map_err(|source| TravelError::Unmade { source })?;
+    let trip = trip.clone();
+    let job = Job { leaving, forms, trip, mark, wakes, cluster: cluster.clone() };
+    calls::go(cluster, job)?;
+    Ok(None)
 }
 
 /// Makes one copy, with all locks of the library in the hands of the calling thread: in the copy it is the
@@ -164,7 +204,7 @@ fn send(cluster: &Cluster, leaving: &mut Leaving, trip: &Trip) -> Result<Visit, 
 }
 
 /// What the node is told for people.
-fn begin() -> Begin {
+pub(super) fn begin() -> Begin {
     let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
     let cut = |mut text: String| {
         text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
@@ -220,56 +260,21 @@ fn follow(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, T
         Fate::Doubt => return Err(TravelError::Doubt { node: node() }),
         Fate::There { pid } => trip.wakes(pid),
     }
-    let gone = |source| TravelError::Lost { node: node(), source };
+    let gone = |source| TravelError::Lost { node: node(), source: Arc::new(source) };
     // There is nothing to read for it.
     visit.send(&Message::Closed(Closed { stream: 0, at: 0 })).map_err(gone)?;
-    let mut outputs = [Receiving::default(), Receiving::default()];
-    let mut finder = mark.map(Finder::new);
-    let mut trouble = None;
+    let mut hearing = Hearing::new(trip.node(), mark);
     loop {
         let Some(message) = visit.next(Time::NEVER).map_err(gone)? else { continue };
-        match message {
-            Message::Stdio(Stdio { stream: stream @ 1..=2, at }, bytes) => {
-                let output = &mut outputs[usize::from(stream) - 1];
-                let known = output.arrived(at, bytes.len());
-                let known = known.ok_or_else(|| TravelError::Nonsense { node: node() })?;
-                let new = &bytes[known..];
-                match (stream, &mut finder) {
-                    (1, Some(finder)) if trouble.is_none() => match finder.push(new) {
-                        Ok(own) => print(&own),
-                        Err(error) => trouble = Some(error),
-                    },
-                    (1, Some(_)) => {}
-                    (1, None) => print(new),
-                    // Who does not read our errors misses the copy's, too.
-                    _ => drop(stderr().write_all(new)),
-                }
-                output.done(bytes.len() - known);
-                if let Some(bytes) = output.news() {
-                    visit.send(&Message::Taken(Taken { stream, bytes })).map_err(gone)?;
-                }
-            }
-            Message::Exited(exited) => {
+        match hearing.hear(message) {
+            Heard::Nothing => {}
+            Heard::Say(message) => visit.send(&message).map_err(gone)?,
+            Heard::Ended(end) => {
                 // The last word: a node that does not hear it keeps the status for a while.
                 let _ = visit.send(&Message::Goodbye(Goodbye::Leaving));
                 visit.close();
-                let answer = finder.and_then(|finder| {
-                    let (own, answer) = finder.finish();
-                    print(&own);
-                    trouble.map(Err).or(answer)
-                });
-                return match exited {
-                    Exited::Code(status) => Ok(Ended { status, answer }),
-                    Exited::Signal(signal) => Err(TravelError::Killed { node: node(), signal }),
-                };
+                return end;
             }
-            _ => {}
         }
     }
-}
-
-/// Who does not read our output misses the copy's, too.
-fn print(bytes: &[u8]) {
-    let mut output = stdout().lock();
-    let _ = output.write_all(bytes).and_then(|()| output.flush());
 }
