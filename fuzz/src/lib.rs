@@ -17,6 +17,7 @@ pub mod image_paging;
 pub mod worker_v1;
 pub mod netmem;
 pub mod frame;
+pub mod delegation;
 pub mod token;
 pub mod noise;
 pub mod seeds;

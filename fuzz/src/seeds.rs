@@ -147,6 +147,10 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
             .collect(),
         "payload_head" => vec![(0..16).collect()],
         "kept" => (0..5).map(|kind| [kind; 40].to_vec()).collect(),
+        // A key with two certificates, and a reason.
+        "delegation" => [&[0, 2, 1, 1, 1, 2, 1, 3][..], &[1, 3, b'n', b'o', b'w']]
+            .map(|body: &[u8]| [&(body.len() as u32).to_le_bytes()[..], body].concat())
+            .to_vec(),
         "token" => vec![TOKEN.into()],
         _ => Vec::new(),
     }

@@ -16,6 +16,9 @@ pub(crate) struct Pad {
     scratch: PathBuf,
     #[arg(long)]
     account: Option<u32>,
+    /// The memory of its visitor may follow it
+    #[arg(long)]
+    follow: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -33,7 +36,8 @@ impl Pad {
             Level::None => worker::jail::Level::None,
             Level::User => worker::jail::Level::User,
         };
-        let rules = ::pad::Rules { level, scratch: self.scratch, account: self.account };
+        let Self { scratch, account, follow, .. } = self;
+        let rules = ::pad::Rules { level, scratch, account, follow };
         ::pad::serve(control.into(), &rules, build)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -169,7 +169,7 @@ fn the_doctor_says_what_moving_needs() {
     let sections = told["sections"].as_array().unwrap();
     let moving = sections.iter().find(|one| one["title"] == "Processes that move").unwrap();
     let findings = moving["findings"].as_array().unwrap();
-    assert_eq!(findings.len(), 4, "{findings:?}");
+    assert_eq!(findings.len(), 5, "{findings:?}");
     for finding in findings.iter().filter(|one| one["mark"] != "ok") {
         assert!(finding["remedy"].is_string(), "{finding}");
     }

@@ -6,12 +6,14 @@
 mod support;
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::process::exit;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use client::{Cluster, Telefork, TeleforkAll, TravelError, Why};
+use support::middle::Middle;
 use support::process::{children, descriptors, is_alive};
 use support::target::Target;
 use support::{Machine, Running, until};
@@ -33,8 +35,8 @@ impl Pair {
     fn start() -> Self {
         let machine = Machine::new();
         // Behind Landlock and another account a process cannot be filled yet.
-        let (first, address) = machine.start_node("--name one --slots 1 --jail none");
-        let words = format!("--name two --slots 1 --jail none --join {address}");
+        let (first, address) = machine.start_node("--name one --slots 3 --jail none");
+        let words = format!("--name two --slots 3 --jail none --join {address}");
         let (second, _) = machine.start_node(&words);
         let cluster = Cluster::connect_with([&address], &machine.home()).unwrap();
         assert_eq!(cluster.wait_for_nodes(2, support::PATIENCE), 2);
@@ -140,41 +142,122 @@ fn each_copy_wakes_with_its_number_and_ends_with_its_own_status() {
 }
 
 #[test]
-fn a_copy_has_none_of_the_links_of_its_original_and_says_so() {
+fn what_was_under_way_fails_in_a_copy_and_says_so() {
     let _alone = alone();
-    let target = Target::start_with("--jail none");
-    let cluster = Cluster::connect_with([&target.address], &target.machine.home()).unwrap();
-    let core = cluster.core(&target.specimen).unwrap();
+    let pair = Pair::start();
+    let cluster = &pair.cluster;
+    let core = cluster.core(pair.machine.core("misbehaving/specimen.c")).unwrap();
+    let region = cluster.create_memory("before", &client::RegionOptions::new(4)).unwrap();
     let earlier = cluster.fork_call(|| 1);
     let running = core.submit("sleep 50");
+    let mut mapped = core.map(["echo a", "echo b"]);
     let earlier = Mutex::new(Some(earlier));
     let running = Mutex::new(Some(running));
     let told = cluster.fork_call(|| {
-        let words = |error: TravelError| error.to_string();
-        let why = |failure: client::Failure| failure.why;
         let earlier = earlier.lock().unwrap().take().unwrap();
         let running = running.lock().unwrap().take().unwrap();
-        let whys = [why(running.join().unwrap_err()), why(core.run("echo x").unwrap_err())];
-        let mapped: Vec<_> =
-            core.map(["echo a", "echo b"]).map(|one| why(one.unwrap_err())).collect();
-        let all_copied = whys.iter().chain(&mapped).all(|why| *why == Why::Copied);
-        let texts = vec![
-            words(earlier.join().unwrap_err()),
-            words(cluster.telefork("target").unwrap_err()),
-            words(cluster.fork_call(|| 2).join().unwrap_err()),
-        ];
-        assert!(cluster.visits(support::PATIENCE).is_empty());
-        (all_copied, mapped.len(), texts)
+        let why = running.join().unwrap_err().why;
+        let words = why.to_string();
+        (why == Why::Copied, words, earlier.join().unwrap_err().to_string())
     });
-    let (all_copied, mapped, texts) = told.join().unwrap();
-    assert!(all_copied && mapped == 2);
-    for text in &texts {
-        assert!(text.contains("connect anew"), "{texts:?}");
+    let (is_copied, one, other) = told.join().unwrap();
+    assert!(is_copied);
+    for text in [&one, &other] {
+        assert!(text.contains("ask again"), "{text}");
     }
     // The original's are as they were.
+    assert_eq!(mapped.next().unwrap().unwrap().as_ref(), b"a");
     assert_eq!(core.run("echo well").unwrap().as_ref(), b"well");
     assert_eq!(earlier.lock().unwrap().take().unwrap().join().unwrap(), 1);
+    assert_eq!(region.pages(), 4);
     running.lock().unwrap().take().unwrap().cancel();
+}
+
+#[test]
+fn a_copy_links_to_the_cluster_by_itself_for_tasks_calls_and_regions() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let cluster = &pair.cluster;
+    let core = cluster.core(pair.machine.core("misbehaving/specimen.c")).unwrap();
+    let region = cluster.create_memory("shared", &client::RegionOptions::new(4)).unwrap();
+    let told = cluster.fork_call_on("one", || {
+        let mut input = Vec::new();
+        let read = std::io::stdin().read_to_end(&mut input).unwrap();
+        let own = std::process::id();
+        assert_eq!(cluster.wait_for_nodes(2, support::PATIENCE), 2);
+        // With what was made before the copy, and with what is made in it.
+        let tasks: Vec<String> =
+            core.map(["echo a"; 8]).map(|output| output.unwrap().node().to_owned()).collect();
+        let anew = cluster.core_from("anew", std::fs::read(&library(&pair.machine)).unwrap());
+        let fresh = anew.run("echo new").unwrap().as_ref().to_vec();
+        let nested = cluster.fork_call_on("two", || (std::process::id(), parent_of_self()));
+        let (pid, parent) = nested.join().unwrap();
+        cluster.memory("shared").unwrap().page(1).update(0, b"from a copy").unwrap();
+        let status = match cluster.telefork("two").unwrap() {
+            Telefork::Child(0) => exit(cluster.fork_call_on("one", || 40).join().unwrap() + 2),
+            Telefork::Child(_) => exit(1),
+            Telefork::Parent(copy) => copy.wait().unwrap(),
+        };
+        (read, tasks, fresh, pid != own && parent as u32 != own, status)
+    });
+    let (read, tasks, fresh, elsewhere, status) = told.join().unwrap();
+    assert_eq!(read, 0, "its input is empty");
+    assert!(tasks.iter().any(|node| node == "two"), "{tasks:?}");
+    assert_eq!((&fresh[..], elsewhere, status), (&b"new"[..], true, 42));
+    let page = region.page(1).read().unwrap().bytes;
+    assert!(page.starts_with(b"from a copy"));
+}
+
+fn library(machine: &Machine) -> std::path::PathBuf {
+    machine.path("libspecimen.so")
+}
+
+/// What a copy says when it uses this cluster.
+fn said_in_a_copy(cluster: &Cluster, node: &str) -> Vec<String> {
+    let core = cluster.core_from("none", b"none".to_vec());
+    let told = cluster.fork_call_on(node, || {
+        vec![
+            core.run("x").unwrap_err().why.to_string(),
+            cluster.fork_call(|| 2).join().unwrap_err().to_string(),
+            cluster.telefork("one").unwrap_err().to_string(),
+            chain(&cluster.memory("none").unwrap_err()),
+        ]
+    });
+    told.join().unwrap()
+}
+
+#[test]
+fn without_the_authoritys_key_a_copy_says_that_nobody_signs_for_it_and_still_answers() {
+    let _alone = alone();
+    let target = Target::start_with("--jail none");
+    // As where one has joined: a certificate, and no key that signs.
+    let joined = target.machine.path("joined");
+    let authority = transport::Authority::load(&target.machine.home()).unwrap().unwrap();
+    let name = "joined".parse().unwrap();
+    let request = transport::make_csr(&name).unwrap();
+    let now = std::time::SystemTime::now();
+    let signed = authority.sign(request.csr(), transport::Role::Client, &name, now).unwrap();
+    request.finish_in(&joined, signed, authority.certificate().clone()).unwrap();
+    let cluster = Cluster::connect_with([&target.address], &joined).unwrap();
+    let said = said_in_a_copy(&cluster, "target");
+    let all = said.iter().all(|text| {
+        text.contains("authority's key is not in") && text.contains("connect anew with credentials")
+    });
+    assert!(all && said.len() == 4, "{said:#?}");
+}
+
+#[test]
+fn over_a_unix_socket_a_copy_says_that_it_has_no_way_to_the_cluster() {
+    let _alone = alone();
+    let machine = Machine::new();
+    let socket = machine.path("node.sock");
+    let words = format!("--name target --slots 1 --jail none --socket {}", socket.display());
+    let (_node, _) = machine.start_node(&words);
+    let nobody = machine.path("nobody");
+    let cluster = Cluster::connect_with([socket.to_str().unwrap()], &nobody).unwrap();
+    let said = said_in_a_copy(&cluster, "target");
+    assert!(said.iter().all(|text| text.contains("closed to copies")), "{said:#?}");
+    assert!(said.iter().all(|text| text.contains("--listen")), "{said:#?}");
 }
 
 /// How often bytes are in the memory of this process. They come with all bits turned, so that it is not for
@@ -207,8 +290,13 @@ fn private_keys_are_in_no_copy() {
     let target = Target::start_with("--jail none");
     let cluster = Cluster::connect_with([&target.address], &target.machine.home()).unwrap();
     let turned = |bytes: &[u8]| bytes.iter().map(|byte| !byte).collect::<Vec<u8>>();
+    // From here on there is a key for copies, too.
+    let before = transport::Secrets::hold().forms().len();
+    cluster.fork_call(|| ()).join().unwrap();
+    until("it is there", || transport::Secrets::hold().forms().len() > before);
+    // The last ones are of this test.
     let forms: Vec<Vec<u8>> =
-        transport::Secrets::hold().forms().iter().map(|form| turned(form)).collect();
+        transport::Secrets::hold().forms().iter().rev().take(8).map(|form| turned(form)).collect();
     let marker = b"what is no key travels as it is".to_vec();
     let public = turned(&marker);
     let here: usize = forms.iter().map(|form| count(form)).sum();
@@ -219,6 +307,20 @@ fn private_keys_are_in_no_copy() {
         .unwrap();
     assert!(public > 0, "{marker:?}");
     assert_eq!(there, 0, "{here} here");
+    // What a copy was handed on is not in a copy of it.
+    let (handed, here, there) = cluster
+        .fork_call(|| {
+            cluster.wait_for_nodes(1, support::PATIENCE);
+            let own: Vec<Vec<u8>> =
+                transport::Secrets::hold().forms().iter().map(|form| turned(form)).collect();
+            let here: usize = own.iter().map(|form| count(form)).sum();
+            let nested = || own.iter().map(|form| count(form)).sum::<usize>();
+            (own.len(), here, cluster.fork_call(nested).join().unwrap())
+        })
+        .join()
+        .unwrap();
+    assert!(handed > 0 && here > 0, "{handed} {here}");
+    assert_eq!(there, 0, "{here} in the first copy");
     // Ours are what they were: new connections are made with them.
     assert_eq!(cluster.fork_call(|| 5).join().unwrap(), 5);
 }
@@ -265,4 +367,136 @@ fn a_hundred_calls_from_several_threads_leave_nothing_behind() {
         let now = (children(own), descriptors(own), children(pair.nodes[0].child.id()));
         now.0 == before.0 && now.1 <= before.1 && now.2.len() <= before.2.len()
     });
+}
+
+/// Memory that no two pages of are the same.
+fn filled(len: usize) -> Vec<u64> {
+    let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = |_| {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        word
+    };
+    (0..len / 8).map(next).collect()
+}
+
+fn sum(of: &[u64]) -> u64 {
+    of.iter().zip(1_u64..).fold(0, |sum, (word, at)| sum.wrapping_add(word.wrapping_mul(at)))
+}
+
+const LARGE: usize = 64 << 20;
+
+/// Whether pages can follow on this machine, said aloud.
+fn follows(copy: &client::Copy) -> bool {
+    let is_lazy = copy.is_lazy();
+    if !is_lazy {
+        eprintln!("skipped: {:?}", copy.why_not_lazy());
+    }
+    is_lazy
+}
+
+#[test]
+fn a_copy_runs_before_its_memory_came_and_has_all_of_it_in_the_end() {
+    let _alone = alone();
+    for jail in ["none", "user"] {
+        let target = Target::start_with(&format!("--jail {jail} --socket near.sock"));
+        let socket = target.machine.path("near.sock").display().to_string();
+        let socket = format!("unix:{socket}");
+        let addresses = [target.address.clone(), socket];
+        for address in addresses {
+            let cluster = Cluster::connect_with([&address], &target.machine.home()).unwrap();
+            let large = filled(LARGE);
+            let right = sum(&large);
+            let (own, before) = (std::process::id(), descriptors(std::process::id()));
+            let copy = match cluster.telefork("target").unwrap() {
+                Telefork::Child(_) => exit(if sum(&large) == right { 42 } else { 1 }),
+                Telefork::Parent(copy) => copy,
+            };
+            if !follows(&copy) {
+                return;
+            }
+            assert!(copy.wait_until_awake().is_some());
+            until("all of it has gone", || copy.sent() > LARGE as u64);
+            assert_eq!(copy.wait().unwrap(), 42, "{jail} {address}");
+            until("nothing of it is left", || {
+                children(own).len() <= 1 && descriptors(own) <= before
+            });
+        }
+    }
+}
+
+#[test]
+fn a_copy_whose_pages_are_cut_off_ends_and_its_handle_says_why() {
+    let _alone = alone();
+    let target = Target::start();
+    let own = std::process::id();
+    // The connections are the link, the visit, and one each for all pages and for those that are waited for.
+    for (lane, records) in [(2, 0), (2, 100), (3, 0), (3, 6)] {
+        let cut = move |at| if at == lane { 8 + records } else { usize::MAX };
+        let middle = Middle::start(&target.address, cut);
+        let cluster = Cluster::connect_with([&middle.address], &target.machine.home()).unwrap();
+        let before = children(target.pid());
+        let large = filled(LARGE);
+        let right = sum(&large);
+        let copy = match cluster.telefork("target").unwrap() {
+            // It needs all of it, and waits for what never comes.
+            Telefork::Child(_) => exit(if sum(&large) == right { 42 } else { 1 }),
+            Telefork::Parent(copy) => copy,
+        };
+        if !follows(&copy) {
+            return;
+        }
+        assert!(copy.wait_until_awake().is_some(), "it runs, though its memory never comes");
+        let error = copy.wait().unwrap_err();
+        assert!(matches!(error, TravelError::NotFollowed { .. }), "{lane} {records}: {error}");
+        until("nothing of it is left", || {
+            children(own).len() <= 1 && children(target.pid()).len() <= before.len()
+        });
+    }
+    target.check_serves();
+}
+
+#[test]
+fn a_node_that_dies_while_memory_follows_takes_the_copy_along() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let own = std::process::id();
+    let large = filled(4 * LARGE);
+    let right = sum(&large);
+    let copy = match pair.cluster.telefork("two").unwrap() {
+        Telefork::Child(_) => loop {
+            assert_eq!(sum(&large), right);
+        },
+        Telefork::Parent(copy) => copy,
+    };
+    if !follows(&copy) {
+        return;
+    }
+    let pid = copy.wait_until_awake().unwrap();
+    until("some of it has followed", || copy.sent() > 1 << 20);
+    pair.nodes[1].signal("KILL");
+    assert!(copy.sent() < 4 * LARGE as u64, "the node is killed midway");
+    let error = copy.wait().unwrap_err();
+    assert!(matches!(error, TravelError::Lost { .. }), "{error}");
+    until("it is gone with its node, and its twin here", || {
+        !is_alive(pid) && children(own).len() <= 2
+    });
+}
+
+#[test]
+fn several_copies_have_the_memory_of_one_moment() {
+    let _alone = alone();
+    let pair = Pair::start();
+    let mut large = filled(LARGE);
+    let right = sum(&large);
+    let copies = match pair.cluster.telefork_all(["one", "two", "one"]).unwrap() {
+        TeleforkAll::Child(at) => exit(if sum(&large) == right { 40 + at as i32 } else { 1 }),
+        TeleforkAll::Parent(copies) => copies,
+    };
+    // What is written here meanwhile is seen by none of them.
+    large.fill(7);
+    let lazy: Vec<bool> = copies.iter().map(follows).collect();
+    let ends: Vec<i32> = copies.into_iter().map(|copy| copy.wait().unwrap()).collect();
+    assert_eq!(ends, [40, 41, 42], "{lazy:?}");
 }

@@ -8,25 +8,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use transport::{Authority, Credentials, DialTls, Role};
-use wire::name::{Hash, Name, TaskName};
+use transport::{Authority, Credentials, Role};
+use wire::name::{Hash, TaskName};
 use wire::task::Program;
 
-use crate::driver::{Owner, Shared, State};
+use crate::anew;
+use crate::copied::Means;
+use crate::driver::{Owner, Shared};
 use crate::embedded::Embedded;
 use crate::nodes::Target;
 use crate::{Core, Error, JobReport, Journal, Loss, NodeStatus, TaskReport};
 
 /// The port of a node that is named without one.
 const PORT: u16 = 4114;
-/// How long the first node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The same if it is known why none does.
-const PATIENCE_REFUSED: Duration = Duration::from_secs(1);
 
 /// Links to nodes. Cheap to clone; clones share the links, and so do the cores, handles and streams
 /// made with them. When the last of these is dropped the links end, and nodes on this machine with
 /// them.
+///
+/// In a copy of this process ([`Cluster::telefork`]) it links by itself, when it is first used, with a certificate
+/// for a day that the authority of the original's host signs.
 #[derive(Clone)]
 pub struct Cluster {
     owner: Arc<Owner>,
@@ -67,38 +68,20 @@ impl Cluster {
         let needed = targets.iter().any(|target| matches!(target, Target::Tcp(_)));
         let found = credentials(folder);
         let found = if needed { Some(found?) } else { found.ok() };
-        Self::link(targets, found.as_ref(), None)
+        let means = found.as_ref().map_or(Means::Nothing, |_| Means::Folder(folder.to_owned()));
+        Self::link(targets, found.as_ref(), means, None)
     }
 
     pub(crate) fn link(
         targets: Vec<Target>,
         credentials: Option<&Credentials>,
+        means: Means,
         local: Option<Embedded>,
     ) -> Result<Self, Error> {
-        let tls = credentials.map(DialTls::new).transpose();
-        let tls = tls.map_err(|source| Error::Credentials { source })?;
-        let me = match credentials {
-            Some(own) => own.name().clone(),
-            None => "local".parse::<Name>().unwrap_or_else(|_| unreachable!("a constant name")),
-        };
-        let shared = Shared::new(targets, tls, me, local)?;
+        let shared = Shared::new(targets, credentials, means, local)?;
         let cluster = Self { owner: Arc::new(Owner::of(shared)) };
-        let now = Instant::now();
-        let is_up = |s: &mut State| (s.nodes.up() > 0).then_some(true);
-        // Nodes that refuse at once may be about to start; those that say nothing get more time.
-        let up = cluster.shared().wait_for(Some(now + PATIENCE_REFUSED), is_up);
-        let up = up.or_else(|| {
-            let is_clear = |s: &mut State| s.nodes.are_settled().then_some(false);
-            let either = |s: &mut State| is_up(s).or_else(|| is_clear(s));
-            cluster.shared().wait_for(Some(now + PATIENCE), either)
-        });
-        match up {
-            Some(true) => Ok(cluster),
-            Some(false) | None => {
-                let attempts = cluster.shared().state().nodes.troubles();
-                Err(Error::Unreachable { attempts })
-            }
-        }
+        cluster.shared().wait_until_up()?;
+        Ok(cluster)
     }
 
     /// Bytes of programs that this client has sent to nodes so far. A program that a node has already
@@ -168,7 +151,7 @@ impl Cluster {
     /// Keeps what happens to tasks from now on, for whoever reads the journal. There is one at a
     /// time: an earlier one says nothing more.
     pub fn journal(&self) -> Journal {
-        Journal::begin(self.owner.clone())
+        Journal::begin(self.owner().clone())
     }
 
     /// Where the nodes are reached, as [`Cluster::connect`] takes it.
@@ -182,16 +165,16 @@ impl Cluster {
     }
 
     fn shared(&self) -> &Shared {
-        &self.owner
+        anew::current(&self.owner)
     }
 
     /// What drives the links, and who owns it: for what else is asked through them.
     pub(crate) fn driver(&self) -> &Shared {
-        &self.owner
+        anew::current(&self.owner)
     }
 
     pub(crate) fn owner(&self) -> &Arc<Owner> {
-        &self.owner
+        anew::current(&self.owner)
     }
 
     /// Makes a compute core ready: a shared library with the three functions of `farcall_core.h`.
@@ -210,7 +193,7 @@ impl Cluster {
         let hash = Hash::of(&library);
         self.shared().state().nodes.keep_library(hash, library);
         let program = Program::Core { library: hash, name: name.to_owned() };
-        Core::new(self.owner.clone(), program)
+        Core::new(self.owner().clone(), program)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A compute core made ready to run on a cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use wire::name::JobId;
 use wire::task::Program;
 use wire::units::{Span, Time};
 
+use crate::anew;
 use crate::driver::{Owner, State, now};
 use crate::job::Job;
 use crate::tickets::{GroupId, TicketId};
@@ -35,6 +36,8 @@ pub struct Core {
     id: ProgramId,
     memory: u64,
     terms: Terms,
+    /// In a copy of the process that made it: the same, on the copy's own links.
+    anew: OnceLock<Arc<Self>>,
 }
 
 impl Core {
@@ -42,7 +45,23 @@ impl Core {
         let id = declare(&shared, &program, 0);
         let terms = Terms { deadline: Span(0), retries: 2 };
         let job = Job::open(shared.clone(), program.name());
-        Self { shared, job, program, id, memory: 0, terms }
+        Self { shared, job, program, id, memory: 0, terms, anew: OnceLock::new() }
+    }
+
+    /// This one; in a copy of its process the one that belongs there.
+    pub(crate) fn current(&self) -> &Self {
+        let owner = anew::current(&self.shared);
+        if Arc::ptr_eq(owner, &self.shared) {
+            return self;
+        }
+        let next = self.anew.get_or_init(|| {
+            let (shared, program) = (owner.clone(), self.program.clone());
+            let id = declare(&shared, &program, self.memory);
+            let job = Job::open(shared.clone(), program.name());
+            let (memory, terms) = (self.memory, self.terms);
+            Arc::new(Self { shared, job, program, id, memory, terms, anew: OnceLock::new() })
+        });
+        next.current()
     }
 
     pub(crate) fn id(&self) -> ProgramId {
@@ -60,14 +79,15 @@ impl Core {
     /// The job that this core's tasks belong to. Making a core begins one, and all its clones share
     /// it; [`Core::job`] begins another.
     pub fn job_id(&self) -> JobId {
-        self.job.id
+        self.current().job.id
     }
 
     /// The same core for a job of its own, with a name for people.
     #[must_use]
-    pub fn job(mut self, name: &str) -> Self {
-        self.job = Job::open(self.shared.clone(), name);
-        self
+    pub fn job(self, name: &str) -> Self {
+        let mut this = self.current().clone();
+        this.job = Job::open(this.shared.clone(), name);
+        this
     }
 
     pub(crate) fn job_key(&self) -> JobKey {
@@ -77,25 +97,28 @@ impl Core {
     /// Tasks may run so long, each attempt anew; one that runs longer is killed. The default is no
     /// limit.
     #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.terms.deadline = deadline.into();
-        self
+    pub fn deadline(self, deadline: Duration) -> Self {
+        let mut this = self.current().clone();
+        this.terms.deadline = deadline.into();
+        this
     }
 
     /// Tasks may use so many bytes of memory; one that uses more is killed. The default is no limit.
     #[must_use]
-    pub fn memory(mut self, bytes: u64) -> Self {
-        self.memory = bytes;
-        self.id = declare(&self.shared, &self.program, bytes);
-        self
+    pub fn memory(self, bytes: u64) -> Self {
+        let mut this = self.current().clone();
+        this.memory = bytes;
+        this.id = declare(&this.shared, &this.program, bytes);
+        this
     }
 
     /// Attempts beyond the first, when a node or a worker is lost. The default is 2. A task that
     /// returns a code, runs out of memory or time is not tried again.
     #[must_use]
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.terms.retries = retries;
-        self
+    pub fn retries(self, retries: u32) -> Self {
+        let mut this = self.current().clone();
+        this.terms.retries = retries;
+        this
     }
 
     /// Runs one task and waits for it.
@@ -105,12 +128,12 @@ impl Core {
 
     /// Starts one task.
     pub fn submit(&self, input: impl Into<Bytes>) -> Handle {
-        let input = input.into();
-        let (ticket, name) = self.shared.submit(|state| {
-            let task = self.submit_one(state, now(), input);
+        let (this, input) = (self.current(), input.into());
+        let (ticket, name) = this.shared.submit(|state| {
+            let task = this.submit_one(state, now(), input);
             (state.tickets.issue(task), state.dispatch.name_of(task))
         });
-        Handle::new(self.shared.clone(), ticket, name.unwrap_or_default())
+        Handle::new(this.shared.clone(), ticket, name.unwrap_or_default())
     }
 
     pub(crate) fn submit_all(&self, inputs: Vec<Bytes>) -> Vec<TicketId> {

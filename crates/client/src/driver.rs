@@ -13,24 +13,25 @@
 //! when somebody awaits a future, when results come that nobody waits for, and for heartbeats.
 
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use logic::dispatch::{Dispatch, Effect, Event};
 use mio::{Events, Poll, Token};
 use sys::clock::monotonic_nanoseconds;
 use sys::spin::Spin;
-use transport::DialTls;
+use transport::{Credentials, DialTls, Fingerprint};
 use wire::name::Name;
 use wire::units::Time;
 
-use crate::Error;
+use crate::copied::{self, Handing, Means, Words};
 use crate::embedded::Embedded;
 use crate::entries::Pages;
 use crate::nodes::{Nodes, Target};
-use crate::outcome::settle;
+use crate::outcome::{COPIED, settle};
 use crate::tickets::{GroupId, TicketId, Tickets};
+use crate::{Error, Why};
 
 const EVENTS: usize = 64;
 /// No poll of a leader lasts longer, so that a time-out another thread brought in is not missed.
@@ -50,28 +51,41 @@ pub(crate) struct Shared {
     turn: Condvar,
     /// The background thread has something to do.
     background: Condvar,
+    /// Of the process that linked.
+    generation: u32,
+    /// Whose credentials these are.
+    authority: Option<Fingerprint>,
+    handing: Mutex<Handing>,
 }
 
 /// What every cluster, core, handle and stream of a client holds: when the last of them is gone, the
 /// driver is closed.
-pub(crate) struct Owner(Arc<Shared>);
+pub(crate) struct Owner {
+    shared: Arc<Shared>,
+    /// In a copy of the process that linked: the driver that it uses instead, once there is one.
+    anew: OnceLock<Arc<Self>>,
+}
 
 impl Owner {
     pub(crate) fn of(shared: Arc<Shared>) -> Self {
-        Self(shared)
+        Self { shared, anew: OnceLock::new() }
+    }
+
+    pub(crate) fn anew(&self) -> &OnceLock<Arc<Self>> {
+        &self.anew
     }
 }
 
 impl Deref for Owner {
     type Target = Shared;
     fn deref(&self) -> &Shared {
-        &self.0
+        &self.shared
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.close();
+        self.shared.close();
     }
 }
 
@@ -91,6 +105,8 @@ pub(crate) struct State {
     closed: bool,
     /// This process is a copy of the one that linked: sockets, thread and nodes are that one's.
     is_copy: bool,
+    /// Why this copy has no links of its own, once it has tried to make some.
+    unlinked: Option<String>,
     /// What happened and nobody has read yet, if anybody wants to.
     pub(crate) pages: Option<Pages>,
     /// Nodes on this machine that end with the cluster.
@@ -130,7 +146,7 @@ impl Held<'_> {
         std::mem::forget(state.local.take());
         #[cfg(target_arch = "x86_64")]
         std::mem::forget(std::mem::take(&mut state.roads));
-        state.tickets.fail_all()
+        state.tickets.fail_all(&Why::Copied)
     }
 }
 
@@ -142,10 +158,17 @@ impl Shared {
     /// Begins to dial the targets.
     pub(crate) fn new(
         targets: Vec<Target>,
-        tls: Option<DialTls>,
-        me: Name,
+        credentials: Option<&Credentials>,
+        means: Means,
         local: Option<Embedded>,
     ) -> Result<Arc<Self>, Error> {
+        let tls = credentials.map(DialTls::new).transpose();
+        let tls = tls.map_err(|source| Error::Credentials { source })?;
+        let me = match credentials {
+            Some(own) => own.name().clone(),
+            None => "local".parse::<Name>().unwrap_or_else(|_| unreachable!("a constant name")),
+        };
+        let handing = Mutex::new(Handing::new(means, me.clone()));
         let kernel = |source| Error::Kernel { action: "make an event queue", source };
         let poll = Poll::new().map_err(kernel)?;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(kernel)?;
@@ -165,6 +188,7 @@ impl Shared {
             used: Time(0),
             closed: false,
             is_copy: false,
+            unlinked: None,
             pages: None,
             local,
             #[cfg(target_arch = "x86_64")]
@@ -176,6 +200,9 @@ impl Shared {
             waker,
             turn: Condvar::new(),
             background: Condvar::new(),
+            generation: copied::generation(),
+            authority: credentials.map(Credentials::authority),
+            handing,
         });
         let weak = Arc::downgrade(&shared);
         let spawn = std::thread::Builder::new().name("farcall".into()).spawn(move || {
@@ -252,7 +279,8 @@ impl Shared {
             }
             if state.is_copy {
                 // Nothing comes any more; what is asked for now fails like what was.
-                drop(state.tickets.fail_all());
+                let why = state.why_copied();
+                drop(state.tickets.fail_all(&why));
                 return done(&mut state);
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -362,7 +390,32 @@ impl Shared {
 
     /// This process is a copy of the one that linked.
     pub(crate) fn is_copy(&self) -> bool {
-        self.state().is_copy
+        self.generation != copied::generation()
+    }
+
+    /// Why nothing can be asked of it, if this process is a copy of the one that linked.
+    pub(crate) fn unlinked(&self) -> Option<String> {
+        self.is_copy().then(|| self.state().why_copied().to_string())
+    }
+
+    /// The same without what it is a reason for.
+    pub(crate) fn reason_unlinked(&self) -> String {
+        self.state().unlinked.clone().unwrap_or_else(|| COPIED.to_owned())
+    }
+
+    /// This copy could not link by itself.
+    pub(crate) fn stays_unlinked(&self, reason: String) {
+        self.state().unlinked = Some(reason);
+    }
+
+    pub(crate) fn authority(&self) -> Option<Fingerprint> {
+        self.authority
+    }
+
+    /// What a copy of this process is handed on for this cluster.
+    pub(crate) fn hands_on(&self) -> Words {
+        let mut handing = self.handing.lock().unwrap_or_else(PoisonError::into_inner);
+        handing.words(SystemTime::now())
     }
 
     pub(crate) fn cancel(&self, ticket: TicketId) {
@@ -418,6 +471,14 @@ impl Shared {
 }
 
 impl State {
+    /// Why nothing that is asked of it is done: it is a copy's.
+    fn why_copied(&self) -> Why {
+        match &self.unlinked {
+            Some(reason) => Why::Unlinked { reason: reason.clone() },
+            None => Why::Copied,
+        }
+    }
+
     fn timeout(&self, now: Time) -> Duration {
         if self.nodes.has_unread() {
             return Duration::ZERO;
@@ -445,7 +506,8 @@ impl State {
     /// Carries out what the dispatcher wants, then sends.
     fn settle(&mut self, now: Time, woken: &mut Vec<Waker>) {
         if self.is_copy {
-            woken.extend(self.tickets.fail_all());
+            let why = self.why_copied();
+            woken.extend(self.tickets.fail_all(&why));
             return;
         }
         loop {

@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn an_earlier_journal_neither_reads_nor_closes_a_later_one() {
-        let shared = Shared::new(Vec::new(), None, "me".parse().unwrap(), None).unwrap();
+        let shared = Shared::new(Vec::new(), None, crate::copied::Means::Nothing, None).unwrap();
         let shared = Arc::new(Owner::of(shared));
         let entries = |journal: &mut Journal| journal.take().len();
         let happens = || {

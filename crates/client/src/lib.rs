@@ -45,6 +45,7 @@ mod job;
 mod trace;
 mod journal;
 mod controller;
+mod anew;
 mod driver;
 mod embedded;
 mod nodes;
@@ -56,6 +57,7 @@ mod status;
 mod asked;
 mod entries;
 mod outcome;
+mod copied;
 mod error;
 
 #[cfg(target_arch = "x86_64")]

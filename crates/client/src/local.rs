@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use transport::{Credentials, Role};
 
+use crate::copied::Means;
 use crate::embedded::Embedded;
 use crate::nodes::Target;
 use crate::{Cluster, Error};
@@ -73,7 +74,9 @@ impl Local {
             targets.push(self.start_node(&mut embedded, &binary, &folder, number)?);
         }
         let count = targets.len();
-        let cluster = Cluster::link(targets, credentials.as_ref(), Some(embedded))?;
+        let means =
+            credentials.as_ref().map_or(Means::Nothing, |_| Means::Folder(folder.join("keys")));
+        let cluster = Cluster::link(targets, credentials.as_ref(), means, Some(embedded))?;
         cluster.wait_for_nodes(count, Duration::from_secs(10));
         Ok(cluster)
     }

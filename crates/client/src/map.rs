@@ -29,7 +29,7 @@ impl Core {
         I: IntoIterator,
         I::Item: Into<Bytes>,
     {
-        Map::new(self.clone(), inputs.into_iter())
+        Map::new(self.current().clone(), inputs.into_iter())
     }
 
     /// Runs a task for each input; results come as they are ready, with their inputs' positions.
@@ -38,7 +38,7 @@ impl Core {
         I: IntoIterator,
         I::Item: Into<Bytes>,
     {
-        MapUnordered::new(self.clone(), inputs.into_iter())
+        MapUnordered::new(self.current().clone(), inputs.into_iter())
     }
 }
 

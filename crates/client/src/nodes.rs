@@ -218,6 +218,10 @@ impl Nodes {
         self.libraries.insert(hash, bytes);
     }
 
+    pub(crate) fn libraries(&self) -> Vec<(Hash, Bytes)> {
+        self.libraries.iter().map(|(hash, bytes)| (*hash, bytes.clone())).collect()
+    }
+
     pub(crate) fn library_length(&self, hash: &Hash) -> u64 {
         self.libraries.get(hash).map_or(0, |bytes| bytes.len() as u64)
     }

@@ -142,8 +142,13 @@ pub enum Why {
         /// How.
         reason: String,
     },
-    /// This process is a copy of the one that asked, and has none of its links.
+    /// This process is a copy of the one that asked, which has the answer.
     Copied,
+    /// This process is a copy, and could not link to the cluster by itself.
+    Unlinked {
+        /// Why not; next step.
+        reason: String,
+    },
 }
 
 impl Why {
@@ -163,6 +168,7 @@ impl Why {
             Self::Reported { .. } => "worker's error",
             Self::Broken { .. } => "broken contract",
             Self::Copied => "copied",
+            Self::Unlinked { .. } => "unlinked",
         }
     }
 }
@@ -189,17 +195,20 @@ impl fmt::Display for Why {
             Self::Reported { reason } => f.write_str(reason),
             Self::Broken { reason } => write!(f, "it broke its contract: {reason}"),
             Self::Copied => f.write_str(COPIED),
+            Self::Unlinked { reason } => write!(f, "{UNLINKED}: {reason}"),
         }
     }
 }
 
-/// What is said of whatever a copy of a process asks of its original's links.
+/// What is said in a copy of whatever its original had under way.
 pub(crate) const COPIED: &str =
-    "this process is a copy of the one that linked to the cluster; connect anew";
+    "this process is a copy of the one that asked, and the answer is that one's; ask again";
+/// What is said in a copy of its clusters, before the reason.
+pub(crate) const UNLINKED: &str = "this copy of a client cannot link to the cluster by itself";
 
 impl Failure {
-    pub(crate) fn of_copy() -> Self {
-        Self { why: Why::Copied, node: None, attempt: 1, ran: Duration::ZERO, task: None }
+    pub(crate) fn of_copy(why: Why) -> Self {
+        Self { why, node: None, attempt: 1, ran: Duration::ZERO, task: None }
     }
 }
 

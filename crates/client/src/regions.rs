@@ -12,7 +12,6 @@ use wire::region::{About, Refusal};
 use crate::Cluster;
 use crate::driver::{Owner, Shared};
 use crate::nodes::{Question, Target};
-use crate::outcome::COPIED;
 
 /// How long nodes may take to say what regions they have, and to make one (a disk, or etcd, may have to
 /// agree).
@@ -34,9 +33,11 @@ impl Cluster {
     /// ```
     pub fn memory(&self, name: &str) -> Result<Region, Error> {
         let (name, node) = split(name)?;
-        let shared = self.driver();
-        let (_, me) = shared.state().nodes.credentials();
         let cluster = self.owner().clone();
+        if let Some(reason) = cluster.unlinked() {
+            return Err(Error::Unfound { region: name.to_string(), reason });
+        }
+        let (_, me) = cluster.state().nodes.credentials();
         Region::open(Arc::new(Finder { cluster, node }), me, name)
     }
 
@@ -305,8 +306,8 @@ fn opens(way: &Way, me: &Name, region: &Name) -> bool {
 }
 
 pub(crate) fn way(shared: &Shared, at: usize) -> Result<Way, Error> {
-    if shared.is_copy() {
-        return Err(Error::Unfound { region: String::new(), reason: COPIED.to_owned() });
+    if let Some(reason) = shared.unlinked() {
+        return Err(Error::Unfound { region: String::new(), reason });
     }
     let state = shared.state();
     match (state.nodes.target_of(at), state.nodes.credentials().0) {

@@ -25,8 +25,9 @@ impl Core {
     /// Opens a task as a pair of streams: write its input, read its output, then ask how it ended.
     /// It is tried once only, since nobody keeps what went by.
     pub fn open(&self) -> Stream {
-        let terms = Terms { retries: 0, ..self.terms() };
-        Stream::open(self.shared().clone(), self.job_key(), self.id(), terms)
+        let this = self.current();
+        let terms = Terms { retries: 0, ..this.terms() };
+        Stream::open(this.shared().clone(), this.job_key(), this.id(), terms)
     }
 }
 

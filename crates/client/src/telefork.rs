@@ -12,8 +12,9 @@
 //! the sending, and a second fork would cost what the first one did.
 //!
 //! Of several threads only the calling one is in the copy: what the others had locked stays locked there. The
-//! library's own state is held while the copy is made. Every [`Cluster`] in a copy, and all that was made with
-//! one, fails by name.
+//! library's own state is held while the copy is made. What was under way fails by name in a copy. Its
+//! [`Cluster`] links to the nodes by itself when it is first used (`anew`), with what its original hands on over
+//! its standard input (`copied`).
 //!
 //! Elsewhere: capture (`telefork`), who says what when (`logic::visit`), answers of calls (`wire::answer`).
 
@@ -33,6 +34,7 @@ mod called;
 mod sending;
 pub(crate) mod calls;
 mod hearing;
+mod lazy;
 mod trip;
 pub(crate) mod error;
 
@@ -72,10 +74,17 @@ impl Cluster {
     /// Makes a copy of this process that goes on from here on the node of this name: `fork` whose child wakes
     /// there. The calling thread goes, and no other.
     ///
-    /// The parent goes on as soon as the copy is made; its memory is sent meanwhile. The copy has all of this
+    /// The parent goes on as soon as the copy is made. Where the node's kernel allows it, the copy wakes at once,
+    /// whatever its size, and its memory follows: what it touches first, and all the rest behind. Until all of it
+    /// is there the copy needs this process, and then, too. Elsewhere it wakes when all its memory has come,
+    /// which is said once on standard error; see [`Copy::is_lazy`]. The copy has all of this
     /// process's memory but private keys, which are zeroed in it. Its standard output and error come here, its
     /// input is empty; all other descriptors are closed. It needs the node's leave to run code of one's own, and
     /// ends when this process does.
+    ///
+    /// Clusters and cores can be used in it: what is asked of them goes over links of its own, with a certificate for
+    /// a day that is signed on this host, where the authority's key must be. Handles, regions and calls of before
+    /// fail in it, and are as they were here.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -175,9 +184,7 @@ impl Cluster {
     /// A node that is up; the next one the next time.
     fn next_node(&self) -> Result<String, TravelError> {
         let shared = self.driver();
-        if shared.is_copy() {
-            return Err(TravelError::Copied);
-        }
+        shared.check_linked()?;
         let state = shared.state();
         let up = state.nodes.all_up();
         match up.len() {
@@ -198,7 +205,19 @@ impl Copy {
         self.trip.number()
     }
 
-    /// Bytes of its image that have been sent.
+    /// Whether it runs, or ran, before all its memory was there, which follows it. Waits until that is known.
+    pub fn is_lazy(&self) -> bool {
+        self.wait_until_awake();
+        self.trip.serving().is_some()
+    }
+
+    /// Why it is not: `what; next step`, as its node says.
+    pub fn why_not_lazy(&self) -> Option<&str> {
+        self.wait_until_awake();
+        self.trip.why_whole()
+    }
+
+    /// Bytes that have been sent of its image, and of its memory behind that.
     pub fn sent(&self) -> u64 {
         self.trip.sent()
     }

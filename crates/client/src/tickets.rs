@@ -6,7 +6,7 @@ use std::task::Waker;
 use logic::dispatch::TaskId;
 use slab::Slab;
 
-use crate::{Failure, Output};
+use crate::{Failure, Output, Why};
 
 pub(crate) type Result = std::result::Result<Output, Box<Failure>>;
 
@@ -120,7 +120,7 @@ impl Tickets {
     }
 
     /// None of these will ever end: this is a copy of the process that asked. Returns whom to wake.
-    pub(crate) fn fail_all(&mut self) -> Vec<Waker> {
+    pub(crate) fn fail_all(&mut self, why: &Why) -> Vec<Waker> {
         let waiting = self.tickets.iter().filter_map(|(_, ticket)| match ticket {
             Ticket::Waiting { task, .. } => Some(*task),
             Ticket::Done(_) => None,
@@ -128,7 +128,7 @@ impl Tickets {
         let waiting: Vec<TaskId> = waiting.collect();
         let failed = waiting
             .into_iter()
-            .filter_map(|task| self.ended(task, Err(Box::new(Failure::of_copy()))));
+            .filter_map(|task| self.ended(task, Err(Box::new(Failure::of_copy(why.clone())))));
         failed.collect()
     }
 

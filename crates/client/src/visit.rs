@@ -19,6 +19,12 @@ use wire::visit::{Begin, Entry, Visit as Told};
 use crate::Cluster;
 use crate::regions::way;
 
+#[cfg(target_arch = "x86_64")]
+mod pages;
+
+#[cfg(target_arch = "x86_64")]
+pub use pages::{Lanes, Serving};
+
 pub use logic::visit::{Fate, Source, SourceEffect, SourceEvent, Terms, flow};
 
 /// How long a node may take to answer.

@@ -294,6 +294,8 @@ pub enum Effect {
     ReturnVisit {
         visit: VisitId,
         connection: LinkId,
+        /// For pages that follow, and which.
+        lane: Option<wire::visit::Lane>,
     },
     /// A piece of a stream for a worker, after its task.
     ToWorker {

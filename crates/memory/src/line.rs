@@ -11,12 +11,14 @@
 //! Elsewhere: what is said (`logic::regions`), encryption (`transport`), who waits (`driver`).
 
 use std::fmt;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf;
 use logic::link::{Effect, Link, Pass};
 use sys::clock::monotonic_nanoseconds;
 use sys::socket::{Readiness, wait};
@@ -353,5 +355,85 @@ impl Line {
 
     fn breach(&self, what: &dyn fmt::Display) -> Error {
         Error::Protocol { node: self.node.clone(), what: what.to_string() }
+    }
+}
+
+/// A line whose bytes are no frames any more: for whoever reads and writes as at a socket, and waits.
+#[derive(Debug)]
+pub struct Raw {
+    line: Line,
+    /// How long a write may wait without getting any further.
+    patience: Duration,
+}
+
+impl Raw {
+    /// Of a line on which only the greeting was said.
+    pub fn of(line: Line, patience: Duration) -> Self {
+        Self { line, patience }
+    }
+
+    /// By which it can be shut down while another thread waits at it.
+    pub fn socket(&self) -> Arc<OwnedFd> {
+        self.line.socket()
+    }
+
+    /// Until the socket can be read, or takes more.
+    fn wait(&mut self, for_writing: bool) -> io::Result<()> {
+        let begun = now();
+        loop {
+            let ready = wait(&self.line.socket, for_writing, self.patience)?;
+            if ready.readable && !self.line.is_ended {
+                self.line.read(now()).map_err(io::Error::other)?;
+            }
+            if (for_writing && ready.writable)
+                || (!for_writing && (ready.readable || self.line.is_ended))
+            {
+                return Ok(());
+            }
+            if for_writing && now() >= begun + Span::from(self.patience) {
+                let seconds = self.patience.as_secs();
+                let error = Error::Silent { node: self.line.node.clone(), seconds };
+                return Err(io::Error::other(error));
+            }
+        }
+    }
+}
+
+impl Read for Raw {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let input = self.line.connection.input();
+            if !input.is_empty() {
+                let count = input.len().min(into.len());
+                input.copy_to_slice(&mut into[..count]);
+                return Ok(count);
+            }
+            if self.line.is_ended || into.is_empty() {
+                return Ok(0);
+            }
+            self.wait(false)?;
+        }
+    }
+}
+
+impl Write for Raw {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let sent = self.line.connection.send(bytes).map_err(io::Error::other)?;
+            if sent > 0 || bytes.is_empty() {
+                return Ok(sent);
+            }
+            self.wait(true)?;
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        loop {
+            self.line.flush().map_err(io::Error::other)?;
+            if !self.line.is_blocked {
+                return Ok(());
+            }
+            self.wait(true)?;
+        }
     }
 }

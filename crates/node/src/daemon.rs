@@ -218,6 +218,7 @@ impl Daemon {
             node.memory_is_limited();
         }
         let workers = Workers::new(options.worker.clone(), options.jail, groups, scratch);
+        node.set_pages_follow(workers.pages_follow());
         let waker = Arc::new(waker);
         let vaults = Vaults::new(&options, &cluster, Arc::clone(&waker), now);
         let vaults = vaults.map_err(kernel("start a thread"))?;
@@ -668,7 +669,9 @@ impl Daemon {
             Effect::BeginVisit { visit, connection, begin } => {
                 self.begin_visit(now, visit, connection, &begin);
             }
-            Effect::ReturnVisit { visit, connection } => self.return_to_visit(visit, connection),
+            Effect::ReturnVisit { visit, connection, lane } => {
+                self.return_to_visit(visit, connection, lane);
+            }
             Effect::NetMem(_) | Effect::NetMemRefused { .. } => self.carry_out_netmem(now, effect),
             Effect::Close { link } => {
                 self.payloads.forget(link);

@@ -139,6 +139,8 @@ pub(crate) struct Workers {
     scratch: Scratch,
     table: HashMap<WorkerId, Worker>,
     pads: Pads,
+    /// Whether the memory of a visitor can follow it.
+    follows: Result<(), String>,
     /// Workers whose number has been given to another may still be about to end.
     started: u64,
 }
@@ -152,7 +154,8 @@ impl Workers {
     ) -> Self {
         let accounts = Accounts::take(scratch.folder());
         let (table, pads) = (HashMap::new(), Pads::new());
-        Self { command, jail, groups, accounts, scratch, table, pads, started: 0 }
+        let follows = pads::pages_follow(jail);
+        Self { command, jail, groups, accounts, scratch, table, pads, follows, started: 0 }
     }
 
     pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Worker> {

@@ -1,9 +1,11 @@
 //! What a pad needs of a process that was built: its number, and that it wakes.
 
 use std::io::Read;
+use std::os::unix::net::UnixStream;
 
 use sys::Pid;
-use telefork::restore::{self, Restore};
+use sys::uffd::Right;
+use telefork::restore::{self, Left, Memory, Restore};
 use wire::image::Reader;
 
 /// A process that stands ready and has not run an instruction. Dropped, nothing of it is left. It has the
@@ -11,30 +13,66 @@ use wire::image::Reader;
 /// pad's, which nobody in its session looks after, the kernel would drop the signals that stop programs.
 pub trait Built {
     fn pid(&self) -> Pid;
-    /// It runs; or it never will, and is gone.
-    fn wake(self: Box<Self>) -> Result<(), String>;
+    /// Whether some of its memory is still to come.
+    fn leaves_behind(&self) -> bool;
+    /// It runs; or it never will, and is gone. What comes back is the memory that is to follow it.
+    fn wake(self: Box<Self>) -> Result<Option<Box<dyn Behind>>, String>;
 }
 
-/// Makes a process of the image that comes.
-pub type Build = fn(&mut dyn Read) -> Result<Box<dyn Built>, String>;
+/// Memory of a visitor that has not come yet: whoever touches it waits until it is served.
+pub trait Behind: Send {
+    /// Serves it until all of it is here. If not all can come, the visitor is lost: `lose` ends it.
+    fn follow(
+        self: Box<Self>,
+        stream: &UnixStream,
+        faults: &UnixStream,
+        lose: &mut dyn FnMut(),
+    ) -> Result<(), String>;
+}
+
+/// Makes a process of the image that comes; with a right, its memory may follow it.
+pub type Build = fn(&mut dyn Read, Option<Right>) -> Result<Box<dyn Built>, String>;
 
 impl Built for restore::Built {
     fn pid(&self) -> Pid {
         restore::Built::pid(self)
     }
 
-    fn wake(self: Box<Self>) -> Result<(), String> {
-        restore::Built::wake(*self).map(drop).map_err(|error| chain(&error))
+    fn leaves_behind(&self) -> bool {
+        restore::Built::leaves_behind(self)
+    }
+
+    fn wake(self: Box<Self>) -> Result<Option<Box<dyn Behind>>, String> {
+        let awake = restore::Built::wake(*self).map_err(|error| chain(&error))?;
+        Ok(awake.left.map(|left| Box::new(left) as Box<dyn Behind>))
+    }
+}
+
+impl Behind for Left {
+    fn follow(
+        self: Box<Self>,
+        stream: &UnixStream,
+        faults: &UnixStream,
+        lose: &mut dyn FnMut(),
+    ) -> Result<(), String> {
+        Left::follow(*self, stream, faults, lose).map(drop).map_err(|error| chain(&error))
     }
 }
 
 /// A process of an image of `telefork`.
-pub fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
+pub fn build(from: &mut dyn Read, right: Option<Right>) -> Result<Box<dyn Built>, String> {
     let reader = Reader::new(from).map_err(|error| chain(&error))?;
     let mut reader = reader.ok_or("no image came; try again")?;
     // The numbers of processes are this host's own: a visitor gets the next one that is free.
     // A node that is killed takes its pads along, and they their visitors: what it does not know does not run.
-    let restore = Restore { keeps_numbers: false, ends_with_builder: true, ..Restore::default() };
+    let memory = if right.is_some() { Memory::Following } else { Memory::Whole };
+    let restore = Restore {
+        keeps_numbers: false,
+        ends_with_builder: true,
+        memory,
+        right,
+        ..Restore::default()
+    };
     let built = restore.build(&mut reader).map_err(|error| chain(&error))?;
     Ok(Box::new(built))
 }

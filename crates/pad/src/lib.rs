@@ -16,6 +16,7 @@
 
 mod serve;
 mod calls;
+mod follow;
 mod streams;
 mod line;
 pub mod arrival;

@@ -14,16 +14,24 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgid};
 use sys::clock::monotonic_nanoseconds;
 use sys::socket::recv_with_fds;
+use sys::uffd::Right;
 use wire::Message;
 use wire::limits::AWAY_PATIENCE;
 use wire::units::Time;
-use wire::visit::{Exited, Stage};
+use wire::visit::{Exited, Lane, Stage};
 use worker::jail;
 
-use crate::arrival::{Build, Built, chain};
+use crate::arrival::{Behind, Build, Built, chain};
 use crate::calls;
+use crate::follow::{Following, Lanes};
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
+
+/// How long the connections for pages may take through the node, when the image is here already.
+const LANES: Duration = Duration::from_secs(10);
+
+/// How long it may take until it is known why a visitor was killed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Descriptors that a visitor may have open.
 const OPEN_FILES_MAX: u64 = 4096;
@@ -34,6 +42,8 @@ pub struct Rules {
     pub level: jail::Level,
     pub scratch: PathBuf,
     pub account: Option<u32>,
+    /// Whether the memory of its visitor may follow it, which the node has tried.
+    pub follow: bool,
 }
 
 /// Why a pad ends early. Its client sees that it does.
@@ -53,7 +63,10 @@ pub(crate) fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// Serves one visit, whose connections come over `control`.
 pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Error> {
-    let first = connection(&control)?.ok_or(Error::NoConnection)?;
+    let Some((None, first)) = connection(&control)? else { return Err(Error::NoConnection) };
+    // Before the rights are given up, of which it keeps one.
+    let right = rules.follow.then(|| Right::keep(rules.account.is_some())).transpose();
+    let right = right.map_err(jail::Error::from)?;
     jail::apply(
         rules.level,
         &jail::Rules {
@@ -79,14 +92,18 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
     if calls::are_meant(&first) {
         return calls::serve(control, first);
     }
-    Visit::begin(control, first)?.run(build)
+    Visit::begin(control, first)?.run(build, right)
 }
 
-/// The next connection that the node gives us; `None`: it has hung up.
-pub(crate) fn connection(control: &UnixStream) -> Result<Option<UnixStream>, Error> {
+/// The next connection that the node gives us, and what it is for if it carries pages; `None`: it has hung up.
+pub(crate) fn connection(
+    control: &UnixStream,
+) -> Result<Option<(Option<Lane>, UnixStream)>, Error> {
+    let mut what = [0; 1];
     let (count, mut descriptors) =
-        recv_with_fds(control, &mut [0; 1], 1).map_err(kernel("take a connection"))?;
-    Ok(descriptors.pop().filter(|_| count > 0).map(UnixStream::from))
+        recv_with_fds(control, &mut what, 1).map_err(kernel("take a connection"))?;
+    let socket = descriptors.pop().filter(|_| count > 0).map(UnixStream::from);
+    Ok(socket.map(|socket| (Lane::of_byte(what[0]), socket)))
 }
 
 struct Visit {
@@ -97,6 +114,9 @@ struct Visit {
     line: Option<Line>,
     streams: Streams,
     built: Option<Box<dyn Built>>,
+    lanes: Lanes,
+    /// What it has run ahead of.
+    following: Option<Following>,
     /// Once it runs.
     visitor: Option<Pid>,
     /// How it ended, until all that it wrote is on its way.
@@ -120,13 +140,29 @@ impl Visit {
         children.set_nonblocking(true).map_err(kernel("use a socket"))?;
         let line = Some(Line::new(first).map_err(kernel("use a connection"))?);
         let pad = Pad::new(Terms::default());
-        let (built, visitor, ended, is_over) = (None, None, None, false);
-        Ok(Self { control, children, pad, line, streams, built, visitor, ended, is_over })
+        Ok(Self {
+            control,
+            children,
+            pad,
+            line,
+            streams,
+            built: None,
+            lanes: Lanes::default(),
+            following: None,
+            visitor: None,
+            ended: None,
+            is_over: false,
+        })
     }
 
-    fn run(mut self, build: Build) -> Result<(), Error> {
+    fn run(mut self, build: Build, right: Option<Right>) -> Result<(), Error> {
         // 1. The image, without a buffer between: its reader takes not a byte beyond its end.
-        let event = match self.line.as_mut().map(|line| line.image(build)) {
+        let event = match self.line.as_mut().map(|line| line.image(build, right)) {
+            Some(Ok(built)) if built.leaves_behind() && !self.await_lanes() => {
+                drop(built);
+                let reason = "the connections for its pages did not come; try again".to_owned();
+                PadEvent::Failed { reason }
+            }
             Some(Ok(built)) => {
                 let pid = built.pid().0.unsigned_abs();
                 self.built = Some(built);
@@ -135,6 +171,7 @@ impl Visit {
             Some(Err(reason)) => PadEvent::Failed { reason },
             None => PadEvent::Failed { reason: "nobody brought it; try again".to_owned() },
         };
+        let _ = self.control.set_read_timeout(None);
         self.control.set_nonblocking(true).map_err(kernel("use the node's socket"))?;
         self.handle(event);
         // 2. Everything else.
@@ -149,12 +186,27 @@ impl Visit {
         Ok(())
     }
 
+    /// Both were made before the image was sent, and may still be on their way through the node.
+    fn await_lanes(&mut self) -> bool {
+        let _ = self.control.set_read_timeout(Some(LANES));
+        while !self.lanes.are_here() {
+            match connection(&self.control) {
+                Ok(Some((Some(lane), socket))) => self.lanes.add(lane, socket),
+                // Whoever makes another line has lost the one that the image came over.
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
     fn wait(&mut self) -> Result<(), Error> {
         let due = self.pad.poll_timeout().since(now());
         let timeout =
             PollTimeout::try_from(Duration::from(due).saturating_add(Duration::from_millis(1)));
         let mut watched = vec![PollFd::new(self.control.as_fd(), PollFlags::POLLIN)];
         watched.push(PollFd::new(self.children.as_fd(), PollFlags::POLLIN));
+        let following = self.following.as_ref().map_or(self.children.as_fd(), Following::ring);
+        watched.push(PollFd::new(following, PollFlags::POLLIN));
         if let Some(line) = &self.line {
             let mut wanted = PollFlags::POLLIN;
             wanted.set(PollFlags::POLLOUT, line.has_unsent());
@@ -175,8 +227,16 @@ impl Visit {
             watched.get(at).and_then(PollFd::revents).is_some_and(|flags| !flags.is_empty())
         };
         let (node, children) = (seen(0), seen(1));
-        let client = self.line.is_some() && seen(2);
+        let client = self.line.is_some() && seen(3);
+        let followed = seen(2);
         drop(watched);
+        if followed && let Some(following) = &mut self.following {
+            following.hear();
+            if following.failure(Duration::ZERO).is_none() {
+                self.streams.reserve(false);
+                self.following = None;
+            }
+        }
         if node {
             self.hear_node();
         }
@@ -195,7 +255,9 @@ impl Visit {
     /// Another connection, or the node's end, with which ours comes.
     fn hear_node(&mut self) {
         match connection(&self.control) {
-            Ok(Some(socket)) => {
+            // Too late: it has what it needs, or never will.
+            Ok(Some((Some(lane), socket))) => self.lanes.add(lane, socket),
+            Ok(Some((None, socket))) => {
                 self.line = Line::new(socket).ok();
                 let event = if self.line.is_some() { PadEvent::Returned } else { PadEvent::Lost };
                 self.handle(event);
@@ -259,8 +321,9 @@ impl Visit {
                 let Some(built) = self.built.take() else { return };
                 let pid = Pid::from_raw(built.pid().0);
                 let event = match built.wake() {
-                    Ok(()) => {
+                    Ok(behind) => {
                         self.visitor = Some(pid);
+                        self.follow(behind);
                         // Its ends are its own now: ours would keep its pipes open.
                         let _ = let_go();
                         PadEvent::Awake
@@ -280,6 +343,22 @@ impl Visit {
             PadEffect::End => self.end(),
             PadEffect::Tell(stage) => self.tell(stage),
             PadEffect::Leave => self.is_over = true,
+        }
+    }
+
+    /// It runs already: what it touches meanwhile waits.
+    fn follow(&mut self, behind: Option<Box<dyn Behind>>) {
+        let lanes = std::mem::take(&mut self.lanes);
+        let Some(behind) = behind else { return };
+        self.streams.reserve(true);
+        match Following::start(behind, lanes) {
+            Ok(following) => self.following = Some(following),
+            Err(error) => {
+                self.streams.say(&format!("its memory cannot follow it: {error}; it is ended"));
+                if let Some(visitor) = self.visitor {
+                    let _ = kill(visitor, Signal::SIGKILL);
+                }
+            }
         }
     }
 
@@ -349,7 +428,22 @@ impl Visit {
     /// The visitor has ended: when all that it wrote is on its way, so is its end.
     fn see_off(&mut self) {
         let (Some(exited), Some(_)) = (self.ended, self.visitor) else { return };
-        if self.streams.finish() {
+        if let Some(following) = self.following.take() {
+            let is_killed = exited == Exited::Signal(9);
+            match is_killed.then(|| following.failure(LAST_WORDS)).flatten() {
+                Some(reason) => self
+                    .streams
+                    .say(&format!("its memory did not follow it: {reason}; it is ended")),
+                None => self.streams.reserve(false),
+            }
+        }
+        let mut is_sent = self.streams.finish();
+        if !is_sent {
+            // What it has just become known to be the last of: nothing else would have it sent.
+            self.streams.turn(self.line.as_mut());
+            is_sent = self.streams.finish();
+        }
+        if is_sent {
             self.visitor = None;
             let _ = sys::process::end_adopted(&[]);
             self.handle(PadEvent::Ended(exited));
@@ -372,9 +466,9 @@ fn let_go() -> io::Result<()> {
 
 impl Line {
     /// Reads the image off the socket, waiting for it.
-    fn image(&mut self, build: Build) -> Result<Box<dyn Built>, String> {
+    fn image(&mut self, build: Build, right: Option<Right>) -> Result<Box<dyn Built>, String> {
         let mut socket = self.waiting().map_err(|error| chain(&error))?;
-        let built = build(&mut socket);
+        let built = build(&mut socket, right);
         self.not_waiting().map_err(|error| chain(&error))?;
         built
     }

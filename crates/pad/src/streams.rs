@@ -31,6 +31,8 @@ pub(crate) struct Streams {
 struct Output {
     from: Option<File>,
     sending: Sending,
+    /// The pad may still have something to say when the visitor has closed it.
+    is_reserved: bool,
 }
 
 impl Streams {
@@ -44,7 +46,8 @@ impl Streams {
             Ok(File::from(end))
         };
         let output = |from: OwnedFd| -> io::Result<Output> {
-            Ok(Output { from: Some(near(from)?), sending: Sending::default() })
+            let from = Some(near(from)?);
+            Ok(Output { from, sending: Sending::default(), is_reserved: false })
         };
         let this = Self {
             input: Some(near(to_visitor.into())?),
@@ -146,7 +149,9 @@ impl Streams {
                 match from.read(&mut piece[..room]) {
                     Ok(0) => {
                         output.from = None;
-                        output.sending.close();
+                        if !output.is_reserved {
+                            output.sending.close();
+                        }
                     }
                     Ok(_) if self.is_thrown_away => {}
                     Ok(count) => output.sending.push(&piece[..count]),
@@ -181,6 +186,27 @@ impl Streams {
         }
         // At most two windows, and all of it: the visitor's end may come right behind.
         self.put(line, |_| false);
+    }
+
+    /// Whether the pad may have something to say among the visitor's errors.
+    pub(crate) fn reserve(&mut self, is_reserved: bool) {
+        let errors = &mut self.outputs[1];
+        errors.is_reserved = is_reserved;
+        if !is_reserved && errors.from.is_none() {
+            errors.sending.close();
+        }
+    }
+
+    /// What the pad has to say of it, for which there is a place among its errors.
+    pub(crate) fn say(&mut self, words: &str) {
+        self.drain();
+        let text = format!("farcall: {words}\n");
+        let errors = &mut self.outputs[1];
+        // Who has not read a whole window reads its status.
+        if errors.is_reserved && errors.sending.room() >= text.len() {
+            errors.sending.push(text.as_bytes());
+        }
+        self.reserve(false);
     }
 
     /// Nobody is there: there is nothing to read, and what is written goes nowhere.

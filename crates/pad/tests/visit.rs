@@ -12,16 +12,18 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use farcall_pad::arrival::Built;
+use farcall_pad::arrival::{Behind, Built};
 use farcall_pad::{Rules, serve};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use sys::process::{Child, Spawn, Stderr};
 use sys::socket::{pair, send_with_fds};
+use sys::uffd::Right;
 use wire::Message;
 use wire::hello::Goodbye;
 use wire::limits::{CONTROL_BODY_MAX, STDIO_WINDOW};
 use wire::visit::{Alone, Closed, Exited, Stdio as Bytes0, Taken, Wake};
+use worker::jail::Level;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -29,13 +31,13 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("pad") {
         let control = sys::process::inherited(3).expect("a socket of the test");
         let rules =
-            Rules { level: worker::jail::Level::None, scratch: "/tmp".into(), account: None };
+            Rules { level: Level::None, scratch: "/tmp".into(), account: None, follow: false };
         return match serve(control.into(), &rules, build) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 10] = [
         ("a visitor reads, writes and ends as if it were here", reads_writes_and_ends),
         ("a visitor that was not woken is gone with its connection", gone_with_its_connection),
         ("nothing is lost or doubled over two connections", nothing_is_lost),
@@ -43,6 +45,9 @@ fn main() -> ExitCode {
         ("a visitor ends with its node", ends_with_its_node),
         ("an image that is none is refused in words", refused_in_words),
         ("who asks before it was woken rules it out", asked_before),
+        ("a visitor runs while its memory follows", runs_while_it_follows),
+        ("a visitor whose memory cannot follow ends, and it is said why", ends_without_its_memory),
+        ("a visitor whose memory has no way to come is refused", refused_without_lanes),
     ];
     for (name, test) in tests {
         test();
@@ -51,28 +56,63 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-struct Shell(std::process::Child);
+struct Shell {
+    shell: std::process::Child,
+    behind: Option<Memory>,
+}
 
 impl Built for Shell {
     fn pid(&self) -> sys::Pid {
-        sys::Pid(self.0.id() as i32)
+        sys::Pid(self.shell.id() as i32)
     }
 
-    fn wake(self: Box<Self>) -> Result<(), String> {
-        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+    fn leaves_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    fn wake(mut self: Box<Self>) -> Result<Option<Box<dyn Behind>>, String> {
+        let pid = nix::unistd::Pid::from_raw(self.shell.id() as i32);
+        let behind = self.behind.take();
         std::mem::forget(self);
-        kill(pid, Signal::SIGCONT).map_err(|error| error.to_string())
+        kill(pid, Signal::SIGCONT).map_err(|error| error.to_string())?;
+        Ok(behind.map(|behind| Box::new(behind) as Box<dyn Behind>))
     }
 }
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
     }
 }
 
-fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
+/// What stands for memory that follows: a byte on the stream, which is the last one, or has it fail.
+struct Memory;
+
+impl Behind for Memory {
+    fn follow(
+        self: Box<Self>,
+        stream: &UnixStream,
+        faults: &UnixStream,
+        lose: &mut dyn FnMut(),
+    ) -> Result<(), String> {
+        let mut byte = [0; 1];
+        let mut stream = stream;
+        match stream.read_exact(&mut byte).map(|()| byte[0]) {
+            Ok(b'.') => {
+                let mut faults = faults;
+                faults.write_all(b"!").map_err(|error| error.to_string())
+            }
+            Ok(b'p') => panic!("it was told to"),
+            Ok(_) | Err(_) => {
+                lose();
+                Err("its pages stopped".to_owned())
+            }
+        }
+    }
+}
+
+fn build(from: &mut dyn Read, _: Option<Right>) -> Result<Box<dyn Built>, String> {
     let mut length = [0; 1];
     from.read_exact(&mut length).map_err(|error| error.to_string())?;
     let mut command = vec![0; usize::from(length[0])];
@@ -82,8 +122,11 @@ fn build(from: &mut dyn Read) -> Result<Box<dyn Built>, String> {
     shell.args(["-c", &format!("kill -STOP $$; {command}")]);
     shell.process_group(0);
     shell.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    let shell = Shell(shell.spawn().map_err(|error| error.to_string())?);
-    let pid = nix::unistd::Pid::from_raw(shell.0.id() as i32);
+    let shell = shell.spawn().map_err(|error| error.to_string())?;
+    // One that says so in its first words.
+    let behind = command.starts_with("#lazy\n").then_some(Memory);
+    let shell = Shell { shell, behind };
+    let pid = nix::unistd::Pid::from_raw(shell.shell.id() as i32);
     waitpid(pid, Some(WaitPidFlag::WUNTRACED)).map_err(|error| error.to_string())?;
     Ok(Box::new(shell))
 }
@@ -95,6 +138,7 @@ struct Visit {
     line: UnixStream,
     input: BytesMut,
     output: Vec<u8>,
+    errors: Vec<u8>,
     pid: u32,
 }
 
@@ -105,6 +149,27 @@ impl Visit {
     }
 
     fn send_image(image: &[u8]) -> Self {
+        let mut this = Self::connected();
+        this.line.write_all(image).expect("the image goes out");
+        this
+    }
+
+    /// Woken ahead of its memory, for which there are these two connections.
+    fn ahead(command: &str) -> (Self, UnixStream, UnixStream) {
+        let command = format!("#lazy\n{command}");
+        let mut this = Self::connected();
+        let control = this.control.as_ref().expect("a node");
+        let lanes = (connect_for(control, 1), connect_for(control, 2));
+        let length = u8::try_from(command.len()).expect("a short command");
+        this.line.write_all(&[&[length], command.as_bytes()].concat()).expect("the image goes out");
+        let Message::Built(built) = this.next() else { panic!("it is built") };
+        this.pid = built.pid;
+        this.send(&Message::Wake(Wake { alone: Alone::Ends, terminal: None }));
+        assert!(matches!(this.next(), Message::Woken(_)));
+        (this, lanes.0, lanes.1)
+    }
+
+    fn connected() -> Self {
         let (control, far) = pair().expect("a socket");
         let own = std::env::current_exe().expect("this file");
         let mut spawn = Spawn::new(own);
@@ -114,16 +179,15 @@ impl Visit {
         spawn.stderr = Stderr::Inherit;
         let pad = spawn.start().expect("a pad");
         let line = connect(&control);
-        let mut this = Self {
+        Self {
             pad,
             control: Some(control),
             line,
             input: BytesMut::new(),
             output: Vec::new(),
+            errors: Vec::new(),
             pid: 0,
-        };
-        this.line.write_all(image).expect("the image goes out");
-        this
+        }
     }
 
     fn built(command: &str) -> Self {
@@ -183,6 +247,9 @@ impl Visit {
     }
 
     fn take(&mut self, message: Message) {
+        if let Message::Stdio(Bytes0 { stream: 2, .. }, bytes) = &message {
+            self.errors.extend_from_slice(bytes);
+        }
         if let Message::Stdio(Bytes0 { stream: 1, at }, bytes) = message {
             let known = (self.output.len() as u64 - at).min(bytes.len() as u64) as usize;
             self.output.extend_from_slice(&bytes[known..]);
@@ -214,9 +281,13 @@ impl Drop for Visit {
 }
 
 fn connect(control: &UnixStream) -> UnixStream {
+    connect_for(control, 0)
+}
+
+fn connect_for(control: &UnixStream, what: u8) -> UnixStream {
     let (near, far) = pair().expect("a socket");
     near.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    send_with_fds(control, &[0], &[far.as_fd()]).expect("the pad takes it");
+    send_with_fds(control, &[what], &[far.as_fd()]).expect("the pad takes it");
     near
 }
 
@@ -303,4 +374,47 @@ fn asked_before() {
     visit.is_gone();
     visit.line.shutdown(std::net::Shutdown::Both).expect("a socket");
     visit.is_over();
+}
+
+fn runs_while_it_follows() {
+    let (mut visit, mut stream, mut faults) = Visit::ahead("read a; echo \"$a $a\"; cat; exit 42");
+    // It answers while its memory is on its way, and goes on when all is there.
+    visit.send(&Message::Stdio(Bytes0 { stream: 0, at: 0 }, Bytes::from_static(b"here\n")));
+    while visit.output != b"here here\n" {
+        let message = visit.next();
+        visit.take(message);
+    }
+    stream.write_all(b".").expect("the pad takes it");
+    let mut said = Vec::new();
+    faults.read_to_end(&mut said).expect("the pad speaks");
+    assert_eq!(said, b"!");
+    visit.send(&Message::Closed(Closed { stream: 0, at: 5 }));
+    assert_eq!(visit.rest(), Exited::Code(42));
+    visit.is_over();
+}
+
+fn ends_without_its_memory() {
+    // Cut off, or by a mistake in whoever puts it in place.
+    for (last, why) in
+        [(&b"x"[..], "its pages stopped"), (b"", "its pages stopped"), (b"p", "failed")]
+    {
+        let (mut visit, mut stream, _faults) = Visit::ahead("sleep 1000 & sleep 1000");
+        stream.write_all(last).expect("the pad takes it");
+        drop(stream);
+        assert_eq!(visit.rest(), Exited::Signal(9));
+        let errors = String::from_utf8_lossy(&visit.errors).into_owned();
+        assert!(errors.starts_with("farcall: its memory did not follow it"), "{errors:?}");
+        assert!(errors.contains(why), "{errors:?}");
+        visit.is_over();
+    }
+}
+
+fn refused_without_lanes() {
+    let mut visit = Visit::begin("#lazy\nsleep 1000");
+    let control = visit.control.as_ref().expect("a node");
+    let _lane = connect_for(control, 1);
+    // Whoever comes back has lost the connection before, and with it its turn.
+    let _other = connect(control);
+    let Message::Refused(refused) = visit.next() else { panic!("it is refused") };
+    assert!(refused.reason.contains("did not come"), "{}", refused.reason);
 }

@@ -33,6 +33,13 @@ pub enum Error {
     KernelText { file: String, field: &'static str },
     #[error("process {pid} starts processes faster than they can be killed")]
     Untamed { pid: Pid },
+    #[error(
+        "the kernel does not tell which pages are written (it needs Linux 6.7 with userfaultfd and \
+         PAGEMAP_SCAN); compare pages instead"
+    )]
+    NoTracking { source: io::Error },
+    #[error("somebody else tracks what process {pid} writes, and only one can; end that first")]
+    TrackedAlready { pid: Pid },
     #[error("the process that started this one is gone")]
     ParentGone,
     #[error("{} is not private: {why}", path.display())]
@@ -116,6 +123,8 @@ impl Error {
             | Self::Uncallable { .. }
             | Self::KernelText { .. }
             | Self::Untamed { .. }
+            | Self::NoTracking { .. }
+            | Self::TrackedAlready { .. }
             | Self::NotPrivate { .. }
             | Self::CallerName { .. }
             | Self::PeerUnsealed

@@ -15,6 +15,7 @@
 //! - [`process_memory`], [`pagemap`], [`maps`]: what another process has in memory, and where
 //! - [`limits`]: resource limits and the one-way switches of the own process
 //! - [`shared`]: memory that a neighbour writes too
+//! - [`tracking`]: which pages of a process were written since the last look
 //! - [`uffd`]: memory whose faults this process answers itself
 //! - [`thread`]: threads that no signal handler runs on
 //! - [`socket`]: Unix sockets that carry descriptors and tell who is at the other end
@@ -22,6 +23,7 @@
 //! - [`files`], [`cpu`], [`network`], [`clock`]: the rest
 
 pub mod cgroup;
+pub mod tracking;
 pub mod uffd;
 #[cfg(target_arch = "x86_64")]
 pub mod ptrace;
@@ -49,6 +51,7 @@ pub mod files;
 pub mod clock;
 mod error;
 mod pid;
+mod ranges;
 
 pub use error::{Error, Uncallable, Untraceable, is_shortage};
 pub use pid::Pid;

@@ -4,7 +4,8 @@
 //! memory: a name is only believed to be the kernel's own (`[vdso]`) where no file can be behind it, and
 //! parsing never panics. What is read of a process that runs may be torn: stop it first.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
 use std::ops::Range;
 
 use crate::{Error, Pid};
@@ -174,6 +175,35 @@ impl Mapping {
 pub enum Presence {
     Named,
     SaidDeleted,
+}
+
+/// The mappings of a process, to be read again and again. Of the program that it runs when this is opened: when
+/// it has ended, or has become another one, there are none.
+#[derive(Debug)]
+pub struct Maps {
+    path: String,
+    file: File,
+}
+
+impl Maps {
+    pub fn open(of: Pid) -> Result<Self, Error> {
+        let path = format!("/proc/{of}/maps");
+        let file = File::open(&path).map_err(Error::file("open", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// All of them now, by address, without flags.
+    pub fn read(&mut self) -> Result<Vec<Mapping>, Error> {
+        let mut text = Vec::new();
+        let result = self.file.rewind().and_then(|()| self.file.read_to_end(&mut text));
+        match result {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(Vec::new()),
+            Err(error) => return Err(Error::file("read", &self.path)(error)),
+        }
+        let path = || self.path.clone();
+        parse(&text).ok_or_else(|| Error::KernelText { file: path(), field: "a mapping" })
+    }
 }
 
 /// All mappings of a process, by address, without flags: fast.

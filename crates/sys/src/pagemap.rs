@@ -12,7 +12,12 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
+use crate::ranges::push;
 use crate::{Error, Pid};
+
+mod written;
+
+pub(crate) use written::{Reset, Seen};
 
 /// What there is in a range, as ranges of addresses in their order; those of one kind that touch are one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,6 +80,8 @@ const _: () = assert!(size_of::<Region>() == 24);
 /// `_IOWR('f', 16, struct pm_scan_arg)`.
 const PAGEMAP_SCAN: libc::Ioctl = 0xc060_6610;
 
+const IS_TRACKED: u64 = 1 << 0;
+const IS_WRITTEN: u64 = 1 << 1;
 const IS_FILE: u64 = 1 << 2;
 const IS_PRESENT: u64 = 1 << 3;
 const IS_SWAPPED: u64 = 1 << 4;
@@ -124,13 +131,9 @@ impl Pagemap {
     }
 
     fn scan(&self, within: Range<u64>, told: u64, found: &mut Found) -> io::Result<()> {
-        let mut regions = [Region::default(); REGIONS];
-        let mut scan = Scan {
-            size: size_of::<Scan>() as u64,
+        let scan = Scan {
             start: within.start,
             end: within.end,
-            regions: regions.as_mut_ptr() as u64,
-            regions_len: REGIONS as u64,
             category_inverted: IS_FILE | IS_ZERO,
             category_mask: IS_FILE | IS_ZERO,
             // To the kernel, guards are pages that are swapped.
@@ -139,6 +142,19 @@ impl Pagemap {
             return_mask: told | IS_FILE,
             ..Scan::default()
         };
+        self.ask(scan, |region| {
+            let range = region.start..region.end;
+            let is_guard = region.categories & IS_GUARD != 0;
+            push(if is_guard { &mut found.guards } else { &mut found.own }, range);
+        })
+    }
+
+    /// Has the kernel tell all regions that are asked for, in as many calls as it takes.
+    fn ask(&self, mut scan: Scan, mut each: impl FnMut(&Region)) -> io::Result<()> {
+        let mut regions = [Region::default(); REGIONS];
+        scan.size = size_of::<Scan>() as u64;
+        scan.regions = regions.as_mut_ptr() as u64;
+        scan.regions_len = REGIONS as u64;
         while scan.start < scan.end {
             // SAFETY: the kernel reads and writes one `pm_scan_arg`, which is ours and has its layout, and
             // writes at most `regions_len` ranges to `regions`, which has as many and is ours as well.
@@ -146,12 +162,9 @@ impl Pagemap {
             let Ok(count) = usize::try_from(result) else {
                 return Err(io::Error::last_os_error());
             };
-            for region in &regions[..count.min(REGIONS)] {
-                let range = region.start..region.end;
-                let is_guard = region.categories & IS_GUARD != 0;
-                push(if is_guard { &mut found.guards } else { &mut found.own }, range);
-            }
-            if scan.walk_end <= scan.start {
+            regions[..count.min(REGIONS)].iter().for_each(&mut each);
+            let was_enough = scan.max_pages != 0 && count > 0;
+            if scan.walk_end <= scan.start || was_enough {
                 break;
             }
             scan.start = scan.walk_end;
@@ -205,13 +218,6 @@ pub fn page_size() -> u64 {
 /// The kernel does not know the call, or what it is asked for.
 fn is_unknown(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL))
-}
-
-fn push(found: &mut Vec<Range<u64>>, range: Range<u64>) {
-    match found.last_mut() {
-        Some(last) if last.end == range.start => last.end = range.end,
-        _ => found.push(range),
-    }
 }
 
 #[cfg(test)]

@@ -17,15 +17,17 @@
 use std::ffi::c_void;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use crate::beside::{self, COPY, GO_ON, Rseq, WAIT, block_signals, call};
 use crate::process::pidfd;
 use crate::{Error, Pid};
 
+mod journey;
 mod x86_64;
 
+pub use journey::{AWAY, BACK, SignalsBlocked, Split, Stood, allow_tracer, reap, split, stand};
 pub use x86_64::RESULT_OFFSET;
 
 /// Who comes back from `park`.
@@ -114,6 +116,15 @@ pub fn park() -> Result<Parked, Error> {
         std::thread::yield_now();
     }
     Ok(Parked::Parent(twin))
+}
+
+/// Puts the standard input aside, under a number that programs started from here do not get: 0 is empty from now
+/// on.
+pub fn take_input() -> io::Result<OwnedFd> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    let nothing = std::fs::File::open("/dev/null")?;
+    nix::unistd::dup2_stdin(&nothing)?;
+    Ok(input)
 }
 
 /// The guardian's life. Only the copy returns.

@@ -11,7 +11,7 @@
 //! but `copy_out`, `copy_in` and whoever has the pointer. Others write it at any moment, so there is no
 //! reference to its bytes: it is words that are atomics, and copied as such.
 //!
-//! Memory of another process is `Pager`.
+//! Memory of another process is `Pager`; which pages are written is `tracking`.
 //!
 //! Large pages are off here, since a fault is about one page; a forked child does not get the memory,
 //! since nobody would answer its faults.
@@ -32,12 +32,16 @@ use nix::sys::time::TimeSpec;
 
 use crate::Error;
 
+mod writes;
 #[cfg(target_arch = "x86_64")]
 mod pager;
+mod right;
 mod kernel;
 
 #[cfg(target_arch = "x86_64")]
 pub use pager::{Event, Filled, Pager, Stopped};
+pub use right::{Right, can_follow};
+pub(crate) use writes::Writes;
 
 use kernel::{
     Argument, COPY_WP, Copy, EVENT_PAGEFAULT, FLAG_WP, FLAG_WRITE, MESSAGE, PROTECT_WP, Protect,

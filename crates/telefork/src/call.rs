@@ -14,6 +14,7 @@ use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
 use crate::capture::{self, Changes, Frozen, Sent, Told};
+use crate::lazy::PageServer;
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
 use keeper::Kept;
@@ -132,6 +133,17 @@ impl Leaving {
         Ok(sent)
     }
 
+    /// The same, and its memory stays behind but for what it touches first: it is to be served, and this to be
+    /// kept, until all of it is there.
+    pub fn send_ahead(&mut self, number: i32, to: &mut impl Write) -> Result<PageServer, Error> {
+        let description = self.described(number)?;
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let server = capture::send_parked_ahead(self.kept.pid(), &description, &mut writer)?;
+        writer.finish()?;
+        Ok(server)
+    }
+
     fn described(&self, number: i32) -> Result<Description, Error> {
         let mut description = self.kept.description().clone();
         description.descriptors = strangers(self.kept.pid(), stream)?;
@@ -150,7 +162,7 @@ impl Leaving {
 }
 
 /// A parked copy, but for its descriptors.
-fn described(frozen: &mut Frozen) -> Result<Description, Error> {
+pub(crate) fn described(frozen: &mut Frozen) -> Result<Description, Error> {
     let mut description = frozen.describe()?;
     for thread in &mut description.threads {
         name_caller(thread);
@@ -169,7 +181,7 @@ fn send(kept: &Kept, description: &Description, to: &mut impl Write) -> Result<(
 }
 
 /// What a copy that goes to a pad has open.
-fn stream(number: u32) -> Option<Opened> {
+pub(crate) fn stream(number: u32) -> Option<Opened> {
     Some(match number {
         0 => Opened::Stdio { direction: Direction::Read },
         1 | 2 => Opened::Stdio { direction: Direction::Write },
@@ -205,7 +217,10 @@ pub fn wait_for_exit(child: Pid) -> Result<i32, Error> {
 }
 
 /// All that the copy has open beside what it is given: there it can be closed, and not be used.
-fn strangers(twin: Pid, known: impl Fn(u32) -> Option<Opened>) -> Result<Vec<Descriptor>, Error> {
+pub(crate) fn strangers(
+    twin: Pid,
+    known: impl Fn(u32) -> Option<Opened>,
+) -> Result<Vec<Descriptor>, Error> {
     let path = format!("/proc/{twin}/fd");
     let listed = fs::read_dir(&path).map_err(Error::file("read", &path))?;
     let numbers = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

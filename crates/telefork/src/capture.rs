@@ -203,6 +203,21 @@ impl Frozen {
         Ok(Twin { copy, kept, files })
     }
 
+    /// A copy of its memory as it is, while it stays frozen. It was described so.
+    pub(crate) fn shadow(&mut self, description: &Description) -> Result<Twin, Error> {
+        let kept = Kept::read(self.pid(), description)?;
+        let files = files::hold(self.pid(), &description.descriptors)?;
+        let adopts = description.process.attributes.child_subreaper;
+        let mut copy = twin::make(&mut self.tracee, adopts)?;
+        twin::close_descriptors(&mut copy)?;
+        Ok(Twin { copy, kept, files })
+    }
+
+    /// All its threads, for who changes it.
+    pub(crate) fn tracee(&mut self) -> &mut Tracee {
+        &mut self.tracee
+    }
+
     /// Has it stay stopped when this is dropped, and even if this process is killed. Until then nobody sees it.
     pub fn hold(&mut self) -> Result<(), Error> {
         if self.held.is_none() {
@@ -285,6 +300,15 @@ pub(crate) fn send_parked_changes<W: Write>(
     Ok(Changes::Sent(sent, told))
 }
 
+/// The same, of the pages only what a copy touches first.
+pub(crate) fn send_parked_ahead<W: Write>(
+    pid: Pid,
+    description: &Description,
+    to: &mut Writer<W>,
+) -> Result<PageServer, Error> {
+    send_ahead(pid, description, &Kept::default(), to)
+}
+
 fn send_ahead<W: Write>(
     pid: Pid,
     description: &Description,
@@ -337,6 +361,12 @@ impl Twin {
     ) -> Result<PageServer, Error> {
         self.files.send(to)?;
         send_ahead(self.pid(), description, &self.kept, to)
+    }
+
+    /// Puts zeros over these bytes wherever they lie in its memory, or in what is sent as its memory.
+    pub(crate) fn wipe(&mut self, secrets: &[&[u8]]) -> Result<u64, Error> {
+        let kept = self.kept.wipe(secrets);
+        Ok(kept + secrets::wipe(self.pid(), secrets)?)
     }
 
     /// Only when this returns is its memory free.

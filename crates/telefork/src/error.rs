@@ -69,6 +69,12 @@ pub enum Error {
         "what is kept of the process was lost with a change that broke off; send all of the process anew"
     )]
     BaseGone,
+    #[error(
+        "what puts pages in place failed by a mistake of its own; report it, and have all of the memory sent before"
+    )]
+    Panicked,
+    #[error("where the copy runs, not all of its pages came; its output, or its node, says why")]
+    NotFollowed,
     #[error("the connection that carries pages broke; the copy cannot go on without them")]
     Pages(#[source] std::io::Error),
     #[error(
@@ -77,6 +83,22 @@ pub enum Error {
     PageHead,
     #[error("the page at {address:#x} was damaged on its way; the copy cannot go on without it")]
     PageSum { address: u64 },
+    #[error(
+        "process {pid} has another thread ({name}, {tid}), under which memory would change; end it before, or use \
+         `fork_call`, which only brings a result back"
+    )]
+    Threads { pid: Pid, tid: Pid, name: String },
+    #[error("thread {tid} ({name}) of process {pid} does not come to rest; try again")]
+    Restless { pid: Pid, tid: Pid, name: String },
+    #[error(
+        "process {pid} has memory at {at:#x} that others share or that forks do not copy: what is changed of it \
+         elsewhere would not come back; map it private, or use `fork_call`"
+    )]
+    Shared { pid: Pid, at: u64 },
+    #[error(
+        "what came back cannot be taken: {why}; nothing was changed; compare the versions of Farcall"
+    )]
+    NotBack { why: &'static str },
     #[error("a page at {address:#x} was asked for, which was not left behind")]
     NotLeft { address: u64 },
 }

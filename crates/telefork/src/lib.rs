@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod yoyo;
 pub mod call;
 pub mod preflight;
 pub mod restore;

@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 
 use sys::Pid;
 use sys::ptrace::{Husk, Remote, Session, Stopped};
-use sys::uffd::Pager;
+use sys::uffd::{Pager, Right};
 use wire::image::{ImageId, Reader, Section};
 
 use crate::files::{self, Arriving, Overrides, Stdio};
@@ -59,6 +59,8 @@ pub struct Restore {
     pub vdso: VdsoChoice,
     pub descriptors: Descriptors,
     pub memory: Memory,
+    /// By which its missing pages are answered; without one, by the rights of this process.
+    pub right: Option<Right>,
     /// Whether it is killed when the thread ends that built it, if it has not asked for another signal then.
     pub ends_with_builder: bool,
 }
@@ -95,6 +97,7 @@ impl Default for Restore {
             vdso,
             descriptors,
             memory,
+            right: None,
             ends_with_builder: false,
         }
     }
@@ -159,6 +162,7 @@ impl Restore {
             held,
             session,
             memory: self.memory,
+            right: self.right,
             keeps_numbers: self.keeps_numbers,
         };
         let (husk, left) = execute::execute(&description, &plan, gifts, next, from)?;
@@ -216,6 +220,11 @@ impl Built {
         there.zip(here).find(|(there, here)| there != here)
     }
 
+    /// Whether some of its memory is still to come.
+    pub fn leaves_behind(&self) -> bool {
+        self.left.is_some()
+    }
+
     /// Lets it run.
     pub fn wake(self) -> Result<Awake, Error> {
         let pid = self.husk.pid();
@@ -232,8 +241,14 @@ impl Left {
         remote: &mut Remote<'_>,
         ranges: Vec<Range<u64>>,
         image: ImageId,
+        right: Option<&Right>,
+        device: Option<u64>,
     ) -> Result<Self, Error> {
-        let pager = Pager::make_in(remote).map_err(Error::NotLazy)?;
+        let pager = match right {
+            None => Pager::make_in(remote),
+            Some(right) => Pager::make_by(remote, right, device),
+        };
+        let pager = pager.map_err(Error::NotLazy)?;
         Ok(Self { pager, ranges, image })
     }
 

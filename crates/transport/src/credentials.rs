@@ -37,7 +37,7 @@ use zeroize::{Zeroize, Zeroizing};
 const AUTHORITY_FILE: &str = "authority.pem";
 const AUTHORITY_KEY_FILE: &str = "authority-key.pem";
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AUTHORITY_VALIDITY: Duration = Duration::from_secs(20 * 365 * DAY.as_secs());
 const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(365 * DAY.as_secs());
 /// A certificate this near to its end is renewed at the next start, where the key to do so is.
@@ -114,8 +114,7 @@ impl Authority {
     /// Makes an authority that no folder knows: for embedded clusters and tests.
     pub fn create(now: SystemTime) -> Result<Self, Error> {
         let failed = |source| Error::Certificate { action: "make an authority", source };
-        let key = KeyPair::generate().map_err(failed)?;
-        secrets::remember_encoded(key.serialized_der());
+        let key = secrets::generate().map_err(failed)?;
         // Part of the key in the name, so that two authorities are never taken for one another.
         let mark = &Fingerprint::of(key.der_bytes()).to_string()[..16];
         let mut params = CertificateParams::default();
@@ -148,22 +147,23 @@ impl Authority {
         let csr = CertificateSigningRequestDer::from(csr);
         let request = CertificateSigningRequestParams::from_der(&csr)
             .map_err(|source| Error::BadRequest { source })?;
-        self.certify(&request.public_key, role, name, now)
+        self.certify(&request.public_key, role, name, now, CERTIFICATE_VALIDITY)
     }
 
     /// Makes a key and its certificate, without any file.
     pub fn issue(&self, role: Role, name: &Name, now: SystemTime) -> Result<Credentials, Error> {
         let request = make_csr(name)?;
-        let certificate = self.certify(&request.key, role, name, now)?;
+        let certificate = self.certify(&request.key, role, name, now, CERTIFICATE_VALIDITY)?;
         request.finish(certificate, self.certificate.clone())
     }
 
-    fn certify(
+    pub(crate) fn certify(
         &self,
         key: &impl PublicKeyData,
         role: Role,
         name: &Name,
         now: SystemTime,
+        validity: Duration,
     ) -> Result<CertificateDer<'static>, Error> {
         let failed = |source| Error::Certificate { action: "sign a certificate", source };
         let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key).map_err(failed)?;
@@ -184,7 +184,7 @@ impl Authority {
             Role::Client | Role::Admin => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
         params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, now, CERTIFICATE_VALIDITY);
+        set_validity(&mut params, now, validity);
         Ok(params.signed_by(key, &issuer).map_err(failed)?.der().clone())
     }
 }
@@ -204,7 +204,7 @@ impl Drop for Request {
 /// Makes a key and a request for its certificate: what a machine that joins sends.
 pub fn make_csr(name: &Name) -> Result<Request, Error> {
     let failed = |source| Error::Certificate { action: "make a certificate request", source };
-    let key = KeyPair::generate().map_err(failed)?;
+    let key = secrets::generate().map_err(failed)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name.as_str());
@@ -309,7 +309,7 @@ impl Credentials {
             (_, Err(error)) => return Err(error),
         };
         let request = make_csr(name)?;
-        let certificate = authority.certify(&request.key, role, name, now)?;
+        let certificate = authority.certify(&request.key, role, name, now, CERTIFICATE_VALIDITY)?;
         let credentials = request.finish(certificate, authority.certificate.clone())?;
         request.store(&locked, &credentials)?;
         Ok(credentials)
@@ -343,10 +343,10 @@ impl Credentials {
         Ok(Some(credentials))
     }
 
-    fn new(
+    pub(crate) fn new(
         certificate: CertificateDer<'static>,
         authority: CertificateDer<'static>,
-        key: &PrivateKeyDer<'static>,
+        key: &PrivateKeyDer<'_>,
     ) -> Result<Self, Error> {
         let unnamed = |missing| Error::PeerUnnamed { peer: "the authority".into(), missing };
         let own = Peer::of_certificate(&certificate).map_err(unnamed)?;

@@ -25,6 +25,7 @@ pub mod connection;
 pub mod stranger;
 pub mod token;
 pub mod tls;
+mod delegation;
 pub mod credentials;
 mod secrets;
 mod session;
@@ -37,6 +38,7 @@ pub mod error;
 
 pub use connection::{Connection, FlushOutcome, READ_MAX, ReadOutcome};
 pub use credentials::{Authority, Credentials, Request, make_csr};
+pub use delegation::DELEGATION_VALIDITY;
 pub use error::Error;
 pub use identity::{Fingerprint, Name, Peer, Role};
 pub use random::random_u64;

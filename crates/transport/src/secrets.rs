@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rcgen::KeyPair;
 use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
@@ -41,9 +42,20 @@ pub(crate) fn remember(key: &PrivateKeyDer<'_>) {
 }
 
 pub(crate) fn remember_encoded(der: &[u8]) {
+    keep(&mut Secrets::hold().0, der);
+}
+
+/// Makes a key. No copy of this memory is made while it is there and not known here.
+pub(crate) fn generate() -> Result<KeyPair, rcgen::Error> {
+    let mut keys = Secrets::hold().0;
+    let key = KeyPair::generate()?;
+    keep(&mut keys, key.serialized_der());
+    Ok(key)
+}
+
+fn keep(keys: &mut Vec<Zeroizing<[u8; KEY]>>, der: &[u8]) {
     let at = der.windows(FRONT.len()).position(|window| window == FRONT);
     let Some(key) = at.and_then(|at| der[at + FRONT.len()..].first_chunk::<KEY>()) else { return };
-    let mut keys = Secrets::hold().0;
     if !keys.iter().any(|known| **known == *key) {
         // The same list every time it grows: what it leaves behind is wiped first.
         let mut grown = Vec::with_capacity(keys.len() + 1);

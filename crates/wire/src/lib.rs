@@ -14,6 +14,7 @@ mod message;
 pub mod hello;
 pub mod visit;
 pub mod answer;
+pub mod delegation;
 pub mod join;
 pub mod worker;
 pub mod job;

@@ -349,3 +349,6 @@ pub const CALL_PIECE_MAX: usize = 64 * 1024;
 
 /// Bytes that a call on another node may answer: it is held in memory at both ends.
 pub const ANSWER_MAX: u64 = 1 << 30;
+
+/// Of what a copy is handed on to link to the cluster: two certificates and a key are about 1.2 KiB.
+pub const DELEGATION_MAX: usize = 16 * 1024 - 4;

@@ -26,6 +26,9 @@
 //!                               <-  STDIO CLOSED EXITED
 //! ```
 //!
+//! A process that goes ahead of its memory has two more connections (`Pages`), made before its image is sent:
+//! a node whose kernel does not let pages follow answers them with `GOODBYE Full`, and then all is sent.
+//!
 //! Elsewhere: who may say what when (`logic::visit`), the image (`image`), the greeting (`hello`).
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +44,18 @@ pub enum Entry {
     /// Another connection for a visit that this client began: to its standard streams, or to learn
     /// what became of it.
     Return { visit: u64 },
+    /// One of two more connections for a visit that this client began, over which pages follow their
+    /// process: made before its image is sent.
+    Pages { visit: u64, lane: Lane },
+}
+
+/// Which of the connections that pages come over (`image::paging`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lane {
+    /// All of them, and the end.
+    Stream,
+    /// Those that are waited for.
+    Faults,
 }
 
 /// What a node is told of a process before its image; for people, and to limit it.
@@ -187,6 +202,24 @@ pub enum Stage {
     Ended,
     /// Memory is kept for calls of its client, and none runs.
     Idle,
+}
+
+impl Lane {
+    /// How a node tells its pad of a connection that is not its first kind, whose byte is 0.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Stream => 1,
+            Self::Faults => 2,
+        }
+    }
+
+    pub fn of_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Stream),
+            2 => Some(Self::Faults),
+            _ => None,
+        }
+    }
 }
 
 impl Stage {

@@ -1,6 +1,8 @@
 //! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `kept`, `image`, `image_paging`,
-//! `worker_v1` and `netmem`, where there is no fuzzer.
+//! `delegation`, `worker_v1` and `netmem`, where there is no fuzzer.
 
+#[path = "../../../fuzz/src/delegation.rs"]
+pub mod delegation;
 #[path = "../../../fuzz/src/frame.rs"]
 pub mod frame;
 #[path = "../../../fuzz/src/message.rs"]
@@ -27,6 +29,11 @@ extern crate farcall_wire as wire;
 #[test]
 fn what_a_disk_gives_back_is_read_without_a_panic() {
     check("kept", 20_000, kept::decode);
+}
+
+#[test]
+fn what_a_copy_is_handed_on_is_read_as_it_was_written() {
+    check("delegation", 20_000, delegation::decode);
 }
 
 #[test]

@@ -263,7 +263,7 @@ fn values() -> BTreeMap<&'static str, u64> {
         REPLICATED_PAGES_MAX REPLICATED_BYTES_MAX WATCHES_OF_SESSION_MAX WATCHES_MAX CHANGES_KEPT CHANGES_KEPT_MAX COMMITS_KEPT
         WAITING_MAX LOCKS_MAX BARRIERS_MAX HOT_KEPT HOT_TOLD_MAX BACKLOG_MAX VERSION_ASKED_MAX CACHE_WATCHES_MAX CACHE_HELD_MAX
         VISITS_MAX VISIT_TEXT_MAX STDIO_WINDOW STDIO_CHUNK_MAX CALLS_MAX
-        CALL_PIECE_MAX ANSWER_MAX
+        CALL_PIECE_MAX ANSWER_MAX DELEGATION_MAX
     ]
     .into();
     all.extend([
@@ -341,6 +341,7 @@ fn messages() -> Vec<(&'static str, u64, Message)> {
         ("hello-memory", 0, hello(Purpose::Memory)),
         ("hello-visit", 0, hello(Purpose::Visit { entry: Entry::Begin(visits::begin()) })),
         ("hello-visit-return", 0, hello(Purpose::Visit { entry: Entry::Return { visit: 300 } })),
+        ("hello-visit-pages", 0, hello(Purpose::Visit { entry: visits::pages() })),
         (
             "welcome",
             0,

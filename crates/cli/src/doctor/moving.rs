@@ -1,13 +1,12 @@
 //! Processes that move: what the kernel gives this user for it.
 
-use std::fs::OpenOptions;
 use std::path::Path;
 
 use super::findings::{Finding, Good, Mark, Section, found};
 
 pub(super) fn look() -> Section {
     let mut section = Section::new("Processes that move", &[Good::Moves]);
-    section.findings.extend([tracing(), faults(), pages(), namespaces()]);
+    section.findings.extend([tracing(), faults(), pages(), writes(), namespaces()]);
     section
 }
 
@@ -39,28 +38,28 @@ fn tracing() -> Finding {
     }
 }
 
-/// Lazy paging is all that needs it.
+/// Lazy paging is all that needs it. Tried as a node tries it for its pads, which become other users if it is root.
 fn faults() -> Finding {
-    let device = Path::new("/dev/userfaultfd");
-    let open = read("/proc/sys/vm/unprivileged_userfaultfd").is_some_and(|text| text == "1");
-    if sys::limits::is_root() || open {
-        return found(Mark::Ok, "userfaultfd is open to this user: memory can follow its process");
-    }
-    match OpenOptions::new().read(true).write(true).open(device) {
-        Ok(_) => found(Mark::Ok, "userfaultfd is open to this user, by /dev/userfaultfd"),
-        Err(error) => {
-            let what = format!(
-                "userfaultfd is not open to this user ({}: {error}): memory travels before the process \
-                 wakes, and does not follow it",
-                device.display()
-            );
-            let remedy = match device.exists() {
-                true => "chmod 666 /dev/userfaultfd",
-                false => "sysctl -w vm.unprivileged_userfaultfd=1",
-            };
-            found(Mark::Note, what).remedy(remedy)
+    let error = match sys::uffd::can_follow(sys::limits::is_root()) {
+        Ok(()) => {
+            let what = "a node of this user answers the page faults of visitors: memory can follow its process here";
+            return found(Mark::Ok, what);
         }
-    }
+        Err(error) => error,
+    };
+    let cause = std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
+    let what = format!(
+        "a node of this user cannot answer the page faults of visitors ({cause}): their memory travels before they \
+         wake, and does not follow them"
+    );
+    let remedy = match sys::limits::is_root() {
+        false => "run the node as root: sudo farcall node",
+        true if !Path::new("/dev/userfaultfd").exists() => {
+            "use a kernel with /dev/userfaultfd (6.1), or run the node with --jail none"
+        }
+        true => "give the node CAP_SYS_PTRACE, as `docker run --cap-add SYS_PTRACE` does",
+    };
+    found(Mark::Note, what).remedy(remedy)
 }
 
 fn pages() -> Finding {
@@ -73,6 +72,23 @@ fn pages() -> Finding {
         Err(error) => {
             let what = format!("nobody can tell which pages of a process are there: {error}");
             found(Mark::Fail, what).breaks(Good::Moves).remedy("mount -t proc proc /proc")
+        }
+    }
+}
+
+fn writes() -> Finding {
+    match sys::tracking::probe() {
+        Ok(()) => {
+            let what = "the kernel tells which pages are written since the last look (userfaultfd, PAGEMAP_SCAN)";
+            found(Mark::Ok, what)
+        }
+        Err(error) => {
+            let cause = std::error::Error::source(&error);
+            let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+            let what = format!(
+                "nobody tells which pages are written ({cause}): what has changed is found by comparing all pages"
+            );
+            found(Mark::Note, what).remedy("install Linux 6.7 or newer, with userfaultfd")
         }
     }
 }

@@ -101,6 +101,12 @@ impl Nodes {
         self.nodes[at].target.clone()
     }
 
+    /// Where all nodes listen that another host can reach.
+    pub(crate) fn targets_beyond(&self) -> Vec<Target> {
+        let all = self.nodes.iter().flat_map(|node| [Some(&node.target), node.other.as_ref()]);
+        all.flatten().filter(|target| matches!(target, Target::Tcp(_))).cloned().collect()
+    }
+
     /// Nodes by where they listen.
     pub(crate) fn at_target(&self, target: &Target) -> Option<usize> {
         self.by_target.get(target).copied()

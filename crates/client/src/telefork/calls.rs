@@ -31,11 +31,11 @@ use wire::Message;
 use wire::answer::Mark;
 use wire::hello::Goodbye;
 use wire::limits::{CALL_PIECE_MAX, CALLS_MAX};
-use wire::visit::{Call, CallImage, Closed};
+use wire::visit::{Call, CallImage};
 
 use super::error::TravelError;
 use super::hearing::{Heard, Hearing};
-use super::sending::{Forms, begin};
+use super::sending::{Forms, begin, handed_on};
 use super::trip::{Ended, Trip};
 use crate::Cluster;
 use crate::driver::now;
@@ -311,9 +311,10 @@ impl Carrier {
             }
         };
         pour.end()?;
-        // There is nothing to read for it.
         if job.wakes {
-            self.visit.send_on(channel, &Message::Closed(Closed { stream: 0, at: 0 }))?;
+            for message in handed_on(&job.cluster.driver().hands_on()) {
+                self.visit.send_on(channel, &message)?;
+            }
         }
         let verdict = self.verdict(channel)?;
         match &verdict {

@@ -1,14 +1,20 @@
 //! Why a copy of this process did not go, or did not end well.
 
-use crate::outcome::COPIED;
+use crate::outcome::{COPIED, UNLINKED};
 
 /// Why a copy of this process did not go, or did not end well.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TravelError {
-    /// The cluster, or the handle, is of the process that this one is a copy of.
+    /// The handle is of the process that this one is a copy of.
     #[error("{COPIED}")]
     Copied,
+    /// This process is a copy, and could not link to the cluster by itself.
+    #[error("{UNLINKED}: {reason}")]
+    Unlinked {
+        /// Why not; next step.
+        reason: String,
+    },
     /// No node is up.
     #[error("no node is up to run it; see `farcall status`")]
     NoNode,
@@ -60,6 +66,14 @@ pub enum TravelError {
         /// What the connection said.
         source: std::sync::Arc<memory::Error>,
     },
+    /// It ran ahead of its memory, which could not follow it, and was ended.
+    #[error("the copy on {node} was ended: its memory could not follow it; send another one")]
+    NotFollowed {
+        /// The node.
+        node: String,
+        /// What stood in the way.
+        source: telefork::Error,
+    },
     /// The node said what makes no sense.
     #[error("{node} broke the protocol; compare the versions of `farcall`")]
     Nonsense {
@@ -98,4 +112,14 @@ pub enum TravelError {
         /// Why.
         source: wire::answer::Unreadable,
     },
+}
+
+impl crate::driver::Shared {
+    /// Whoever asks is the process that linked, or its copy that has linked by itself.
+    pub(super) fn check_linked(&self) -> Result<(), TravelError> {
+        match self.is_copy() {
+            false => Ok(()),
+            true => Err(TravelError::Unlinked { reason: self.reason_unlinked() }),
+        }
+    }
 }

@@ -7,23 +7,26 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use ::telefork::{Departed, Departing, Leaving};
+use bytes::Bytes;
 use memory::Error;
 use transport::Secrets;
 use wire::Message;
 use wire::answer::Mark;
 use wire::hello::Goodbye;
-use wire::limits::VISIT_TEXT_MAX;
+use wire::limits::{STDIO_CHUNK_MAX, VISIT_TEXT_MAX};
 use wire::units::Time;
-use wire::visit::{Alone, Begin, Closed, Wake};
+use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Wake};
 
 use super::calls::{self, Job};
 use super::error::TravelError;
 use super::hearing::{Heard, Hearing};
-use super::trip::{Ended, Trip, begin_anew};
+use super::lazy;
+use super::trip::{Ended, Trip};
 use crate::Cluster;
+use crate::copied::{self, Words};
 use crate::driver::{Held, hold_all};
 use crate::error::chain;
-use crate::visit::{Fate, Source, Terms, Visit, settle};
+use crate::visit::{Fate, Lanes, Source, Terms, Visit, settle};
 
 /// How long a node may take to build what it has been sent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,9 +47,7 @@ pub(super) fn leave(
     nodes: &[String],
     mark: Option<Mark>,
 ) -> Result<Left, TravelError> {
-    if cluster.driver().is_copy() {
-        return Err(TravelError::Copied);
-    }
+    cluster.driver().check_linked()?;
     let trips: Vec<Arc<Trip>> =
         (0..).zip(nodes).map(|(number, node)| Arc::new(Trip::new(node.clone(), number))).collect();
     // Calls share what their node has of us, and so does who goes where something is kept.
@@ -111,6 +112,7 @@ fn leave_by_road(
 fn part() -> Result<(Departed, Forms), TravelError> {
     // These first: who holds them may be about to use a cluster.
     let (mut output, _errors) = (stdout().lock(), stderr().lock());
+    let mut own = copied::hold();
     let secrets = Secrets::hold();
     let forms = secrets.forms();
     // Else both would write what is left. A closed output takes nothing anyway.
@@ -119,7 +121,7 @@ fn part() -> Result<(Departed, Forms), TravelError> {
         let departed = ::telefork::depart();
         let mut wakers = Vec::new();
         if let Ok(Departed::Child(_)) = departed {
-            begin_anew();
+            own.begin_anew();
             wakers.extend(drivers.iter_mut().flat_map(Held::leave_behind));
         }
         (departed, wakers)
@@ -155,21 +157,26 @@ impl Sender {
         let wiped = leaving.wipe(&secrets);
         let mut alone = None;
         for trip in &self.trips {
+            // A call's process seldom touches all that it has, and ends soon; it comes whole.
+            let is_lazy = self.mark.is_none();
             let sent = match &wiped {
-                Ok(_) => send(&self.cluster, &mut leaving, trip),
+                Ok(_) => send(&self.cluster, &mut leaving, trip, is_lazy),
                 Err(error) => Err(TravelError::Unwiped { reason: chain(error) }),
             };
             match sent {
                 Err(error) => trip.ends(Err(error)),
-                Ok(visit) if self.trips.len() == 1 => alone = Some(visit),
+                Ok(visit) if self.trips.len() == 1 && trip.serving().is_none() => {
+                    alone = Some(visit);
+                }
                 Ok(visit) => self.follow_beside(visit, trip),
             }
         }
+        lazy::see_off(self.trips.iter().map(|trip| &**trip));
         // It is of no more use, whatever the kernel says.
         let _ = leaving.end();
         let Self { cluster, trips, mark } = self;
         if let (Some(mut visit), Some(trip)) = (alone, trips.first()) {
-            let end = follow(&mut visit, trip, mark);
+            let end = follow(&cluster, &mut visit, trip, mark);
             drop(cluster);
             trip.ends(end);
         }
@@ -179,27 +186,57 @@ impl Sender {
     fn follow_beside(&self, mut visit: Visit, trip: &Arc<Trip>) {
         let (cluster, of, mark) = (self.cluster.clone(), trip.clone(), self.mark);
         let started = thread::Builder::new().name("farcall-copy".into()).spawn(move || {
-            let end = follow(&mut visit, &of, mark);
+            let end = follow(&cluster, &mut visit, &of, mark);
             drop(cluster);
             of.ends(end);
         });
         // Its visit was dropped, so it never wakes.
         if let Err(source) = started {
+            if let Some(serving) = trip.serving() {
+                serving.cut();
+            }
             trip.ends(Err(TravelError::NoThread { source }));
         }
     }
 }
 
 /// Sends one image. Whoever refuses it says so in what follows.
-fn send(cluster: &Cluster, leaving: &mut Leaving, trip: &Trip) -> Result<Visit, TravelError> {
+fn send(
+    cluster: &Cluster,
+    leaving: &mut Leaving,
+    trip: &Trip,
+    is_lazy: bool,
+) -> Result<Visit, TravelError> {
     let unsent = |source| TravelError::Unsent { node: trip.node().to_owned(), source };
     let mut visit = cluster.visit(trip.node(), begin()).map_err(unsent)?;
+    let lanes = if is_lazy { lanes(&visit, trip).map_err(unsent)? } else { None };
+    let number = trip.number().cast_signed();
     let mut pour = Pour { visit: &mut visit, trip, stopped: None };
-    let sent = leaving.send(trip.number().cast_signed(), &mut pour);
-    match (sent, pour.stopped) {
-        (Ok(()), _) | (Err(_), Some(Stopped::Heard)) => Ok(visit),
-        (Err(_), Some(Stopped::Lost(source))) => Err(unsent(source)),
-        (Err(source), None) => Err(TravelError::Unmade { source }),
+    let sent = match &lanes {
+        Some(_) => leaving.send_ahead(number, &mut pour).map(Some),
+        None => leaving.send(number, &mut pour).map(|()| None),
+    };
+    let server = match (sent, pour.stopped) {
+        (Ok(server), _) => server,
+        (Err(_), Some(Stopped::Heard)) => return Ok(visit),
+        (Err(_), Some(Stopped::Lost(source))) => return Err(unsent(source)),
+        (Err(source), None) => return Err(TravelError::Unmade { source }),
+    };
+    if let (Some(server), Some(lanes)) = (server, lanes) {
+        trip.follows(lanes.serve(server).map_err(|source| TravelError::NoThread { source })?);
+    }
+    Ok(visit)
+}
+
+/// What its memory can follow it over, if it can.
+fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
+    match visit.lanes()? {
+        Ok(lanes) => Ok(Some(lanes)),
+        Err(why) => {
+            lazy::say_whole(trip.node(), &why);
+            trip.comes_whole(why);
+            Ok(None)
+        }
     }
 }
 
@@ -251,7 +288,26 @@ impl Write for Pour<'_> {
 }
 
 /// From the end of the image to the end of the copy.
-fn follow(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, TravelError> {
+fn follow(
+    cluster: &Cluster,
+    visit: &mut Visit,
+    trip: &Trip,
+    mark: Option<Mark>,
+) -> Result<Ended, TravelError> {
+    let ended = hear(cluster, visit, trip, mark);
+    // However it ended, it needs no more pages.
+    if let Some(serving) = trip.serving() {
+        serving.cut();
+    }
+    ended
+}
+
+fn hear(
+    cluster: &Cluster,
+    visit: &mut Visit,
+    trip: &Trip,
+    mark: Option<Mark>,
+) -> Result<Ended, TravelError> {
     let node = || trip.node().to_owned();
     let wake = Wake { alone: Alone::Ends, terminal: None };
     let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
@@ -261,8 +317,9 @@ fn follow(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, T
         Fate::There { pid } => trip.wakes(pid),
     }
     let gone = |source| TravelError::Lost { node: node(), source: Arc::new(source) };
-    // There is nothing to read for it.
-    visit.send(&Message::Closed(Closed { stream: 0, at: 0 })).map_err(gone)?;
+    for message in handed_on(&cluster.driver().hands_on()) {
+        visit.send(&message).map_err(gone)?;
+    }
     let mut hearing = Hearing::new(trip.node(), mark);
     loop {
         let Some(message) = visit.next(Time::NEVER).map_err(gone)? else { continue };
@@ -273,8 +330,27 @@ fn follow(visit: &mut Visit, trip: &Trip, mark: Option<Mark>) -> Result<Ended, T
                 // The last word: a node that does not hear it keeps the status for a while.
                 let _ = visit.send(&Message::Goodbye(Goodbye::Leaving));
                 visit.close();
-                return end;
+                return match end {
+                    Err(TravelError::Killed { node, signal }) => {
+                        let lost = lazy::loss(trip, Exited::Signal(signal));
+                        Err(lost.unwrap_or(TravelError::Killed { node, signal }))
+                    }
+                    end => end,
+                };
             }
         }
     }
+}
+
+/// All that a copy has to read: what it links to the cluster with. It comes once the copy runs, which waits for it
+/// when it needs it.
+pub(super) fn handed_on(words: &Words) -> Vec<Message> {
+    let (mut at, mut messages) = (0, Vec::new());
+    for piece in words.chunks(STDIO_CHUNK_MAX) {
+        let bytes = Bytes::copy_from_slice(piece);
+        messages.push(Message::Stdio(Stdio { stream: 0, at }, bytes));
+        at += piece.len() as u64;
+    }
+    messages.push(Message::Closed(Closed { stream: 0, at }));
+    messages
 }

@@ -1,19 +1,13 @@
 //! What is known of one copy: told by the thread that sends it, asked by whoever has its handle.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use wire::answer::{Answer, Unreadable};
 
 use super::error::TravelError;
-
-/// How often this process has been copied, counted in the copies: what was made before is of another process.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-
-/// This is a copy now.
-pub(super) fn begin_anew() {
-    GENERATION.fetch_add(1, Relaxed);
-}
+use crate::copied;
+use crate::visit::Serving;
 
 #[derive(Debug)]
 pub(super) struct Trip {
@@ -21,6 +15,8 @@ pub(super) struct Trip {
     number: u32,
     generation: u32,
     sent: AtomicU64,
+    /// Of one that goes ahead of its memory; or why it does not.
+    lazily: OnceLock<Result<Serving, String>>,
     stage: Mutex<Stage>,
     changed: Condvar,
 }
@@ -50,8 +46,9 @@ impl Trip {
         Self {
             node,
             number,
-            generation: GENERATION.load(Relaxed),
+            generation: copied::generation(),
             sent: AtomicU64::new(0),
+            lazily: OnceLock::new(),
             stage: Mutex::new(Stage::Leaving),
             changed: Condvar::new(),
         }
@@ -65,8 +62,34 @@ impl Trip {
         self.number
     }
 
+    /// Of its image, and of the pages that followed.
     pub(super) fn sent(&self) -> u64 {
-        self.sent.load(Relaxed)
+        let followed = self.serving().map_or(0, Serving::sent);
+        self.sent.load(Relaxed) + followed
+    }
+
+    /// It goes ahead of its memory, which follows.
+    pub(super) fn follows(&self, serving: Serving) -> &Serving {
+        // Each is told once.
+        let _ = self.lazily.set(Ok(serving));
+        match self.lazily.get() {
+            Some(Ok(serving)) => serving,
+            Some(Err(_)) | None => unreachable!("it was set just now"),
+        }
+    }
+
+    pub(super) fn comes_whole(&self, why: String) {
+        let _ = self.lazily.set(Err(why));
+    }
+
+    /// The pages that follow it.
+    pub(super) fn serving(&self) -> Option<&Serving> {
+        self.lazily.get().and_then(|lazily| lazily.as_ref().ok())
+    }
+
+    /// Why all its memory was sent before it woke.
+    pub(super) fn why_whole(&self) -> Option<&str> {
+        self.lazily.get().and_then(|lazily| lazily.as_ref().err()).map(String::as_str)
     }
 
     pub(super) fn has_sent(&self, bytes: usize) {
@@ -94,7 +117,7 @@ impl Trip {
 
     /// Whoever sends it, and may hold its lock for ever, is in another process.
     fn is_anothers(&self) -> bool {
-        self.generation != GENERATION.load(Relaxed)
+        self.generation != copied::generation()
     }
 
     fn wait_for<R>(&self, mut done: impl FnMut(&mut Stage) -> Option<R>) -> R {

@@ -10,7 +10,7 @@ use wire::hello::Goodbye;
 use wire::limits::{VISIT_TEXT_MAX, VISITS_MAX, VISITS_OVER_MAX};
 use wire::name::Name;
 use wire::units::Time;
-use wire::visit::{Begin, Entry, Stage, Visit};
+use wire::visit::{Begin, Entry, Lane, Stage, Visit};
 
 use super::{Effect, Node, Peer};
 use crate::{LinkId, VisitId};
@@ -25,6 +25,8 @@ struct Guest {
     begin: Begin,
     stage: Stage,
     since: Time,
+    /// What it has of connections for pages.
+    lanes: Vec<Lane>,
 }
 
 /// The visits of a node, by their numbers.
@@ -34,6 +36,17 @@ pub(super) struct Visits {
     begun: u32,
     /// Tokens of those that were woken and are over, the oldest first, and whether their ends were known.
     over: VecDeque<(u64, bool)>,
+    follows: Follows,
+}
+
+/// Whether the memory of a visitor may follow it here; if not, why: `what; next step`.
+#[derive(Debug)]
+struct Follows(Result<(), String>);
+
+impl Default for Follows {
+    fn default() -> Self {
+        Self(Err("its pages cannot follow a process to this node; send them before".to_owned()))
+    }
 }
 
 impl Visits {
@@ -63,6 +76,11 @@ impl Visits {
 }
 
 impl Node {
+    /// Whether the kernel lets the memory of a visitor follow it here. Until this is told, it may not.
+    pub fn set_pages_follow(&mut self, follows: Result<(), String>) {
+        self.visits.follows = Follows(follows);
+    }
+
     /// A client's connection for a process that moves.
     pub(super) fn greeted_visit(&mut self, now: Time, link: LinkId, entry: Entry, peer: &Peer) {
         let owner = match peer {
@@ -74,7 +92,10 @@ impl Node {
         };
         match entry {
             Entry::Begin(begin) => self.begin_visit(now, link, begin, owner, peer),
-            Entry::Return { visit } => self.return_to_visit(now, link, visit, peer),
+            Entry::Return { visit } => self.return_to_visit(now, link, visit, peer, None),
+            Entry::Pages { visit, lane } => {
+                self.return_to_visit(now, link, visit, peer, Some(lane));
+            }
         }
     }
 
@@ -95,7 +116,8 @@ impl Node {
         self.visits.begun += 1;
         let visit = VisitId(self.visits.begun);
         let (peer, stage) = (peer.clone(), Stage::Arriving);
-        let guest = Guest { owner, peer, token, begin: begin.clone(), stage, since: now };
+        let lanes = Vec::new();
+        let guest = Guest { owner, peer, token, begin: begin.clone(), stage, since: now, lanes };
         self.visits.guests.insert(visit, guest);
         self.slots.host(self.visits.busy());
         self.welcome(now, link, token);
@@ -103,8 +125,15 @@ impl Node {
         self.effects.push_back(Effect::BeginVisit { visit, connection: link, begin });
     }
 
-    fn return_to_visit(&mut self, now: Time, link: LinkId, token: u64, peer: &Peer) {
-        let mut guests = self.visits.guests.iter();
+    fn return_to_visit(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        token: u64,
+        peer: &Peer,
+        lane: Option<Lane>,
+    ) {
+        let mut guests = self.visits.guests.iter_mut();
         let Some((&visit, guest)) = guests.find(|(_, guest)| guest.token == token) else {
             let reason = self.visits.absent(token).to_owned();
             return self.refuse(now, link, Goodbye::Absent { reason });
@@ -114,9 +143,20 @@ impl Node {
             let reason = "another client's visit; come as that one, by the same way".to_owned();
             return self.refuse(now, link, Goodbye::Forbidden { reason });
         }
+        if let Some(lane) = lane {
+            if let Err(reason) = &self.visits.follows.0 {
+                let reason = reason.clone();
+                return self.refuse(now, link, Goodbye::Full { reason });
+            }
+            if guest.stage != Stage::Arriving || guest.lanes.contains(&lane) {
+                let reason = "each connection for pages comes once, before the image".to_owned();
+                return self.breach(now, link, reason);
+            }
+            guest.lanes.push(lane);
+        }
         self.welcome(now, link, token);
         self.links[link.0 as usize] = None;
-        self.effects.push_back(Effect::ReturnVisit { visit, connection: link });
+        self.effects.push_back(Effect::ReturnVisit { visit, connection: link, lane });
     }
 
     pub(super) fn visit_came(&mut self, visit: VisitId, stage: Stage) {

@@ -3,7 +3,7 @@
 use logic::node::Event;
 use logic::{LinkId, VisitId};
 use wire::units::Time;
-use wire::visit::Begin;
+use wire::visit::{Begin, Lane, Stage};
 
 use super::Daemon;
 
@@ -24,9 +24,14 @@ impl Daemon {
         }
     }
 
-    pub(super) fn return_to_visit(&mut self, visit: VisitId, connection: LinkId) {
+    pub(super) fn return_to_visit(
+        &mut self,
+        visit: VisitId,
+        connection: LinkId,
+        lane: Option<Lane>,
+    ) {
         if let Some(connection) = self.links.remove(self.poll.registry(), connection) {
-            self.workers.return_to_visit(visit, connection);
+            self.workers.return_to_visit(visit, connection, lane);
         }
     }
 
@@ -46,7 +51,8 @@ impl Daemon {
 
     /// What only the kernel knows of visitors.
     pub(super) fn complete_visits(&self, visits: &mut wire::visit::Visits) {
-        for visit in &mut visits.visits {
+        // Before it is built, a pad's child may be another one.
+        for visit in visits.visits.iter_mut().filter(|visit| visit.stage != Stage::Arriving) {
             let pid = self.workers.visitor(VisitId(visit.number));
             visit.pid = pid.map_or(0, |pid| pid.0.unsigned_abs());
         }

@@ -5,7 +5,8 @@
 //!  client <== TLS ==> relay (a thread here) <== socket ==> pad
 //! ```
 //!
-//! The node and its pad share one socket: connections go over it, and come back a byte for each stage.
+//! The node and its pad share one socket: connections go over it, each with a byte that says what for, and a byte
+//! for each stage comes back.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -21,7 +22,7 @@ use sys::process::{Child, Spawn, Stderr};
 use sys::socket::{pair, send_with_fds};
 use transport::{Connection, FlushOutcome};
 use wire::Message;
-use wire::visit::{Begin, Refused, Stage};
+use wire::visit::{Begin, Lane, Refused, Stage};
 
 use super::{Jail, NotStarted, Workers, scratch};
 use crate::relay;
@@ -53,7 +54,7 @@ impl Workers {
         let reason = match self.start_pad(registry, visit, begin, folder.clone()) {
             Ok(pad) => {
                 self.pads.insert(visit, pad);
-                if !self.return_to_visit(visit, connection) {
+                if !self.return_to_visit(visit, connection, None) {
                     // It would wait for its first connection for ever.
                     self.kill_visit(visit);
                 }
@@ -65,6 +66,11 @@ impl Workers {
         self.scratch.remove(&folder);
         refuse(connection, reason);
         false
+    }
+
+    /// Whether the memory of a visitor can follow it.
+    pub(crate) fn pages_follow(&self) -> Result<(), String> {
+        self.follows.clone()
     }
 
     fn start_pad(
@@ -83,7 +89,7 @@ impl Workers {
             }
         };
         let failed = NotStarted::of;
-        let has_own = self.jail != Jail::None && sys::limits::is_root();
+        let has_own = changes_user(self.jail);
         let account = has_own.then(|| self.accounts.of(ACCOUNTS + visit.0 % ACCOUNTS));
         scratch::make(&folder, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
         let socket_error = |error: std::io::Error| failed("cannot make a pad's socket", &error);
@@ -95,6 +101,9 @@ impl Workers {
         spawn.args.push(folder.clone().into());
         if let Some(account) = account {
             spawn.args.extend(["--account".into(), account.to_string().into()]);
+        }
+        if self.follows.is_ok() {
+            spawn.args.push("--follow".into());
         }
         spawn.env = worker::jail::environment(&folder, self.command.environment.clone());
         spawn.descriptors = vec![(far.into(), 3)];
@@ -120,7 +129,12 @@ impl Workers {
     }
 
     /// Gives a visit's pad a connection. What cannot be given (`false`) is closed, which its client sees.
-    pub(crate) fn return_to_visit(&mut self, visit: VisitId, mut connection: Connection) -> bool {
+    pub(crate) fn return_to_visit(
+        &mut self,
+        visit: VisitId,
+        mut connection: Connection,
+        lane: Option<Lane>,
+    ) -> bool {
         let Some(pad) = self.pads.get(&visit) else { return false };
         // Behind the greeting all bytes are the pad's: who did not wait for his welcome is not served.
         if !connection.input().is_empty() {
@@ -134,7 +148,8 @@ impl Workers {
                 Ok(FlushOutcome::Blocked) | Err(_) => return false,
             }
         };
-        far.is_ok_and(|far| send_with_fds(&pad.control, &[0], &[far.as_fd()]).is_ok())
+        let what = lane.map_or(0, Lane::byte);
+        far.is_ok_and(|far| send_with_fds(&pad.control, &[what], &[far.as_fd()]).is_ok())
     }
 
     /// What a pad has said; the last of it counts.
@@ -206,6 +221,22 @@ impl Pad {
             None => self.child.kill_tree(),
         };
     }
+}
+
+/// Whether a pad becomes another user.
+fn changes_user(jail: Jail) -> bool {
+    jail != Jail::None && sys::limits::is_root()
+}
+
+/// Whether the memory of a visitor can follow it: what a pad will do is tried here.
+pub(super) fn pages_follow(jail: Jail) -> Result<(), String> {
+    sys::uffd::can_follow(changes_user(jail)).map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or_else(String::new, |it| format!(": {it}"));
+        format!(
+            "this node's kernel does not let it answer the page faults of visitors ({error}{cause}); run the \
+             node as root"
+        )
+    })
 }
 
 /// There will be no pad: in the words that a pad would have.

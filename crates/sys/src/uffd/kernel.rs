@@ -40,6 +40,20 @@ pub(super) fn open() -> Result<(OwnedFd, bool), Error> {
     Ok((faults, serves_kernel))
 }
 
+/// A descriptor that everybody may have: it serves no access of the kernel's.
+pub(super) fn open_for_threads() -> io::Result<OwnedFd> {
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | UFFD_USER_MODE_ONLY;
+    // SAFETY: the call takes flags alone and returns a descriptor or an error.
+    descriptor(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) } as i32)
+}
+
+/// A descriptor for faults that also serves the kernel's own accesses, by a right of this process.
+pub(super) fn make() -> io::Result<OwnedFd> {
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // SAFETY: the call takes flags alone and returns a descriptor or an error.
+    descriptor(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) } as i32)
+}
+
 pub(super) fn descriptor(made: i32) -> io::Result<OwnedFd> {
     if made < 0 {
         return Err(io::Error::last_os_error());
@@ -121,6 +135,9 @@ const _: () = assert!(size_of::<Protect>() == 24 && size_of::<Zero>() == 32);
 pub(super) const UFFD_API: u64 = 0xaa;
 pub(super) const UFFD_USER_MODE_ONLY: i32 = 1;
 pub(super) const FEATURE_PAGEFAULT_FLAG_WP: u64 = 1;
+/// Writes to protected pages are let through at once, and the kernel remembers which these were.
+pub(super) const FEATURE_WP_ASYNC: u64 = 1 << 15;
+pub(super) const FEATURE_WP_UNPOPULATED: u64 = 1 << 13;
 pub(super) const REGISTER_MISSING: u64 = 1;
 pub(super) const REGISTER_WP: u64 = 2;
 /// Nobody is woken; of pages of 0 likewise.

@@ -5,6 +5,7 @@
 //! is filled before then is refused, so nobody fills a place that has become another.
 
 use std::borrow::Borrow;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
 use super::kernel::{
-    self, Api, COPY_QUIETLY, Copy, EVENT_FORK, EVENT_PAGEFAULT, EVENT_REMAP, EVENT_REMOVE,
-    EVENT_UNMAP, FEATURES_OF_CHANGES, MESSAGE, REGISTER_MISSING, Range, Register, UFFD_API,
-    UFFDIO_API, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WAKE, UFFDIO_ZEROPAGE,
-    Zero,
+    self, COPY_QUIETLY, Copy, EVENT_FORK, EVENT_PAGEFAULT, EVENT_REMAP, EVENT_REMOVE, EVENT_UNMAP,
+    MESSAGE, REGISTER_MISSING, Range, Register, UFFDIO_COPY, UFFDIO_REGISTER, UFFDIO_UNREGISTER,
+    UFFDIO_WAKE, UFFDIO_ZEROPAGE, Zero,
 };
+use super::right::{MAKE_OF_DEVICE, Right};
 use super::{Bell, PAGE};
 use crate::ptrace::{Call, Remote};
 use crate::{Error, process};
@@ -79,14 +80,28 @@ impl Pager {
     /// Makes one in a process. Both it and this process need CAP_SYS_PTRACE: it to have the kernel wait
     /// for pages, too, this one to be told of forks.
     pub fn make_in(remote: &mut Remote<'_>) -> Result<Self, Error> {
+        Self::make_by(remote, &Right::keep(false)?, None)
+    }
+
+    /// The same by a right that was kept. `device`: the number of the right's device in the process, which then
+    /// needs none of its own.
+    pub fn make_by(
+        remote: &mut Remote<'_>,
+        right: &Right,
+        device: Option<u64>,
+    ) -> Result<Self, Error> {
         let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK) as u64;
-        let make = Call { number: libc::SYS_userfaultfd, args: [flags, 0, 0, 0, 0, 0] };
-        let number = one(remote, make)?;
-        let taken = process::take_descriptor(remote.pid(), number as i32);
-        one(remote, Call { number: libc::SYS_close, args: [number, 0, 0, 0, 0, 0] })?;
-        let pager = Self { faults: taken? };
-        let mut api = Api { api: UFFD_API, features: FEATURES_OF_CHANGES, ioctls: 0 };
-        pager.ioctl(UFFDIO_API, &mut api, "tell of forks and of changed memory")?;
+        let make = match device {
+            None => Call { number: libc::SYS_userfaultfd, args: [flags, 0, 0, 0, 0, 0] },
+            Some(device) => {
+                let args = [device, MAKE_OF_DEVICE, flags, 0, 0, 0];
+                Call { number: libc::SYS_ioctl, args }
+            }
+        };
+        let action = "make it tell its page faults:";
+        let made = make_descriptor(remote, make)?;
+        let pager = Self { faults: made.map_err(Error::process(action, remote.pid()))? };
+        right.ask(&pager.faults)?;
         Ok(pager)
     }
 
@@ -235,12 +250,24 @@ impl AsFd for Pager {
     }
 }
 
-fn one(remote: &mut Remote<'_>, call: Call) -> Result<u64, Error> {
-    let action = "make it tell its page faults:";
-    let results = remote.run(&[call])?;
+/// Has a process make a descriptor for faults, and takes it out of there. The inner error is the kernel's
+/// refusal to make one.
+pub(super) fn make_descriptor(
+    remote: &mut Remote<'_>,
+    make: Call,
+) -> Result<io::Result<OwnedFd>, Error> {
     let pid = remote.pid();
-    let refused = |source| Error::Process { action, pid, source };
-    results.into_iter().next().unwrap_or(Ok(0)).map_err(refused)
+    let mut call = |call| -> Result<io::Result<u64>, Error> {
+        Ok(remote.run(&[call])?.into_iter().next().unwrap_or(Ok(0)))
+    };
+    let number = match call(make)? {
+        Ok(number) => number,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let taken = process::take_descriptor(pid, number as i32);
+    call(Call { number: libc::SYS_close, args: [number, 0, 0, 0, 0, 0] })?
+        .map_err(Error::process("take a descriptor out of", pid))?;
+    taken.map(Ok)
 }
 
 #[cfg(test)]

@@ -115,6 +115,20 @@ impl Kept {
         Ok(kept)
     }
 
+    /// Puts zeros over these bytes wherever they are kept; returns how often they were.
+    pub(super) fn wipe(&mut self, secrets: &[&[u8]]) -> u64 {
+        let mut count = 0;
+        let runs = self.mappings.iter_mut().flat_map(|(_, runs)| runs);
+        for (_, bytes) in runs {
+            for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+                let found: Vec<usize> = memchr::memmem::find_iter(bytes, secret).collect();
+                count += found.len() as u64;
+                found.into_iter().for_each(|at| bytes[at..at + secret.len()].fill(0));
+            }
+        }
+        count
+    }
+
     fn of(&self, mapping: &Mapping) -> Option<&[KeptRun]> {
         let by_start = |(start, _): &(u64, _)| *start;
         let at = self.mappings.binary_search_by_key(&mapping.start, by_start).ok()?;

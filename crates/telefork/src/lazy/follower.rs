@@ -9,13 +9,14 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use sys::uffd::{Bell, Event, PAGE, Pager, Stopped};
 use wire::image::ImageId;
-use wire::image::paging::{HEAD, Piece, Request, sum};
+use wire::image::paging::{DONE, HEAD, Piece, Request, sum};
 use wire::limits::IMAGE_CHUNK_MAX;
 
 use super::missing::Missing;
@@ -66,7 +67,12 @@ pub fn follow(
             lose();
             Err(error)
         }
-        None => Ok(state.followed),
+        None => {
+            // Whoever has the pages knows then that nobody needs them; he may have gone before.
+            let _ = (&*faults).write_all(&DONE);
+            let _ = faults.shutdown(Shutdown::Both);
+            Ok(state.followed)
+        }
     }
 }
 
@@ -114,7 +120,8 @@ enum Progress {
 impl Follower<'_> {
     /// One of the threads, to its end. With the first that fails all end, and when all is over.
     fn run(&self, work: impl FnOnce(&Self) -> Result<(), Error>) {
-        let done = work(self);
+        // One that panics must not leave the others waiting.
+        let done = catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or(Err(Error::Panicked));
         let mut state = self.lock();
         match done {
             Err(error) if !state.is_over => state.failure = Some(error),
@@ -124,14 +131,15 @@ impl Follower<'_> {
         }
         state.is_over = true;
         // Without its pager the kernel lets memory be as any other: what never came is 0.
-        if state.failure.is_none() {
+        let is_well = state.failure.is_none();
+        if is_well {
             state.spaces.clear();
         }
         drop(state);
         self.bell.ring();
         // A connection that is closed already is what is wanted.
         let _ = self.stream.shutdown(Shutdown::Both);
-        let _ = self.faults.shutdown(Shutdown::Both);
+        let _ = self.faults.shutdown(if is_well { Shutdown::Read } else { Shutdown::Both });
     }
 
     /// Asks for what is waited for.

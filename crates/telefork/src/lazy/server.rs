@@ -10,7 +10,7 @@ use std::thread;
 use sys::pagemap::Pagemap;
 use sys::{Pid, process_memory};
 use wire::image::ImageId;
-use wire::image::paging::{HEAD, Piece, REQUEST, Request};
+use wire::image::paging::{DONE, HEAD, Piece, REQUEST, Request};
 
 use super::ranges::Ranges;
 use crate::Error;
@@ -87,24 +87,42 @@ impl PageServer {
         to.write_all(&Piece::End.encode()).and_then(|()| to.flush()).map_err(Error::Pages)
     }
 
-    /// Answers who waits, until the connection ends.
-    pub fn answer(&self, connection: impl Read + Write) -> Result<(), Error> {
-        match self.answer_all(connection) {
+    /// The same pages, in a copy of that process which stays when it is gone.
+    #[must_use]
+    pub fn in_twin(mut self, twin: Pid) -> Self {
+        self.pid = twin;
+        self
+    }
+
+    /// Answers who waits, until the connection ends. `true`: he has said that he has all that he needs.
+    pub fn answer(&self, mut connection: impl Read + Write) -> Result<bool, Error> {
+        match self.answer_all(&mut connection) {
             // Whoever has all pages needs no answer any more, even if he has asked.
-            Err(Error::Pages(_)) if self.lock().is_all_sent => Ok(()),
+            Err(Error::Pages(_)) if self.lock().is_all_sent => {
+                let mut request = [0; REQUEST];
+                while connection.read_exact(&mut request).is_ok() {
+                    if request == DONE {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
             answered => answered,
         }
     }
 
-    fn answer_all(&self, mut connection: impl Read + Write) -> Result<(), Error> {
+    fn answer_all(&self, mut connection: impl Read + Write) -> Result<bool, Error> {
         let mut buffer = buffer();
         let mut window = 0..0;
         loop {
             let mut request = [0; REQUEST];
             match connection.read_exact(&mut request) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
                 Err(error) => return Err(Error::Pages(error)),
+            }
+            if request == DONE {
+                return Ok(true);
             }
             let request = Request::decode(&request).ok_or(Error::PageHead)?;
             let address = request.address;

@@ -108,7 +108,7 @@ fn followed_while(what: char) -> Option<(u64, Followed)> {
     let (faults, to_answer) = UnixStream::pair().unwrap();
     Some(thread::scope(|scope| {
         let follower = scope.spawn(move || follow(pager, [left()], ID, &stream, &faults, || {}));
-        scope.spawn(|| server.answer(&to_answer).unwrap());
+        scope.spawn(|| assert!(server.answer(&to_answer).unwrap(), "all is there"));
         // What it touches first is asked for: nothing else has been sent.
         let comes_first = ['h', 'r'].contains(&what);
         let said = if comes_first { copy.asked(what) } else { u64::MAX };

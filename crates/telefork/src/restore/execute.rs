@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sys::maps;
 use sys::ptrace::{Husk, Program, Registers, Remote, Session, SignalMask, Start, Stopped};
+use sys::uffd::Right;
 use sys::{Pid, process_memory};
 use wire::image::thread::Thread;
 use wire::image::{Reader, Section};
@@ -37,6 +38,7 @@ pub(super) struct Gifts {
     pub(super) held: Table,
     pub(super) session: Session,
     pub(super) memory: Memory,
+    pub(super) right: Option<Right>,
     /// Whether the numbers of processes and threads are to be kept where that can be.
     pub(super) keeps_numbers: bool,
 }
@@ -49,11 +51,14 @@ pub(super) fn execute<R: Read>(
     next: Option<Section>,
     from: &mut Reader<R>,
 ) -> Result<(Husk, Option<Left>), Error> {
-    let Gifts { mapped, held, nothing, folder, .. } = gifts;
+    let Gifts { mapped, held, nothing, folder, right, .. } = gifts;
+    let device = right.as_ref().map(Right::device).transpose()?.flatten();
+    let has_device = device.is_some();
     let first = mapped.len();
     let Table { opened, numbers: held, keeps_standard } = held;
     let mut descriptors = mapped;
     descriptors.extend(opened);
+    descriptors.extend(device);
     descriptors.extend([nothing, folder]);
     let own = of.descriptors.iter().map(|descriptor| descriptor.number);
     let given = held.iter().map(|held| held.number);
@@ -77,6 +82,7 @@ pub(super) fn execute<R: Read>(
         folder: numbers[numbers.len() - 1],
         closed: numbers.clone(),
     };
+    let device = has_device.then(|| numbers[numbers.len() - 3] as u64);
 
     let mut left = None;
     let main = &mut husk.tracee().threads_mut()[0];
@@ -85,7 +91,7 @@ pub(super) fn execute<R: Read>(
         let ground = Ground { room, found: &found, numbers: &numbers };
         let ranges = memory::make(&mut remote, plan, &ground, gifts.memory, next, from)?;
         if !ranges.is_empty() {
-            left = Some(Left::new(&mut remote, ranges, from.id())?);
+            left = Some(Left::new(&mut remote, ranges, from.id(), right.as_ref(), device)?);
         }
         let made = rest(&mut remote, of, plan, &held, gifts.keeps_numbers, Batch::default())?;
         remote.finish()?;

@@ -203,6 +203,21 @@ fn expired_certificates_are_refused_on_both_sides() {
 }
 
 #[test]
+fn what_a_copy_was_handed_on_is_refused_after_its_day_and_by_another_authoritys_nodes() {
+    let (ours, theirs) = (authority(), authority());
+    let delegated = |days| {
+        let name = "laptop".parse::<Name>().unwrap();
+        let words = ours.delegate(&name, now() - days * crate::DELEGATION_VALIDITY).unwrap();
+        let body = &words[wire::delegation::LENGTH..];
+        dial(&Credentials::of_delegation(body).unwrap().unwrap())
+    };
+    let listen = ListenTls::new(&node(&ours)).unwrap();
+    Pair::dialled(&listen, &delegated(0)).until_ready().unwrap();
+    check_refused(&listen, &delegated(2), Side::Right);
+    check_refused(&ListenTls::new(&node(&theirs)).unwrap(), &delegated(0), Side::Left);
+}
+
+#[test]
 fn client_that_answers_as_a_node_is_refused() {
     let authority = authority();
     let impostor = ListenTls::new(&client(&authority)).unwrap();

@@ -5,6 +5,7 @@
 //!                        ◀── pieces ──────  one connection: all of them, and the end
 //!     a page is missing  ──  request ─────▶ another: a page that is waited for
 //!                        ◀── piece ───────
+//!                         ── DONE ────────▶
 //! ```
 //!
 //! Two connections, since who waits for a page must not wait for those that nobody waits for.
@@ -17,6 +18,9 @@ use crate::limits::IMAGE_CHUNK_MAX;
 /// Bytes of a request and of a piece's head.
 pub const REQUEST: usize = 16;
 pub const HEAD: usize = 24;
+
+/// In the place of a request: all is there, or nobody needs it any more. Nothing follows.
+pub const DONE: [u8; REQUEST] = [0; REQUEST];
 
 /// The smallest page of any host: what addresses and lengths are multiples of.
 const PAGE: u64 = 4096;

@@ -5,12 +5,16 @@ use farcall_wire::Message;
 use farcall_wire::limits::VISIT_LEASE;
 use farcall_wire::units::Span;
 use farcall_wire::visit::{
-    Alone, Begin, Built, Call, CallImage, Closed, Exited, Refused, Resize, Signal, Stage, Stdio,
-    Stopped, Taken, Visit, Visits, Wake, Woken,
+    Alone, Begin, Built, Call, CallImage, Closed, Entry, Exited, Lane, Refused, Resize, Signal,
+    Stage, Stdio, Stopped, Taken, Visit, Visits, Wake, Woken,
 };
 
 pub(super) fn begin() -> Begin {
     Begin { from: "a".into(), pid: 4242, command: "sum 1".into(), memory: 1 << 20 }
+}
+
+pub(super) fn pages() -> Entry {
+    Entry::Pages { visit: 300, lane: Lane::Faults }
 }
 
 pub(super) fn messages() -> Vec<(&'static str, u64, Message)> {

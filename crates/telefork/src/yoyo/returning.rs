@@ -1,0 +1,202 @@
+//! What a copy came to, sent by a process beside it: its registers, its mappings, and the bits of its memory that
+//! are not as they were when it woke.
+
+use std::io::Write;
+use std::ops::Range;
+
+use sys::pagemap::Pagemap;
+use sys::{Pid, maps, process_memory};
+use wire::image::memory::{Mapping, MappingKind, Pages, Run, Sharing};
+use wire::image::{Section, Writer};
+
+use super::journey::stop;
+use crate::Error;
+use crate::call::{described, image_id};
+
+/// Bytes that are compared, and sent, at once.
+const CHUNK: usize = 1 << 17;
+
+/// What is believed to be in use below a stack's end: no function writes farther.
+pub(super) const RED_ZONE: u64 = 128;
+
+/// A copy that has done what it went for, and one of what it was before.
+#[derive(Debug)]
+pub struct Returning {
+    copy: Pid,
+    baseline: Pid,
+}
+
+impl Returning {
+    pub(super) fn new(copy: Pid, baseline: Pid) -> Self {
+        Self { copy, baseline }
+    }
+
+    /// Sends it: an image whose pages are differences.
+    pub fn send(&self, to: &mut impl Write) -> Result<(), Error> {
+        // Threads that it has left running would not come along.
+        let (mut frozen, registers) = stop(self.copy, |_| false)?;
+        let mut description = described(&mut frozen)?;
+        let Some(thread) = description.threads.first_mut() else {
+            return Err(Error::Headless { pid: self.copy });
+        };
+        thread.registers.general = registers.to_bytes();
+        thread.caller = None;
+        thread.pending.clear();
+        description.process.pending.clear();
+        description.descriptors.clear();
+        let page = u64::from(description.host.page_size);
+        let mut writer = Writer::new(to, image_id()?);
+        description.put(&mut writer)?;
+        let mut comparison = Comparison {
+            copy: self.copy,
+            baseline: self.baseline,
+            was: maps::mappings(self.baseline)?,
+            page,
+            runs: Vec::new(),
+            bytes: Vec::with_capacity(CHUNK),
+        };
+        let dead = (registers.rsp.saturating_sub(RED_ZONE)) / page * page;
+        let pagemaps = [Pagemap::open(self.copy)?, Pagemap::open(self.baseline)?];
+        for mapping in &description.mappings {
+            let mut all = mapping.start..mapping.end;
+            if all.contains(&registers.rsp) {
+                all.start = dead.max(all.start);
+            }
+            if mapping.sharing == Sharing::Shared {
+                continue;
+            }
+            let ranges = match &mapping.kind {
+                MappingKind::Special { .. } | MappingKind::Guard => continue,
+                MappingKind::File(_) if !comparison.had(mapping) => vec![all],
+                _ => {
+                    let mut own = pagemaps[0].look(all.clone())?.own;
+                    own.extend(pagemaps[1].look(all)?.own);
+                    merged(own)
+                }
+            };
+            for range in ranges {
+                comparison.compare(range, &mut writer)?;
+            }
+        }
+        comparison.flush(&mut writer)?;
+        writer.finish()?;
+        frozen.release()
+    }
+}
+
+/// In their order, and each address once.
+fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut found: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match found.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => found.push(range),
+        }
+    }
+    found
+}
+
+struct Comparison {
+    copy: Pid,
+    baseline: Pid,
+    was: Vec<maps::Mapping>,
+    page: u64,
+    runs: Vec<Run>,
+    bytes: Vec<u8>,
+}
+
+impl Comparison {
+    /// Whether a mapping of a file was there before.
+    fn had(&self, mapping: &Mapping) -> bool {
+        let MappingKind::File(file) = &mapping.kind else { return false };
+        let is_same = |was: &&maps::Mapping| {
+            let within = was.range.start <= mapping.start && mapping.end <= was.range.end;
+            within
+                && was.inode == file.identity.inode
+                && was.offset + (mapping.start - was.range.start) == file.offset
+        };
+        self.was.iter().find(is_same).is_some()
+    }
+
+    /// A range in pieces that all were mapped before, or all were not.
+    fn pieces(&self, range: &Range<u64>) -> Vec<(Range<u64>, bool)> {
+        let mut found = Vec::new();
+        let mut at = range.start;
+        let first = self.was.partition_point(|was| was.range.end <= range.start);
+        for was in self.was[first..].iter().take_while(|was| was.range.start < range.end) {
+            if at < was.range.start {
+                found.push((at..was.range.start, false));
+            }
+            let end = was.range.end.min(range.end);
+            found.push((at.max(was.range.start)..end, true));
+            at = end;
+        }
+        if at < range.end {
+            found.push((at..range.end, false));
+        }
+        found
+    }
+
+    fn compare<W: Write>(&mut self, range: Range<u64>, to: &mut Writer<W>) -> Result<(), Error> {
+        let (mut now, mut was) = (vec![0; CHUNK], vec![0; CHUNK]);
+        for (piece, was_mapped) in self.pieces(&range) {
+            for at in piece.clone().step_by(CHUNK) {
+                let len = (piece.end - at).min(CHUNK as u64) as usize;
+                if process_memory::read(self.copy, at, &mut now[..len]).is_err() {
+                    // Behind a file's end there is nothing.
+                    self.by_page(at, len, &mut now)?;
+                }
+                match was_mapped {
+                    true if process_memory::read(self.baseline, at, &mut was[..len]).is_ok() => {}
+                    _ => was[..len].fill(0),
+                }
+                let page = self.page as usize;
+                for from in (0..len).step_by(page) {
+                    let [now, was] = [&now[from..from + page], &was[from..from + page]];
+                    if now != was {
+                        self.put((at + from as u64) / self.page, now, was, to)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn by_page(&self, at: u64, len: usize, into: &mut [u8]) -> Result<(), Error> {
+        let page = self.page as usize;
+        for from in (0..len).step_by(page) {
+            let into = &mut into[from..from + page];
+            if process_memory::read(self.copy, at + from as u64, into).is_err() {
+                into.fill(0);
+            }
+        }
+        // It is still there, and it is only pages that are not.
+        process_memory::read(self.copy, self.was.first().map_or(at, |it| it.range.start), &mut [0])
+            .map_err(Error::from)
+    }
+
+    fn put<W: Write>(
+        &mut self,
+        page: u64,
+        now: &[u8],
+        was: &[u8],
+        to: &mut Writer<W>,
+    ) -> Result<(), Error> {
+        self.bytes.extend(now.iter().zip(was).map(|(now, was)| now ^ was));
+        match self.runs.last_mut() {
+            Some(last) if last.page + u64::from(last.count) == page => last.count += 1,
+            _ => self.runs.push(Run { page, count: 1 }),
+        }
+        if self.bytes.len() >= CHUNK { self.flush(to) } else { Ok(()) }
+    }
+
+    fn flush<W: Write>(&mut self, to: &mut Writer<W>) -> Result<(), Error> {
+        let runs = std::mem::take(&mut self.runs);
+        if !runs.is_empty() {
+            to.put(&Section::Pages(Pages { runs, names: Vec::new() }), &[&self.bytes])?;
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+}
