@@ -33,6 +33,7 @@ use trip::Trip;
 mod called;
 mod sending;
 pub(crate) mod calls;
+mod watch;
 mod hearing;
 mod lazy;
 mod trip;

@@ -260,8 +260,12 @@ impl Frozen {
 
 /// Puts zeros over these bytes wherever they lie in the memory of a process that stands still; returns how
 /// often they did.
-pub(crate) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
-    secrets::wipe(pid, secrets)
+pub(crate) fn wipe(
+    pid: Pid,
+    secrets: &[&[u8]],
+    within: Option<&[Range<u64>]>,
+) -> Result<u64, Error> {
+    secrets::wipe(pid, secrets, within)
 }
 
 /// Puts the pages of a process that stands still, held by another one, and that has no files to be taken along.
@@ -366,7 +370,7 @@ impl Twin {
     /// Puts zeros over these bytes wherever they lie in its memory, or in what is sent as its memory.
     pub(crate) fn wipe(&mut self, secrets: &[&[u8]]) -> Result<u64, Error> {
         let kept = self.kept.wipe(secrets);
-        Ok(kept + secrets::wipe(self.pid(), secrets)?)
+        Ok(kept + secrets::wipe(self.pid(), secrets, None)?)
     }
 
     /// Only when this returns is its memory free.

@@ -15,6 +15,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -37,6 +38,7 @@ use super::error::TravelError;
 use super::hearing::{Heard, Hearing};
 use super::sending::{Forms, begin, handed_on};
 use super::trip::{Ended, Trip};
+use super::watch::{Watch, union};
 use crate::Cluster;
 use crate::driver::now;
 use crate::error::chain;
@@ -46,15 +48,19 @@ use crate::visit::{Visit, after};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long nothing may move while an image is written.
 const STANDSTILL: Duration = Duration::from_secs(30);
-/// Bytes that are queued before the socket is waited for.
-const QUEUED: usize = 256 * 1024;
+/// Bytes that are queued before the socket is waited for. What is written for sending is memory of this process,
+/// which goes with the next copy.
+const QUEUED: usize = 64 * 1024;
 
 const LINE: Token = Token(0);
 const JOBS: Token = Token(1);
 
 /// The roads of a cluster, by the names of their nodes. Dropped, all that runs on them ends.
 #[derive(Debug, Default)]
-pub(crate) struct Roads(HashMap<String, Road>);
+pub(crate) struct Roads {
+    roads: HashMap<String, Road>,
+    watch: Watch,
+}
 
 /// The way to the thread that has the connection to a node.
 #[derive(Debug, Clone)]
@@ -71,20 +77,33 @@ pub(super) struct Job {
     pub(super) mark: Option<Mark>,
     /// Whether it wakes; otherwise its memory is only sent.
     pub(super) wakes: bool,
+    /// Where something may have been written since the last one that went there; `None` where nobody knows.
+    pub(super) changed: Option<Vec<Range<u64>>>,
     /// Nodes that end with the cluster are there as long as its copies are.
     pub(super) cluster: Cluster,
 }
 
+/// What can have been written since a copy last went to a node: to be asked before the next one is made, and
+/// again behind that, with nothing made in between.
+pub(super) fn look(cluster: &Cluster) {
+    cluster.driver().state().roads.watch.look();
+}
+
+/// What to send of a copy that was just made.
+pub(super) fn changed(cluster: &Cluster, node: &str) -> Option<Vec<Range<u64>>> {
+    cluster.driver().state().roads.watch.take(node)
+}
+
 /// Whether something is kept at a node, or is on its way there.
 pub(super) fn has_road(cluster: &Cluster, node: &str) -> bool {
-    cluster.driver().state().roads.0.contains_key(node)
+    cluster.driver().state().roads.roads.contains_key(node)
 }
 
 /// Sends a copy down the road to its node, which is made if there is none.
 pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
     let node = job.trip.node().to_owned();
     loop {
-        let road = cluster.driver().state().roads.0.get(&node).cloned();
+        let road = cluster.driver().state().roads.roads.get(&node).cloned();
         let road = match road {
             Some(road) => road,
             None => {
@@ -93,7 +112,7 @@ pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
                 let road = start(&node, visit)?;
                 // Another thread may have been quicker.
                 let mut state = cluster.driver().state();
-                state.roads.0.entry(node.clone()).or_insert(road).clone()
+                state.roads.roads.entry(node.clone()).or_insert(road).clone()
             }
         };
         match road.jobs.send(job) {
@@ -105,7 +124,7 @@ pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
             // It has ended with its connection: the next one is another.
             Err(unsent) => {
                 job = unsent.0;
-                cluster.driver().state().roads.0.remove(&node);
+                cluster.driver().state().roads.roads.remove(&node);
             }
         }
     }
@@ -120,8 +139,18 @@ fn start(node: &str, visit: Visit) -> Result<Road, TravelError> {
     let (jobs, todo) = channel();
     let (waiting, running) = (VecDeque::new(), BTreeMap::new());
     let node = node.to_owned();
-    let carrier =
-        Carrier { node, visit, poll, todo, waiting, running, told: None, latest: 0, closed: false };
+    let carrier = Carrier {
+        node,
+        visit,
+        poll,
+        todo,
+        waiting,
+        running,
+        told: None,
+        changed: None,
+        latest: 0,
+        closed: false,
+    };
     let started = thread::Builder::new().name("farcall-calls".into()).spawn(|| carrier.run());
     started.map_err(refused)?;
     Ok(Road { jobs, waker })
@@ -137,6 +166,8 @@ struct Carrier {
     running: BTreeMap<u64, Running>,
     /// What the node has of this process.
     told: Option<Told>,
+    /// Where something may have been written since; `None` where nobody knows.
+    changed: Option<Vec<Range<u64>>>,
     /// The highest channel that was used.
     latest: u64,
     /// Nobody sends jobs any more.
@@ -261,14 +292,25 @@ impl Carrier {
     /// Sends one copy, and hears whether it runs.
     fn carry(&mut self, job: &Job) -> Result<(), Trouble> {
         let secrets: Vec<&[u8]> = job.forms.iter().map(|form| &form[..]).collect();
-        let wiped = job.leaving.wipe(&secrets);
-        wiped.map_err(|error| TravelError::Unwiped { reason: chain(&error) })?;
+        // What did not go with others goes with this one.
+        self.changed = match (self.changed.take(), &job.changed) {
+            (Some(before), Some(now)) => Some(union(&before, now)),
+            _ => None,
+        };
+        let unwiped = |error| TravelError::Unwiped { reason: chain(&error) };
+        if let (Some(_), Some(changed)) = (&self.told, &self.changed) {
+            job.leaving.wipe_near(&secrets, changed).map_err(unwiped)?;
+        }
+        if self.told.is_some() && self.changed.is_none() {
+            job.leaving.wipe(&secrets).map_err(unwiped)?;
+        }
         if self.told.is_some()
             && let Some(Verdict::Taken(_)) = self.send(job, CallImage::Changes)?
         {
             return Ok(());
         }
         // There is nothing that it could be upon, or nothing any more.
+        job.leaving.wipe(&secrets).map_err(unwiped)?;
         match self.send(job, CallImage::Whole)? {
             Some(Verdict::Taken(_)) => Ok(()),
             Some(Verdict::Refused(reason)) => {
@@ -292,7 +334,8 @@ impl Carrier {
                 job.leaving.send_told(number, &mut pour).map(|(_, told)| Some(told))
             }
             (CallImage::Changes, Some(before)) => {
-                let changes = job.leaving.send_changes(number, &before, None, &mut pour);
+                let changed = self.changed.as_deref();
+                let changes = job.leaving.send_changes(number, &before, changed, &mut pour);
                 changes.map(|changes| match changes {
                     Changes::Sent(_, told) => Some(told),
                     Changes::SendAll(_) => None,
@@ -320,6 +363,7 @@ impl Carrier {
         match &verdict {
             Verdict::Taken(pid) => {
                 self.told = Some(told);
+                self.changed = Some(Vec::new());
                 if job.wakes {
                     job.trip.wakes(*pid);
                     let hearing = Hearing::new(&self.node, job.mark);

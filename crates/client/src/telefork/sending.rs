@@ -1,8 +1,8 @@
 //! A copy leaves: made by the calling thread, sent and heard by one of ours.
 
 use std::io::{self, Write, stderr, stdout};
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -60,7 +60,10 @@ pub(super) fn leave(
             Some(number) => Left::Child(number),
         });
     }
+    // In the copy nobody else has it.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (departed, forms) = part()?;
+    drop(turn);
     let departing = match departed {
         Departed::Child(number) => return Ok(Left::Child(number.cast_unsigned())),
         Departed::Parent(departing) => departing,
@@ -78,6 +81,9 @@ pub(super) fn leave(
     }
 }
 
+/// One copy is made and put on its road at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Makes a copy whose memory is only sent; `None` where it wakes.
 pub(super) fn prepare(cluster: &Cluster, node: &str) -> Result<Option<Arc<Trip>>, TravelError> {
     if cluster.driver().is_copy() {
@@ -94,6 +100,9 @@ fn leave_by_road(
     mark: Option<Mark>,
     wakes: bool,
 ) -> Result<Option<u32>, TravelError> {
+    // Copies go in the order in which they are made, with what was written between them.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    calls::look(cluster);
     let (departed, forms) = part()?;
     let departing = match departed {
         Departed::Child(number) => return Ok(Some(number.cast_unsigned())),
@@ -102,8 +111,10 @@ fn leave_by_road(
     // Until it is held it ends with the calling thread, which may be about to end.
     let leaving = departing.hold().map_err(|source| TravelError::Unmade { source })?;
     let trip = trip.clone();
-    let job = Job { leaving, forms, trip, mark, wakes, cluster: cluster.clone() };
-    calls::go(cluster, job)?;
+    let changed = calls::changed(cluster, trip.node());
+    let cluster = cluster.clone();
+    let job = Job { leaving, forms, trip, mark, wakes, changed, cluster: cluster.clone() };
+    calls::go(&cluster, job)?;
     Ok(None)
 }
 

@@ -1,5 +1,7 @@
 //! Bytes that must not leave: they are looked for wherever a process can have written, and zeroed there.
 
+use std::ops::Range;
+
 use memchr::memmem::Finder;
 use sys::pagemap::Pagemap;
 use sys::{Pid, maps, process_memory};
@@ -7,10 +9,15 @@ use sys::{Pid, maps, process_memory};
 use crate::Error;
 
 /// Bytes that are looked at together: they stay in the processor's cache.
-const CHUNK: usize = 1 << 19;
+const CHUNK: usize = 1 << 17;
 
-/// In the memory of a process that stands still. It must not be one whose memory others go on using.
-pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
+/// In the memory of a process that stands still, or only near these ranges, which are in their order: a secret
+/// may begin before one, and go on behind it. It must not be one whose memory others go on using.
+pub(super) fn wipe(
+    pid: Pid,
+    secrets: &[&[u8]],
+    within: Option<&[Range<u64>]>,
+) -> Result<u64, Error> {
     let finders: Vec<Finder<'_>> = secrets.iter().map(Finder::new).collect();
     // What lies across the border of two chunks is found in the second one.
     let overlap = secrets.iter().map(|secret| secret.len()).max().unwrap_or(0) as u64;
@@ -24,7 +31,11 @@ pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
         if mapping.is_kernels() || !mapping.permissions.read {
             continue;
         }
-        for written in pagemap.look(mapping.range)?.own {
+        let mut own = pagemap.look(mapping.range)?.own;
+        if let Some(within) = within {
+            own = own.into_iter().flat_map(|range| common(&range, within)).collect();
+        }
+        for written in own {
             let mut at = written.start;
             loop {
                 let len = (written.end - at).min(CHUNK as u64);
@@ -46,3 +57,25 @@ pub(super) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
     }
     Ok(count)
 }
+
+/// What a range has in common with others, each of them a little larger than it is.
+fn common(range: &Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut found: Vec<Range<u64>> = Vec::new();
+    let begin = others.partition_point(|other| other.end.saturating_add(NEAR) <= range.start);
+    for other in &others[begin..] {
+        let start = other.start.saturating_sub(NEAR).max(range.start);
+        let end = other.end.saturating_add(NEAR).min(range.end);
+        if start >= range.end {
+            break;
+        }
+        match found.last_mut() {
+            Some(last) if last.end >= start => last.end = last.end.max(end),
+            _ if start < end => found.push(start..end),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// No secret is larger.
+const NEAR: u64 = 16 << 10;
