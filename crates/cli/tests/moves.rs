@@ -304,6 +304,8 @@ fn what_cannot_move_is_refused_by_name_and_runs_on() {
     signal(counting.pid(), "CONT");
     let ran = stage.run(&format!("move {} --to elsewhere", counting.pid()));
     ran.complains(&["error[E", "elsewhere", "help:"]);
+    let ran = stage.run(&format!("move {} --to there --memory 1GiB", counting.pid()));
+    ran.complains(&["error[E", "no control group", "help:"]);
     assert!(counting.check_one_runs());
     // It moves, and a stand-in is nothing that could move on.
     stage.run(&format!("move {} --to there", counting.pid())).says("runs on there now");

@@ -61,7 +61,7 @@ mod copied;
 mod error;
 
 #[cfg(target_arch = "x86_64")]
-pub use ::telefork::{Error as TeleforkError, Location, telefork_to, telepad, wait_for_exit};
+pub use ::telefork::{Error as TeleforkError, Location, telepad, wait_for_exit};
 pub use asked::{AttemptReport, JobReport, Place, TaskReport};
 pub use cluster::{Cluster, address};
 pub use controller::{Answer, Controller, Crew, Listener};
@@ -84,6 +84,6 @@ pub use sys::Pid;
 #[cfg(target_arch = "x86_64")]
 pub use telefork::error::TravelError;
 #[cfg(target_arch = "x86_64")]
-pub use telefork::{Call, Copy, Telefork, TeleforkAll};
+pub use telefork::{Call, Copy, Telefork, TeleforkAll, telefork_to};
 pub use trace::Trace;
 pub use wire::name::{JobId, TaskName};

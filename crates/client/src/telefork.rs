@@ -18,16 +18,18 @@
 //!
 //! Elsewhere: capture (`telefork`), who says what when (`logic::visit`), answers of calls (`wire::answer`).
 
+use std::io::Write;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use ::telefork::Location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::answer;
 
 use crate::Cluster;
 use error::TravelError;
-use sending::{Left, leave, prepare};
+use sending::{Left, leave, prepare, write_copy};
 use trip::Trip;
 
 mod called;
@@ -38,6 +40,16 @@ mod hearing;
 mod lazy;
 mod trip;
 pub(crate) mod error;
+
+/// Writes an image of this process onto a stream or into a file, and goes on; each copy that is woken from it by
+/// [`telepad`](crate::telepad) goes on here, too. Of several threads only the calling one is in the copy.
+///
+/// The copy has this process's memory but the private keys of clusters, which are zeroed in it, and its standard
+/// input, output and error from who wakes it. Of other descriptors it has the numbers: they can be closed, and
+/// using them fails (EBADF). Every [`Cluster`] in it fails by name.
+pub fn telefork_to(to: &mut impl Write) -> Result<Location, ::telefork::Error> {
+    write_copy(to)
+}
 
 /// Where [`Cluster::telefork`] returns.
 #[derive(Debug)]

@@ -7,7 +7,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Buf;
 use mio::{Events, Interest, Poll, Token};
@@ -15,11 +17,14 @@ use transport::{Connection, FlushOutcome, READ_MAX, ReadOutcome, Watched};
 
 const CLIENT: Token = Token(0);
 const PAD: Token = Token(1);
+/// How long a client may leave unread what its pad, which has let go of the connection, had said last.
+const FAREWELL: Duration = Duration::from_secs(30);
+
 /// Decrypted bytes that wait for the pad before more are read.
 const HELD_MAX: usize = READ_MAX;
 
 /// Begins to pass on bytes; returns the pad's end.
-pub(crate) fn start(connection: Connection) -> io::Result<OwnedFd> {
+pub(crate) fn start(connection: Connection, counted: Arc<()>) -> io::Result<OwnedFd> {
     let (near, far) = UnixStream::pair()?;
     near.set_nonblocking(true)?;
     let poll = Poll::new()?;
@@ -28,7 +33,10 @@ pub(crate) fn start(connection: Connection) -> io::Result<OwnedFd> {
     poll.registry().register(&mut pad, PAD, Interest::READABLE | Interest::WRITABLE)?;
     let relay =
         Relay { poll, client, pad, inward: true, outward: true, from_pad: Vec::new(), sent: 0 };
-    thread::Builder::new().name("relay".into()).spawn(move || relay.run())?;
+    thread::Builder::new().name("relay".into()).spawn(move || {
+        relay.run();
+        drop(counted);
+    })?;
     Ok(far.into())
 }
 
@@ -50,8 +58,10 @@ impl Relay {
         let mut events = Events::with_capacity(8);
         // Whatever fails ends both directions: the two ends see that their stream is cut.
         while let Ok(true) = self.turn() {
-            match self.poll.poll(&mut events, None) {
+            let patience = (!self.outward).then_some(FAREWELL);
+            match self.poll.poll(&mut events, patience) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => break,
+                Ok(()) if patience.is_some() && events.is_empty() => break,
                 _ => {}
             }
             for event in events.iter().filter(|event| event.token() == CLIENT) {

@@ -174,13 +174,22 @@ impl Workers {
 
     /// Whether a process is a worker or a pad, or descends from one.
     pub(crate) fn has_started(&self, mut process: sys::Pid) -> bool {
+        // One whose number cannot be told is in no namespace of ours or below: workers are.
+        if process.0 <= 0 {
+            return false;
+        }
         for _ in 0..GENERATIONS {
             if self.known().contains(&process) {
                 return true;
             }
             match sys::proc::kinship(process) {
+                // What a dead worker has left, and is ours until it is ended.
+                Ok(kin) if kin.parent == sys::Pid::own() => return true,
                 Ok(kin) if kin.parent.0 > 1 => process = kin.parent,
-                Ok(_) | Err(_) => return false,
+                Ok(_) => return false,
+                // It has ended, or one of its ancestors just has: who that was cannot be told any more, and a
+                // worker's child could have another one go on with its connection.
+                Err(_) => return true,
             }
         }
         // Nobody has so many ancestors without a reason.

@@ -100,6 +100,8 @@ impl Line {
             let frame = wire::frame::take(&mut self.input, CONTROL_BODY_MAX).map_err(|_| Over)?;
             let Some(frame) = frame else { return Ok(None) };
             match wire::decode(frame).map_err(|_| Over)? {
+                // Who is sent other things hears by them that we live: what is not read does not grow.
+                (_, Message::Ping) if self.is_full() => {}
                 (_, Message::Ping) => Message::Pong.encode(0, &mut self.output),
                 (_, Message::Pong) => {}
                 other => return Ok(Some(other)),

@@ -67,7 +67,7 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
     // Before the rights are given up, of which it keeps one.
     let right = rules.follow.then(|| Right::keep(rules.account.is_some())).transpose();
     let right = right.map_err(jail::Error::from)?;
-    jail::apply(
+    let report = jail::apply(
         rules.level,
         &jail::Rules {
             scratch: rules.scratch.clone(),
@@ -78,6 +78,9 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
             processes_max: None,
         },
     )?;
+    for gap in report.gaps {
+        eprintln!("note: a visitor's jail is not complete: {gap}");
+    }
     // A child that is to be filled is ours to trace from its first moment. Neighbours are kept out by their
     // accounts, or by Landlock, as before.
     sys::limits::dumpable().map_err(jail::Error::from)?;

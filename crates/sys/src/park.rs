@@ -29,6 +29,7 @@ mod x86_64;
 
 pub use journey::{AWAY, BACK, SignalsBlocked, Split, Stood, allow_tracer, reap, split, stand};
 pub use x86_64::RESULT_OFFSET;
+use x86_64::Wide;
 
 /// Who comes back from `park`.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ pub fn park() -> Result<Parked, Error> {
     });
     // What a process that is made beside another does not take from it.
     let rseq = Rseq::of_this_thread();
-    let stack = signal_stack();
+    let (stack, wide) = (signal_stack(), Wide::here());
     let mut guardian = -1;
     let mask = block_signals(u64::MAX);
     // SAFETY: signals are blocked; `guard` returns only in the copy, and where it gives the stack back it does
@@ -92,7 +93,7 @@ pub fn park() -> Result<Parked, Error> {
         if let Some(rseq) = rseq {
             rseq.register();
         }
-        let value = stand_still(&order, &stack);
+        let value = stand_still(&order, &stack, wide);
         block_signals(mask);
         return Ok(Parked::Woken(value));
     }
@@ -167,7 +168,7 @@ extern "C" fn guard(order: *const c_void) {
 }
 
 /// What the copy does until it is woken elsewhere.
-fn stand_still(order: &Order, stack: &libc::stack_t) -> i32 {
+fn stand_still(order: &Order, stack: &libc::stack_t, wide: Wide) -> i32 {
     if !beside::die_with(Pid(order.guardian.load(Ordering::Acquire))) {
         beside::exit();
     }
@@ -178,7 +179,7 @@ fn stand_still(order: &Order, stack: &libc::stack_t) -> i32 {
     let at = (&raw const *stack).expose_provenance();
     // SAFETY: the kernel reads one `stack_t`: a stack that was this thread's before.
     unsafe { call(libc::SYS_sigaltstack, [at, 0, 0, 0]) };
-    x86_64::wait_to_be_woken()
+    x86_64::wait_to_be_woken(wide)
 }
 
 /// The stack on which signals of this thread are handled.

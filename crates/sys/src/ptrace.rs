@@ -102,7 +102,7 @@ impl Tracee {
     pub fn kill(mut self) -> Result<(), Error> {
         let pid = self.pid();
         calls::signal_process(pid, libc::SIGKILL).map_err(Error::process("kill", pid))?;
-        self.seized.detach()
+        self.seized.bury()
     }
 
     /// The same for one that nobody waits for: if this process is its parent, having adopted it, nothing of

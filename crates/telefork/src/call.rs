@@ -44,9 +44,7 @@ pub fn telefork_to(to: &mut impl Write) -> Result<Location, Error> {
         Departed::Parent(twin) => twin,
     };
     let leaving = twin.hold()?;
-    let mut description = leaving.kept.description().clone();
-    description.descriptors = strangers(leaving.kept.pid(), |_| None)?;
-    send(&leaving.kept, &description, to)?;
+    leaving.write(to)?;
     leaving.end()?;
     Ok(Location::Parent)
 }
@@ -158,6 +156,13 @@ impl Leaving {
             answer_caller(thread, number);
         }
         Ok(description)
+    }
+
+    /// Writes an image of it as `telefork_to` does: for a `telepad`, which gives it its number.
+    pub fn write(&self, to: &mut impl Write) -> Result<(), Error> {
+        let mut description = self.kept.description().clone();
+        description.descriptors = strangers(self.kept.pid(), |_| None)?;
+        send(&self.kept, &description, to)
     }
 
     /// Only when this returns is its memory free.

@@ -196,8 +196,14 @@ impl Frozen {
         let mut files = files::hold(self.pid(), &description.descriptors)?;
         files.copy_written()?;
         let adopts = description.process.attributes.child_subreaper;
-        let mut copy = twin::make(&mut self.tracee, adopts)?;
+        let was_looked_at = self.look.is_some();
+        let (pid, mut copy) = (self.pid(), twin::make(&mut self.tracee, adopts)?);
         self.release()?;
+        if was_looked_at
+            && !mappings::is_copied_as_told(&maps::detailed(copy.process().pid())?, description)
+        {
+            return Err(Error::Readvised { pid });
+        }
         // Else whoever reads from a pipe of the original would not see its end.
         twin::close_descriptors(&mut copy)?;
         Ok(Twin { copy, kept, files })

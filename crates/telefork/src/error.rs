@@ -84,6 +84,21 @@ pub enum Error {
     #[error("the page at {address:#x} was damaged on its way; the copy cannot go on without it")]
     PageSum { address: u64 },
     #[error(
+        "this process has read a private key of another kind than P-256, which would not be found in a copy to be \
+         left out; make keys with `farcall auth`, or send the copy from a process without that key"
+    )]
+    UnknownKey,
+    #[error(
+        "a secret that is to stay here lies at {address:#x}, in memory that is shared; have the program take it \
+         out of there, since zeros would reach the others, too"
+    )]
+    SharedSecret { address: u64 },
+    #[error(
+        "process {pid} changed what a fork copies of its memory (MADV_DONTFORK, MADV_WIPEONFORK) while it was \
+         captured; try again"
+    )]
+    Readvised { pid: Pid },
+    #[error(
         "process {pid} has another thread ({name}, {tid}), under which memory would change; end it before, or use \
          `fork_call`, which only brings a result back"
     )]

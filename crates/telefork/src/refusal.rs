@@ -54,6 +54,8 @@ pub enum Refusal {
     Threads { found: usize, max: usize },
     #[error("page {page:#x} lies in no memory of the process; take the checkpoint again")]
     Page { page: u64 },
+    #[error("page {page:#x} is told of twice; take the checkpoint again")]
+    Twice { page: u64 },
     #[error(
         "page {page:#x} is with {whom}, and this way of restoring asks nobody; take a whole checkpoint"
     )]

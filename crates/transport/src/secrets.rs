@@ -1,5 +1,6 @@
 //! Which private keys this process has had: for whoever makes copies of its memory and must leave them out.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rcgen::KeyPair;
@@ -12,6 +13,9 @@ const KEY: usize = 32;
 /// How the key stands in each encoding of it (RFC 5915): version 1, then so many bytes.
 const FRONT: [u8; 5] = [2, 1, 1, 4, KEY as u8];
 
+/// Whether this process has had a key that is none of those, and would not be found in memory.
+static HAS_OTHERS: AtomicBool = AtomicBool::new(false);
+
 static KEYS: Mutex<Vec<Zeroizing<[u8; KEY]>>> = Mutex::new(Vec::new());
 
 /// The private keys of this process. No other thread learns of one more while this is held.
@@ -22,6 +26,11 @@ impl Secrets {
     /// All that there are.
     pub fn hold() -> Self {
         Self(KEYS.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether these are all: keys of other kinds than P-256 are not known here, and can be left out nowhere.
+    pub fn are_all(&self) -> bool {
+        !HAS_OTHERS.load(Relaxed)
     }
 
     /// Each in the two orders of bytes in which memory can hold it: files have one, arithmetic the other. Not
@@ -55,7 +64,10 @@ pub(crate) fn generate() -> Result<KeyPair, rcgen::Error> {
 
 fn keep(keys: &mut Vec<Zeroizing<[u8; KEY]>>, der: &[u8]) {
     let at = der.windows(FRONT.len()).position(|window| window == FRONT);
-    let Some(key) = at.and_then(|at| der[at + FRONT.len()..].first_chunk::<KEY>()) else { return };
+    let Some(key) = at.and_then(|at| der[at + FRONT.len()..].first_chunk::<KEY>()) else {
+        HAS_OTHERS.store(true, Relaxed);
+        return;
+    };
     if !keys.iter().any(|known| **known == *key) {
         // The same list every time it grows: what it leaves behind is wiped first.
         let mut grown = Vec::with_capacity(keys.len() + 1);

@@ -23,9 +23,11 @@ fn of_refusal(refusal: &Refusal) -> Code {
         | Refusal::State { .. }
         | Refusal::StateLayout { .. } => &codes::E0721,
         Refusal::Backing { .. } | Refusal::Folder { .. } | Refusal::Root { .. } => &codes::E0722,
-        Refusal::Forged { .. } | Refusal::Number { .. } | Refusal::Page { .. } | Refusal::Vdso => {
-            &codes::E0724
-        }
+        Refusal::Forged { .. }
+        | Refusal::Number { .. }
+        | Refusal::Page { .. }
+        | Refusal::Twice { .. }
+        | Refusal::Vdso => &codes::E0724,
         Refusal::Memory { .. } | Refusal::NoRoom { .. } | Refusal::Threads { .. } => &codes::E0725,
         Refusal::Elsewhere { .. } => &codes::E0726,
         Refusal::Changes | Refusal::Upon { .. } | Refusal::OtherHost | Refusal::Unchangeable(_) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, thread};
 
-use ::telefork::{Departed, Departing, Leaving};
+use ::telefork::{Departed, Departing, Leaving, Location};
 use bytes::Bytes;
 use memory::Error;
 use transport::Secrets;
@@ -62,7 +62,7 @@ pub(super) fn leave(
     }
     // In the copy nobody else has it.
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (departed, forms) = part()?;
+    let (departed, forms) = part().map_err(|source| TravelError::Unmade { source })?;
     drop(turn);
     let departing = match departed {
         Departed::Child(number) => return Ok(Left::Child(number.cast_unsigned())),
@@ -103,7 +103,7 @@ fn leave_by_road(
     // Copies go in the order in which they are made, with what was written between them.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     calls::look(cluster);
-    let (departed, forms) = part()?;
+    let (departed, forms) = part().map_err(|source| TravelError::Unmade { source })?;
     let departing = match departed {
         Departed::Child(number) => return Ok(Some(number.cast_unsigned())),
         Departed::Parent(departing) => departing,
@@ -120,11 +120,14 @@ fn leave_by_road(
 
 /// Makes one copy, with all locks of the library in the hands of the calling thread: in the copy it is the
 /// only one, and gives them back as here.
-fn part() -> Result<(Departed, Forms), TravelError> {
+fn part() -> Result<(Departed, Forms), ::telefork::Error> {
     // These first: who holds them may be about to use a cluster.
     let (mut output, _errors) = (stdout().lock(), stderr().lock());
     let mut own = copied::hold();
     let secrets = Secrets::hold();
+    if !secrets.are_all() {
+        return Err(::telefork::Error::UnknownKey);
+    }
     let forms = secrets.forms();
     // Else both would write what is left. A closed output takes nothing anyway.
     let _ = output.flush();
@@ -138,8 +141,24 @@ fn part() -> Result<(Departed, Forms), TravelError> {
         (departed, wakers)
     });
     wakers.into_iter().for_each(std::task::Waker::wake);
-    let departed = departed.map_err(|source| TravelError::Unmade { source })?;
-    Ok((departed, forms))
+    Ok((departed?, forms))
+}
+
+/// As `telefork::telefork_to`, with this process's private keys left out.
+pub(super) fn write_copy(to: &mut impl Write) -> Result<Location, ::telefork::Error> {
+    // In the copy nobody else has it.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (departed, forms) = part()?;
+    drop(turn);
+    let departing = match departed {
+        Departed::Child(value) => return Ok(Location::Child(value)),
+        Departed::Parent(departing) => departing,
+    };
+    let leaving = departing.hold()?;
+    leaving.wipe(&forms.iter().map(|form| &form[..]).collect::<Vec<_>>())?;
+    leaving.write(to)?;
+    leaving.end()?;
+    Ok(Location::Parent)
 }
 
 /// The thread that sends.

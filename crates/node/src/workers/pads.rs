@@ -13,6 +13,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use logic::VisitId;
 use mio::unix::SourceFd;
@@ -38,7 +39,12 @@ pub(super) struct Pad {
     group: Option<Group>,
     control: UnixStream,
     scratch: PathBuf,
+    /// One more holder for each relay that runs.
+    relays: Arc<()>,
 }
+
+/// Relays of one visit. Those of lost connections end by themselves, in a while at the latest.
+const RELAYS_MAX: usize = 16;
 
 impl Workers {
     /// Starts a pad and gives it its first connection. If that cannot be, the client is told why.
@@ -89,6 +95,11 @@ impl Workers {
             }
         };
         let failed = NotStarted::of;
+        if begin.memory > 0 && !self.groups.limit_memory() {
+            let words =
+                "this node has no control group by which a visitor's memory could be bounded";
+            return Err(NotStarted::ForGood(words.to_owned()));
+        }
         let has_own = changes_user(self.jail);
         let account = has_own.then(|| self.accounts.of(ACCOUNTS + visit.0 % ACCOUNTS));
         scratch::make(&folder, account).map_err(|e| failed("cannot make a scratch folder", &e))?;
@@ -107,8 +118,8 @@ impl Workers {
         }
         spawn.env = worker::jail::environment(&folder, self.command.environment.clone());
         spawn.descriptors = vec![(far.into(), 3)];
-        // What it has to say goes to its client.
-        spawn.stderr = Stderr::Null;
+        // Until it has its visitor's: what its jail lacks, and why it ended, is for the node's own log.
+        spawn.stderr = Stderr::Inherit;
         let group = self.groups.make(self.started, begin.memory);
         let group = group.map_err(|e| failed("cannot make a visitor's control group", &e))?;
         let begun = Self::spawn(spawn, group.as_ref(), 0);
@@ -119,7 +130,8 @@ impl Workers {
                 return Err(failed("cannot start a pad", &error));
             }
         };
-        let pad = Pad { child, group, control, scratch: folder };
+        let relays = Arc::new(());
+        let pad = Pad { child, group, control, scratch: folder, relays };
         if let Err(error) = pad.register(registry, visit) {
             pad.kill();
             pad.group.into_iter().for_each(|group| self.groups.let_go(group));
@@ -141,7 +153,10 @@ impl Workers {
             return false;
         }
         let far = if connection.address().is_some() {
-            relay::start(connection)
+            if Arc::strong_count(&pad.relays) > RELAYS_MAX {
+                return false;
+            }
+            relay::start(connection, Arc::clone(&pad.relays))
         } else {
             match connection.flush() {
                 Ok(FlushOutcome::Done) => connection.as_fd().try_clone_to_owned(),

@@ -3,8 +3,6 @@
 use std::arch::asm;
 use std::ptr;
 
-use crate::beside::call;
-
 /// Where the result of a system call is among the general registers, in bytes: `rax`.
 pub const RESULT_OFFSET: u32 = 80;
 
@@ -13,10 +11,86 @@ pub(super) const PAUSED: &str = "34 ";
 
 const _: () = assert!(libc::SYS_pause == 34);
 
+/// The wide registers that this processor has.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wide {
+    Sse,
+    Avx,
+    Avx512,
+}
+
+impl Wide {
+    pub(super) fn here() -> Self {
+        match () {
+            () if is_x86_feature_detected!("avx512f") => Self::Avx512,
+            () if is_x86_feature_detected!("avx") => Self::Avx,
+            () => Self::Sse,
+        }
+    }
+}
+
 /// Waits in `pause` for ever; the result is what somebody loads into the register.
-pub(super) fn wait_to_be_woken() -> i32 {
-    // SAFETY: it takes no pointer. Whoever loads the registers elsewhere has loaded the memory, too.
-    unsafe { call(libc::SYS_pause, [0; 4]) as i32 }
+///
+/// Wide registers are empty then: whatever was copied last may lie in them, a key as well, and nobody expects
+/// anything in them behind a call.
+pub(super) fn wait_to_be_woken(wide: Wide) -> i32 {
+    macro_rules! pause_after {
+        ($($instruction:literal),*) => {{
+            let result: i64;
+            // SAFETY: all registers that it changes are said to be; the call takes no pointer. Whoever loads
+            // the registers elsewhere has loaded the memory, too. The instructions are this processor's:
+            // `wide` says so.
+            unsafe {
+                asm!(
+                    $($instruction,)*
+                    "syscall",
+                    inlateout("rax") libc::SYS_pause => result,
+                    clobber_abi("C"),
+                );
+            }
+            result as i32
+        }};
+    }
+    match wide {
+        Wide::Sse => pause_after!(
+            "xorps xmm0, xmm0",
+            "xorps xmm1, xmm1",
+            "xorps xmm2, xmm2",
+            "xorps xmm3, xmm3",
+            "xorps xmm4, xmm4",
+            "xorps xmm5, xmm5",
+            "xorps xmm6, xmm6",
+            "xorps xmm7, xmm7",
+            "xorps xmm8, xmm8",
+            "xorps xmm9, xmm9",
+            "xorps xmm10, xmm10",
+            "xorps xmm11, xmm11",
+            "xorps xmm12, xmm12",
+            "xorps xmm13, xmm13",
+            "xorps xmm14, xmm14",
+            "xorps xmm15, xmm15"
+        ),
+        Wide::Avx => pause_after!("vzeroall"),
+        Wide::Avx512 => pause_after!(
+            "vzeroall",
+            "vpxord zmm16, zmm16, zmm16",
+            "vpxord zmm17, zmm17, zmm17",
+            "vpxord zmm18, zmm18, zmm18",
+            "vpxord zmm19, zmm19, zmm19",
+            "vpxord zmm20, zmm20, zmm20",
+            "vpxord zmm21, zmm21, zmm21",
+            "vpxord zmm22, zmm22, zmm22",
+            "vpxord zmm23, zmm23, zmm23",
+            "vpxord zmm24, zmm24, zmm24",
+            "vpxord zmm25, zmm25, zmm25",
+            "vpxord zmm26, zmm26, zmm26",
+            "vpxord zmm27, zmm27, zmm27",
+            "vpxord zmm28, zmm28, zmm28",
+            "vpxord zmm29, zmm29, zmm29",
+            "vpxord zmm30, zmm30, zmm30",
+            "vpxord zmm31, zmm31, zmm31"
+        ),
+    }
 }
 
 /// What `stand` returns in a copy that was woken with it, and in whoever goes on with what a copy came to.

@@ -10,6 +10,10 @@ use super::refusal;
 use super::stops::{self, Patience, Stop, Task};
 use crate::{Error, Pid, Untraceable};
 
+/// How long the memory of one that was killed is waited for: it takes some 0.1 s for a GiB of small pages, and
+/// the largest hosts have a few TiB.
+const ENDING: Duration = Duration::from_secs(600);
+
 /// How long those that run are waited for when they are let go: they stop at once, or they cannot be
 /// stopped, and then the kernel lets go of them when the tracing thread ends.
 const LETTING_GO: Duration = Duration::from_secs(1);
@@ -245,6 +249,20 @@ impl Seized {
 
     /// Lets all go on, untraced.
     pub(super) fn detach(&mut self) -> Result<(), Error> {
+        self.let_go(LETTING_GO).map(drop)
+    }
+
+    /// The same of one that was killed: waits until nothing of it is left.
+    pub(super) fn bury(&mut self) -> Result<(), Error> {
+        let pid = self.pid;
+        match self.let_go(ENDING)? {
+            None => Ok(()),
+            Some(tid) => Err(Error::Unstoppable { pid, tid }),
+        }
+    }
+
+    /// Lets all go on, untraced; returns one of those that were about to end and have not.
+    fn let_go(&mut self, ending_patience: Duration) -> Result<Option<Pid>, Error> {
         let stopped = self.stop_within(&mut Patience::of(LETTING_GO));
         let mut result = Ok(());
         let mut ending = Vec::new();
@@ -257,15 +275,26 @@ impl Seized {
         }
         // Those that were killed while they stood still: their parent hears of it only after us, and the
         // main thread is the last.
-        let mut patience = Patience::of(LETTING_GO);
+        let mut patience = Patience::of(ending_patience);
+        let mut left = None;
         for task in ending.into_iter().rev() {
-            while let Ok(Some(stop)) = patience.wait(task) {
-                if stop == Stop::Gone || calls::resume(task.tid, Resume::Untraced, 0).is_ok() {
-                    break;
+            loop {
+                match patience.wait(task) {
+                    Ok(Some(stop)) => {
+                        let is_let_go = || calls::resume(task.tid, Resume::Untraced, 0).is_ok();
+                        if stop == Stop::Gone || is_let_go() {
+                            break;
+                        }
+                    }
+                    Ok(None) => {
+                        left = Some(task.tid);
+                        break;
+                    }
+                    Err(_) => break,
                 }
             }
         }
-        stopped.and(result)
+        stopped.and(result).map(|()| left)
     }
 }
 

@@ -15,7 +15,7 @@ use wire::image::memory::{
 };
 use wire::image::text::Text;
 
-use crate::{Error, Objection, elf};
+use crate::{Description, Error, Objection, elf};
 
 /// Which mapped files travel with the image, whole as far as they are mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +55,29 @@ impl Look {
         }
         found
     }
+}
+
+/// Whether a fork has all that it was told to have, and nothing of it was emptied. The flags that were told may
+/// be older than the fork.
+pub(super) fn is_copied_as_told(fork: &[maps::Mapping], told: &Description) -> bool {
+    told.mappings.iter().filter(|mapping| !is_not_copied(mapping)).all(|mapping| {
+        let mut at = mapping.start;
+        let first = fork.partition_point(|known| known.range.end <= at);
+        for known in &fork[first..] {
+            let is_emptied = known.flags.is_some_and(|flags| flags.contains(Flags::WIPED_ON_FORK));
+            if known.range.start > at || is_emptied || at >= mapping.end {
+                break;
+            }
+            at = known.range.end;
+        }
+        at >= mapping.end
+    })
+}
+
+fn is_not_copied(mapping: &Mapping) -> bool {
+    mapping.flags.contains(b"dc")
+        || mapping.flags.contains(b"wf")
+        || matches!(mapping.kind, MappingKind::Special { .. } | MappingKind::Guard)
 }
 
 fn is_same(known: &maps::Mapping, found: &maps::Mapping) -> bool {

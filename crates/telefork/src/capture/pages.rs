@@ -229,7 +229,7 @@ fn readable(pid: Pid, all: &Range<u64>, page: u64) -> u64 {
 
 /// What there is in shared memory, whether this process has touched it or another one. Where the kernel does not
 /// tell, it is all: reading makes pages of what was none.
-fn shared(pid: Pid, all: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+pub(super) fn shared(pid: Pid, all: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
     let path = format!("/proc/{pid}/map_files/{:x}-{:x}", all.start, all.end);
     let Ok(file) = File::open(&path) else { return Ok(vec![all]) };
     let maps = sys::maps::mappings(pid)?;

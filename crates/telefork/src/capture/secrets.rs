@@ -3,9 +3,12 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
+use sys::maps::Sharing;
 use sys::pagemap::Pagemap;
 use sys::{Pid, maps, process_memory};
 
+use super::mappings::shared_memory;
+use super::pages;
 use crate::Error;
 
 /// Bytes that are looked at together: they stay in the processor's cache.
@@ -28,14 +31,23 @@ pub(super) fn wipe(
     let mut chunk = Vec::with_capacity(CHUNK);
     let mut count = 0;
     for mapping in maps::mappings(pid)? {
-        if mapping.is_kernels() || !mapping.permissions.read {
+        if mapping.is_kernels() {
             continue;
         }
-        let mut own = pagemap.look(mapping.range)?.own;
-        if let Some(within) = within {
-            own = own.into_iter().flat_map(|range| common(&range, within)).collect();
-        }
-        for written in own {
+        // What others have, too, they would lose: it is looked at, and is not to go.
+        let is_shared = mapping.sharing == Sharing::Shared;
+        let ranges = match is_shared {
+            false => {
+                let own = pagemap.look(mapping.range)?.own;
+                match within {
+                    Some(near) => own.iter().flat_map(|range| common(range, near)).collect(),
+                    None => own,
+                }
+            }
+            true if shared_memory(&mapping).is_some() => pages::shared(pid, mapping.range)?,
+            true => continue,
+        };
+        for written in ranges {
             let mut at = written.start;
             loop {
                 let len = (written.end - at).min(CHUNK as u64);
@@ -43,6 +55,9 @@ pub(super) fn wipe(
                 process_memory::read(pid, at, &mut chunk)?;
                 for finder in &finders {
                     for found in finder.find_iter(&chunk) {
+                        if is_shared {
+                            return Err(Error::SharedSecret { address: at + found as u64 });
+                        }
                         let zeros = vec![0; finder.needle().len()];
                         process_memory::write(pid, at + found as u64, &zeros)?;
                         count += 1;

@@ -70,7 +70,7 @@ pub(super) fn send<W: Write>(
         pid,
         page,
         waiting: Vec::new(),
-        told: Vec::with_capacity(had.len()),
+        told: Vec::new(),
         buffer: vec![0; CHUNK],
         sent: Sent::default(),
     };
@@ -86,6 +86,9 @@ pub(super) fn send<W: Write>(
         guards.extend(found.guards.iter().cloned());
         selected.push(found);
     }
+    let all = selected.iter().flat_map(|found| &found.bytes);
+    let all: u64 = all.map(|range| (range.end - range.start) / page).sum();
+    putting.told.reserve_exact(all as usize);
     if let Some(since) = since {
         unguard(since, description, &guards, page, to)?;
     }

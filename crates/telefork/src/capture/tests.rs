@@ -367,6 +367,33 @@ fn a_twin_has_all_memory_though_a_fork_copies_less() {
 }
 
 #[test]
+fn a_twin_that_lacks_what_was_advised_since_the_look_is_refused_by_name() {
+    for advice in [libc::MADV_DONTFORK, libc::MADV_WIPEONFORK] {
+        let child = Specimen::start(&["count", "1", "10"]);
+        let look = Look::at(child.pid()).unwrap();
+        let mut frozen = child.freeze();
+        let mut remote = Remote::enter(&mut frozen.tracee.threads_mut()[0], PATIENCE).unwrap();
+        let args = [child.told[0], 10 * PAGE, advice as u64, 0, 0, 0];
+        remote.run(&[Call { number: libc::SYS_madvise, args }]).unwrap()[0].as_ref().unwrap();
+        remote.finish().unwrap();
+        frozen.release().unwrap();
+        let mut frozen = Frozen::freeze_known(child.pid(), Some(look), PATIENCE).unwrap();
+        let description = frozen.describe().unwrap();
+        let refused = frozen.twin(&description).unwrap_err().to_string();
+        assert!(refused.contains("MADV_DONTFORK"), "{refused}");
+        // It goes on, and the next look sees it.
+        let look = Look::at(child.pid()).unwrap();
+        let mut frozen = Frozen::freeze_known(child.pid(), Some(look), PATIENCE).unwrap();
+        let description = frozen.describe().unwrap();
+        let mut twin = frozen.twin(&description).unwrap();
+        let image = Image::of(&description, |to| twin.send(&description, to).unwrap());
+        image.is_marked(child.told[0] + 9 * PAGE, child.told[0] + 9 * PAGE);
+        twin.end().unwrap();
+        assert_eq!(child.end(), "good");
+    }
+}
+
+#[test]
 fn a_process_under_load_is_captured_fifty_times_and_goes_on_unharmed() {
     let child = Specimen::start(&["count", "6", "300"]);
     for round in 0..50 {

@@ -156,9 +156,11 @@ impl Follower<'_> {
             };
             Pager::wait(&pagers, &self.bell, timeout)?;
             self.bell.hear();
-            self.change(|state| {
-                (0..state.spaces.len()).try_for_each(|index| state.read_events(index))
-            })?;
+            {
+                let mut state = self.lock();
+                (0..state.spaces.len()).try_for_each(|index| state.read_events(index))?;
+            }
+            self.ask()?;
         }
     }
 
@@ -207,18 +209,23 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Changes what is known, and asks for what that shows to be waited for.
+    /// Changes what is known. What that shows to be waited for is soon asked for.
     fn change(&self, what: impl FnOnce(&mut State) -> Result<(), Error>) -> Result<(), Error> {
         let mut state = self.lock();
         let before = state.spaces.len();
         let done = what(&mut state);
-        let asked = std::mem::take(&mut state.to_ask);
-        let is_other = state.is_over || state.spaces.len() != before;
+        let is_other = state.is_over || state.spaces.len() != before || !state.to_ask.is_empty();
         drop(state);
         if is_other {
             self.bell.ring();
         }
-        done?;
+        done
+    }
+
+    /// Asks for what is to be asked for. By nobody but the one who hears: who takes answers must never wait
+    /// for whoever sends them to take a request.
+    fn ask(&self) -> Result<(), Error> {
+        let asked = std::mem::take(&mut self.lock().to_ask);
         for address in asked {
             let request = Request { address, len: PAGE as u32 };
             let mut to = self.faults;

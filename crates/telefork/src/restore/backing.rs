@@ -1,6 +1,7 @@
 //! The files behind mappings: opened and compared by the restorer, on the very descriptor that is then
 //! mapped. A path of an image is only ever opened to be read.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -36,7 +37,7 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn open(mappings: &[Mapping]) -> Self {
         let mut files = Self::default();
-        let mut known: Vec<(&Backing, Option<usize>)> = Vec::new();
+        let mut known: HashMap<_, Option<usize>> = HashMap::new();
         for mapping in mappings {
             let MappingKind::File(backing) = &mapping.kind else {
                 files.of.push(None);
@@ -44,25 +45,31 @@ impl Files {
             };
             // What is shared and written is others' business, too: that is not taken up again.
             let is_shared = mapping.sharing == Sharing::Shared && mapping.permissions.write;
-            let same = known.iter().find(|(other, _)| {
-                (&other.path, other.identity, &other.trust, other.deleted)
-                    == (&backing.path, backing.identity, &backing.trust, backing.deleted)
-            });
-            let file = match same {
+            let key = (&backing.path.0, backing.identity, told(&backing.trust), backing.deleted);
+            let file = match known.get(&key) {
                 _ if is_shared => None,
-                Some((_, file)) => *file,
+                Some(file) => *file,
                 None => {
                     let file = open_same(backing).map(|file| {
                         files.opened.push(file.into());
                         files.opened.len() - 1
                     });
-                    known.push((backing, file));
+                    known.insert(key, file);
                     file
                 }
             };
             files.of.push(file);
         }
         files
+    }
+}
+
+/// Whom to trust, as what can be looked up.
+fn told(trust: &Trust) -> (u8, &[u8]) {
+    match trust {
+        Trust::No => (0, &[]),
+        Trust::Hash(hash) => (1, &hash.0),
+        Trust::Build(id) => (2, &id.0),
     }
 }
 

@@ -18,7 +18,7 @@ use super::Memory;
 use super::batch::{Argument, Batch};
 use super::large::Large;
 use super::nouns::{AT_THE_END, Map, Source};
-use super::pages::Place;
+use super::pages::{Named, Place};
 use super::plan::Plan;
 use super::vdso::Vdso;
 use super::x86_64::ADDRESSES_END;
@@ -160,6 +160,8 @@ fn pages<R: Read>(
     let mut large = Large::of(&plan.maps);
     let mut buffer = vec![0_u8; BUFFER];
     let (mut kept, mut left, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+    // Each page is told of once: so there are no more pieces than runs and mappings.
+    let mut named = [Named::default(), Named::default(), Named::default()];
     while let Some(section) = next {
         match section {
             Section::Pages(told) => {
@@ -169,8 +171,12 @@ fn pages<R: Read>(
                 fill(pid, plan, &told.runs, &buffer[..length], &mut kept)?;
             }
             Section::Placed(told) => match told.place {
-                Elsewhere::Zero => zero(pid, plan, &told.runs, &mut buffer)?,
+                Elsewhere::Zero => {
+                    named[0].add(&told.runs)?;
+                    zero(pid, plan, &told.runs, &mut buffer)?;
+                }
                 Elsewhere::Guard => {
+                    named[1].add(&told.runs)?;
                     for run in &told.runs {
                         guards
                             .extend(plan.places.pieces(*run)?.into_iter().map(|(range, _)| range));
@@ -183,6 +189,7 @@ fn pages<R: Read>(
                     return Err(elsewhere(&told.runs, "the sender"));
                 }
                 Elsewhere::Sender => {
+                    named[2].add(&told.runs)?;
                     for run in &told.runs {
                         left.extend(plan.places.empty(*run)?);
                     }

@@ -1,5 +1,6 @@
 //! Where the pages of an image may go: each lies in a mapping, or the image is refused.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use wire::image::memory::Run;
@@ -20,6 +21,25 @@ pub enum Place {
     Nowhere,
     /// There can be none.
     Forbidden,
+}
+
+/// Pages that an image has named, each once.
+#[derive(Debug, Default)]
+pub(super) struct Named(BTreeMap<u64, u64>);
+
+impl Named {
+    pub(super) fn add(&mut self, runs: &[Run]) -> Result<(), Refusal> {
+        for run in runs.iter().filter(|run| run.count > 0) {
+            let twice = Refusal::Twice { page: run.page };
+            let Some(end) = run.page.checked_add(u64::from(run.count)) else { return Err(twice) };
+            let before = self.0.range(..end).next_back();
+            if before.is_some_and(|(_, known)| *known > run.page) {
+                return Err(twice);
+            }
+            self.0.insert(run.page, end);
+        }
+        Ok(())
+    }
 }
 
 /// All ranges that pages can be in, by address.
@@ -68,3 +88,6 @@ impl Places {
         Ok(pieces)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -340,17 +340,19 @@ fn forged(what: &'static str, thread: &Thread, why: &'static str) -> Refusal {
     Refusal::Forged { what, who: format!("thread {}", thread.tid), why }
 }
 
-/// Where a thread goes on, and what the kernel is told of it, lies where it can.
 /// Bytes of a thread's name.
 const THREAD_NAME_MAX: usize = 15;
 
+/// Where a thread goes on, and what the kernel is told of it, lies where it can.
 fn check_thread(thread: &Thread, checked: &Checked, mappings: &[Mapping]) -> Result<(), Refusal> {
     if thread.name.0.len() > THREAD_NAME_MAX {
         return Err(forged("the name", thread, "it is longer than the kernel's"));
     }
     let within = |at: u64, len: u64, wanted: fn(&Permissions) -> bool| {
         let end = at.checked_add(len);
-        mappings.iter().any(|mapping| {
+        // They are in order, and none overlaps.
+        let index = mappings.partition_point(|mapping| mapping.end <= at);
+        mappings.get(index).is_some_and(|mapping| {
             mapping.start <= at
                 && end.is_some_and(|end| end <= mapping.end)
                 && !is_everywhere(mapping)
