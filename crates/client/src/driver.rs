@@ -12,6 +12,7 @@
 //! threads costs more than a task, so the background thread stays away while callers wait; it leads
 //! when somebody awaits a future, when results come that nobody waits for, and for heartbeats.
 
+use std::any::Any;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
@@ -111,9 +112,8 @@ pub(crate) struct State {
     pub(crate) pages: Option<Pages>,
     /// Nodes on this machine that end with the cluster.
     local: Option<Embedded>,
-    /// The ways of copies that share what their nodes have of this process.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) roads: crate::telefork::calls::Roads,
+    /// What ends with the cluster, and is nothing to this: the roads of copies.
+    pub(crate) beside: Option<Box<dyn Any + Send>>,
 }
 
 /// Every driver of this process, for `hold_all`.
@@ -144,8 +144,7 @@ impl Held<'_> {
         (state.followers, state.awaited) = (0, 0);
         // Their nodes are not ours to end.
         std::mem::forget(state.local.take());
-        #[cfg(target_arch = "x86_64")]
-        std::mem::forget(std::mem::take(&mut state.roads));
+        std::mem::forget(state.beside.take());
         state.tickets.fail_all(&Why::Copied)
     }
 }
@@ -191,8 +190,7 @@ impl Shared {
             unlinked: None,
             pages: None,
             local,
-            #[cfg(target_arch = "x86_64")]
-            roads: crate::telefork::calls::Roads::default(),
+            beside: None,
         };
         let shared = Arc::new(Self {
             state: Mutex::new(state),
@@ -461,9 +459,9 @@ impl Shared {
         // Ended here and now: the background thread, which may hold the last reference, can be too
         // late for a program that ends.
         let local = state.local.take();
-        #[cfg(target_arch = "x86_64")]
-        drop(std::mem::take(&mut state.roads));
+        let beside = state.beside.take();
         drop(state);
+        drop(beside);
         drop(local);
         self.background.notify_all();
         let _ = self.waker.wake();

@@ -37,6 +37,7 @@ mod sending;
 pub(crate) mod calls;
 mod watch;
 mod hearing;
+mod luggage;
 mod lazy;
 mod trip;
 pub(crate) mod error;

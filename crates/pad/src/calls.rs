@@ -32,8 +32,8 @@ use wire::units::Span;
 use wire::visit::{Built, Call, CallImage, Exited, Refused, Stage, Stopped, Woken};
 
 use crate::arrival::chain;
+use crate::control::{Error, connection, kernel};
 use crate::line::{Line, Over};
-use crate::serve::{Error, connection, kernel};
 use crate::streams::{Nonsense, Streams};
 
 /// Whether calls come over a connection, and not one process: its first byte says so.

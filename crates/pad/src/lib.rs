@@ -19,6 +19,8 @@ mod calls;
 mod follow;
 mod streams;
 mod line;
+mod control;
 pub mod arrival;
 
-pub use serve::{Error, Rules, serve};
+pub use control::Error;
+pub use serve::{Rules, serve};

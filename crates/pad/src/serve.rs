@@ -13,16 +13,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgid};
 use sys::clock::monotonic_nanoseconds;
-use sys::socket::recv_with_fds;
 use sys::uffd::Right;
 use wire::Message;
 use wire::limits::AWAY_PATIENCE;
 use wire::units::Time;
-use wire::visit::{Exited, Lane, Stage};
+use wire::visit::{Exited, Stage};
 use worker::jail;
 
 use crate::arrival::{Behind, Build, Built, chain};
 use crate::calls;
+use crate::control::{Error, connection, kernel};
 use crate::follow::{Following, Lanes};
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
@@ -44,21 +44,6 @@ pub struct Rules {
     pub account: Option<u32>,
     /// Whether the memory of its visitor may follow it, which the node has tried.
     pub follow: bool,
-}
-
-/// Why a pad ends early. Its client sees that it does.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("the pad cannot be jailed")]
-    Jail(#[from] jail::Error),
-    #[error("cannot {action}")]
-    Kernel { action: &'static str, source: io::Error },
-    #[error("the node gave the pad no connection")]
-    NoConnection,
-}
-
-pub(crate) fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Kernel { action, source }
 }
 
 /// Serves one visit, whose connections come over `control`.
@@ -96,17 +81,6 @@ pub fn serve(control: UnixStream, rules: &Rules, build: Build) -> Result<(), Err
         return calls::serve(control, first);
     }
     Visit::begin(control, first)?.run(build, right)
-}
-
-/// The next connection that the node gives us, and what it is for if it carries pages; `None`: it has hung up.
-pub(crate) fn connection(
-    control: &UnixStream,
-) -> Result<Option<(Option<Lane>, UnixStream)>, Error> {
-    let mut what = [0; 1];
-    let (count, mut descriptors) =
-        recv_with_fds(control, &mut what, 1).map_err(kernel("take a connection"))?;
-    let socket = descriptors.pop().filter(|_| count > 0).map(UnixStream::from);
-    Ok(socket.map(|socket| (Lane::of_byte(what[0]), socket)))
 }
 
 struct Visit {

@@ -36,11 +36,11 @@ use wire::visit::{Call, CallImage};
 
 use super::error::TravelError;
 use super::hearing::{Heard, Hearing};
-use super::sending::{Forms, begin, handed_on};
+use super::luggage::{Forms, begin, handed_on};
 use super::trip::{Ended, Trip};
 use super::watch::{Watch, union};
 use crate::Cluster;
-use crate::driver::now;
+use crate::driver::{State, now};
 use crate::error::chain;
 use crate::visit::{Visit, after};
 
@@ -57,9 +57,24 @@ const JOBS: Token = Token(1);
 
 /// The roads of a cluster, by the names of their nodes. Dropped, all that runs on them ends.
 #[derive(Debug, Default)]
-pub(crate) struct Roads {
+struct Roads {
     roads: HashMap<String, Road>,
     watch: Watch,
+}
+
+impl Drop for Roads {
+    fn drop(&mut self) {
+        for (_, Road { jobs, waker }) in self.roads.drain() {
+            drop(jobs);
+            // It looks whether anybody is left.
+            let _ = waker.wake();
+        }
+    }
+}
+
+fn roads(state: &mut State) -> &mut Roads {
+    let kept = state.beside.get_or_insert_with(|| Box::new(Roads::default()));
+    kept.downcast_mut().expect("nothing else is kept there")
 }
 
 /// The way to the thread that has the connection to a node.
@@ -86,24 +101,24 @@ pub(super) struct Job {
 /// What can have been written since a copy last went to a node: to be asked before the next one is made, and
 /// again behind that, with nothing made in between.
 pub(super) fn look(cluster: &Cluster) {
-    cluster.driver().state().roads.watch.look();
+    roads(&mut cluster.driver().state()).watch.look();
 }
 
 /// What to send of a copy that was just made.
 pub(super) fn changed(cluster: &Cluster, node: &str) -> Option<Vec<Range<u64>>> {
-    cluster.driver().state().roads.watch.take(node)
+    roads(&mut cluster.driver().state()).watch.take(node)
 }
 
 /// Whether something is kept at a node, or is on its way there.
 pub(super) fn has_road(cluster: &Cluster, node: &str) -> bool {
-    cluster.driver().state().roads.roads.contains_key(node)
+    roads(&mut cluster.driver().state()).roads.contains_key(node)
 }
 
 /// Sends a copy down the road to its node, which is made if there is none.
 pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
     let node = job.trip.node().to_owned();
     loop {
-        let road = cluster.driver().state().roads.roads.get(&node).cloned();
+        let road = roads(&mut cluster.driver().state()).roads.get(&node).cloned();
         let road = match road {
             Some(road) => road,
             None => {
@@ -112,7 +127,7 @@ pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
                 let road = start(&node, visit)?;
                 // Another thread may have been quicker.
                 let mut state = cluster.driver().state();
-                state.roads.roads.entry(node.clone()).or_insert(road).clone()
+                roads(&mut state).roads.entry(node.clone()).or_insert(road).clone()
             }
         };
         match road.jobs.send(job) {
@@ -124,7 +139,7 @@ pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
             // It has ended with its connection: the next one is another.
             Err(unsent) => {
                 job = unsent.0;
-                cluster.driver().state().roads.roads.remove(&node);
+                roads(&mut cluster.driver().state()).roads.remove(&node);
             }
         }
     }

@@ -3,27 +3,26 @@
 use std::io::{self, Write, stderr, stdout};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use ::telefork::{Departed, Departing, Leaving, Location};
-use bytes::Bytes;
 use memory::Error;
 use transport::Secrets;
 use wire::Message;
 use wire::answer::Mark;
 use wire::hello::Goodbye;
-use wire::limits::{STDIO_CHUNK_MAX, VISIT_TEXT_MAX};
 use wire::units::Time;
-use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Wake};
+use wire::visit::{Alone, Exited, Wake};
 
 use super::calls::{self, Job};
 use super::error::TravelError;
 use super::hearing::{Heard, Hearing};
 use super::lazy;
+use super::luggage::{Forms, begin, handed_on};
 use super::trip::{Ended, Trip};
 use crate::Cluster;
-use crate::copied::{self, Words};
+use crate::copied;
 use crate::driver::{Held, hold_all};
 use crate::error::chain;
 use crate::visit::{Fate, Lanes, Source, Terms, Visit, settle};
@@ -37,9 +36,6 @@ pub(super) enum Left {
     Parent(Vec<Arc<Trip>>),
     Child(u32),
 }
-
-/// Bytes of keys, which are not to be seen even here.
-pub(super) type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
 
 /// Makes a copy for each of these nodes. With a mark, each is to answer behind it.
 pub(super) fn leave(
@@ -270,21 +266,6 @@ fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
     }
 }
 
-/// What the node is told for people.
-pub(super) fn begin() -> Begin {
-    let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
-    let cut = |mut text: String| {
-        text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
-        text
-    };
-    Begin {
-        from: cut(read("/proc/sys/kernel/hostname")),
-        pid: std::process::id(),
-        command: cut(read("/proc/self/comm")),
-        memory: 0,
-    }
-}
-
 /// The image on its way.
 struct Pour<'a> {
     visit: &'a mut Visit,
@@ -370,17 +351,4 @@ fn hear(
             }
         }
     }
-}
-
-/// All that a copy has to read: what it links to the cluster with. It comes once the copy runs, which waits for it
-/// when it needs it.
-pub(super) fn handed_on(words: &Words) -> Vec<Message> {
-    let (mut at, mut messages) = (0, Vec::new());
-    for piece in words.chunks(STDIO_CHUNK_MAX) {
-        let bytes = Bytes::copy_from_slice(piece);
-        messages.push(Message::Stdio(Stdio { stream: 0, at }, bytes));
-        at += piece.len() as u64;
-    }
-    messages.push(Message::Closed(Closed { stream: 0, at }));
-    messages
 }
