@@ -70,6 +70,8 @@ pub enum Scene {
     Fault,
     /// A small process.
     Small,
+    /// Copies of a process whose memory a node has.
+    Calls,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -121,9 +123,9 @@ impl Figure {
 
 use Floor::{AtLeast, AtMost, MoreAtMost, MoreThanRatioAtMost, RatioAtLeast, RatioAtMost};
 use Scene::{
-    Coherent, Contended, Durable, Eager, Echo, Fault, Fresh, Latency, Lazy, Lock, Memory, Noop,
-    Pause, Pipelined, Read, Ship, Small, Start, Throughput, Transact, Update, V1Large, V1Latency,
-    V1Throughput, Watched,
+    Calls, Coherent, Contended, Durable, Eager, Echo, Fault, Fresh, Latency, Lazy, Lock, Memory,
+    Noop, Pause, Pipelined, Read, Ship, Small, Start, Throughput, Transact, Update, V1Large,
+    V1Latency, V1Throughput, Watched,
 };
 use Unit::{Bytes, Count, Microseconds, Nanoseconds, PerSecond};
 
@@ -300,6 +302,11 @@ pub const FIGURES: &[Figure] = &[
     row("pause.twin.huge", Pause, "ours, a twin of the same process: how long it stood still", Microseconds).against("pause.fork.huge").floor(MoreThanRatioAtMost(1.3, 10_000.0)),
     row("fault.raw", Fault, "raw TCP, 16 B there, a page of 4 KiB back, p50", Microseconds),
     row("fault.ours", Fault, "ours, a touch of a page over there while 1 GiB streams behind, TCP, p50", Microseconds).against("fault.raw").floor(RatioAtMost(3.0)),
+    row("call.fork", Calls, "a copy of this process of 100 MiB made, ended and waited for", Microseconds),
+    row("call.empty", Calls, "ours, an empty call of a copy of it on a node that has its memory, p50", Microseconds).against("call.fork").floor(RatioAtMost(3.0)),
+    row("call.memory", Calls, "memory of a process that a node has", Bytes),
+    row("call.second", Calls, "ours, bytes of another copy when one page in 100 has changed", Bytes).against("call.memory").floor(RatioAtMost(0.03)),
+
     row("small.moved", Small, "ours, a process of 1 MiB moved over a Unix socket: how long it stood still", Microseconds).floor(AtMost(15_000.0)),
 
     row("watched.watch", Watched, "ours, memory of the node for a watch", Bytes),

@@ -22,6 +22,7 @@ mod lazy;
 mod pause;
 mod fault;
 mod small;
+mod calls;
 mod copy;
 mod journey;
 mod subject;
@@ -33,6 +34,7 @@ const PARTS: &[Part] = &[
     Part { scene: Scene::Pause, measurements: pause::measurements },
     Part { scene: Scene::Fault, measurements: fault::measurements },
     Part { scene: Scene::Small, measurements: small::measurements },
+    Part { scene: Scene::Calls, measurements: calls::measurements },
 ];
 
 struct Part {

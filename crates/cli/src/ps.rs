@@ -55,6 +55,7 @@ fn stage(of: Stage) -> &'static str {
         Stage::Built => "ready",
         Stage::Runs => "runs",
         Stage::Ended => "ended",
+        Stage::Idle => "idle",
     }
 }
 

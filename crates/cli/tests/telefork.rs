@@ -42,6 +42,10 @@ impl Pair {
         assert_eq!(cluster.wait_for_nodes(2, support::PATIENCE), 2);
         Self { machine, nodes: vec![first, second], cluster }
     }
+
+    fn prepare(&self) {
+        ["one", "two"].iter().for_each(|node| self.cluster.prepare(node).unwrap());
+    }
 }
 
 /// An error and its causes.
@@ -59,6 +63,8 @@ fn a_call_runs_elsewhere_with_all_that_it_captured() {
     let _alone = alone();
     let pair = Pair::start();
     let (own, words) = (std::process::id(), vec!["one".to_owned(), "two".to_owned()]);
+    // Each node keeps what it has of this process, over a connection that stays.
+    pair.prepare();
     let before = descriptors(own);
     // Threads that are not taken along.
     let (end, ended) = std::sync::mpsc::channel::<()>();
@@ -362,6 +368,7 @@ fn a_hundred_calls_from_several_threads_leave_nothing_behind() {
     let pair = Pair::start();
     let own = std::process::id();
     // What the first one makes for good.
+    pair.prepare();
     pair.cluster.fork_call(|| ()).join().unwrap();
     let before = (children(own), descriptors(own), children(pair.nodes[0].child.id()));
     thread::scope(|scope| {
@@ -400,6 +407,61 @@ fn copies_on_several_nodes_cost_one_sending() {
             assert_eq!(ends, [30, 31, 32, 33]);
         }
     }
+}
+
+#[test]
+fn a_copy_that_hangs_or_dies_harms_no_other_and_each_is_told_of_its_node() {
+    let _alone = alone();
+    let pair = Pair::start();
+    pair.cluster.prepare("one").unwrap();
+    let hangs = pair.cluster.fork_call_on("one", || -> u32 {
+        loop {
+            thread::park();
+        }
+    });
+    let dies = pair.cluster.fork_call_on("one", || -> u32 { std::process::abort() });
+    let error = dies.join().unwrap_err();
+    assert!(matches!(&error, TravelError::Killed { node, signal: 6 } if node == "one"), "{error}");
+    let calls: Vec<_> =
+        (0..8_u32).map(|number| pair.cluster.fork_call_on("one", move || number)).collect();
+    let answers: Vec<u32> = calls.into_iter().map(|call| call.join().unwrap()).collect();
+    assert_eq!(answers, (0..8).collect::<Vec<u32>>());
+    pair.nodes[0].signal("KILL");
+    let error = hangs.join().unwrap_err();
+    assert!(matches!(&error, TravelError::Lost { node, .. } if node == "one"), "{error}");
+    assert_eq!(pair.cluster.fork_call_on("two", || 7).join().unwrap(), 7);
+}
+
+#[test]
+fn the_second_copy_takes_what_changed_and_nothing_else() {
+    // What sending takes of this process's own memory, a MiB or two, is to count little.
+    const SIZE: usize = 2 * LARGE;
+    let _alone = alone();
+    let pair = Pair::start();
+    let mut large = filled(SIZE);
+    pair.cluster.prepare("one").unwrap();
+    for round in 0..3_usize {
+        for page in (round..SIZE / 4096).step_by(100) {
+            large[page * 512 + 7] = round as u64;
+        }
+        let right = sum(&large);
+        match pair.cluster.telefork("one").unwrap() {
+            Telefork::Child(_) => exit(i32::from(sum(&large) != right)),
+            Telefork::Parent(copy) => {
+                assert!(copy.wait_until_awake().is_some());
+                let share = copy.sent() as f64 / SIZE as f64;
+                assert!(share <= 0.03, "{} bytes: {share}", copy.sent());
+                assert_eq!(copy.wait().unwrap(), 0, "round {round}");
+            }
+        }
+        let call = pair.cluster.fork_call_on("one", || sum(&large));
+        assert_eq!(call.join().unwrap(), right);
+    }
+    // What is not there any more is not there in the copy.
+    large.truncate(512);
+    large.shrink_to_fit();
+    let right = sum(&large);
+    assert_eq!(pair.cluster.fork_call_on("one", || sum(&large)).join().unwrap(), right);
 }
 
 #[test]

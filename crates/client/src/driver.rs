@@ -12,6 +12,7 @@
 //! threads costs more than a task, so the background thread stays away while callers wait; it leads
 //! when somebody awaits a future, when results come that nobody waits for, and for heartbeats.
 
+use std::any::Any;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
@@ -111,6 +112,8 @@ pub(crate) struct State {
     pub(crate) pages: Option<Pages>,
     /// Nodes on this machine that end with the cluster.
     local: Option<Embedded>,
+    /// What ends with the cluster, and is nothing to this: the roads of copies.
+    pub(crate) beside: Option<Box<dyn Any + Send>>,
 }
 
 /// Every driver of this process, for `hold_all`.
@@ -141,6 +144,7 @@ impl Held<'_> {
         (state.followers, state.awaited) = (0, 0);
         // Their nodes are not ours to end.
         std::mem::forget(state.local.take());
+        std::mem::forget(state.beside.take());
         state.tickets.fail_all(&Why::Copied)
     }
 }
@@ -464,7 +468,9 @@ impl Shared {
         // Ended here and now: the background thread, which may hold the last reference, can be too
         // late for a program that ends.
         let local = state.local.take();
+        let beside = state.beside.take();
         drop(state);
+        drop(beside);
         drop(local);
         self.background.notify_all();
         let _ = self.waker.wake();
@@ -487,6 +493,7 @@ impl State {
             unlinked: None,
             pages: None,
             local,
+            beside: None,
         }
     }
 

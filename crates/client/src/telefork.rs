@@ -29,7 +29,7 @@ use wire::answer;
 
 use crate::Cluster;
 use error::TravelError;
-use sending::{Left, leave, write_copy};
+use sending::{Left, leave, prepare, write_copy};
 use trip::Trip;
 
 mod yoyo;
@@ -37,6 +37,10 @@ mod called;
 mod sending;
 mod chain;
 mod passage;
+pub(crate) mod calls;
+mod watch;
+mod hearing;
+mod luggage;
 mod lazy;
 mod trip;
 pub(crate) mod error;
@@ -180,6 +184,19 @@ impl Cluster {
             Err(error) => Err(error),
         };
         Call { trip, value: PhantomData }
+    }
+
+    /// Has a node keep the memory of this process as it is now, so that the first copy that goes there goes as
+    /// quickly as those that follow: then only what has changed is sent. [`Cluster::fork_call`] does the same
+    /// with the first call.
+    ///
+    /// The node keeps it until this cluster is dropped.
+    pub fn prepare(&self, node: &str) -> Result<(), TravelError> {
+        match prepare(self, node)? {
+            Some(trip) => trip.wait().map(drop),
+            // What is kept never wakes but as a fork of it, which does not come from here.
+            None => Err(TravelError::Copied),
+        }
     }
 
     /// A node that is up; the next one the next time.

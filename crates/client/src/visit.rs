@@ -166,6 +166,53 @@ impl Visit {
         Ok(self.line.next(until)?.map(|(_, message)| message))
     }
 
+    /// The next message with its channel, at most until then.
+    pub(crate) fn next_on(&mut self, until: Time) -> Result<Option<(u64, Message)>, Error> {
+        if let Some(next) = self.line.take()? {
+            return Ok(Some(next));
+        }
+        // Even who does not want to wait is told what has come.
+        self.line.wait(false, now())?;
+        self.line.next(until)
+    }
+
+    /// Whether the socket has more already.
+    pub(crate) fn has_more(&self) -> Result<bool, Error> {
+        let ready = sys::socket::wait(&self.line.socket(), false, Duration::ZERO);
+        let refused = |source| Error::Kernel { action: "wait at a socket", source };
+        Ok(ready.map_err(refused)?.readable)
+    }
+
+    /// Sends a message on a channel, or queues what the socket does not take.
+    pub(crate) fn send_on(&mut self, channel: u64, message: &Message) -> Result<(), Error> {
+        self.line.put(channel, message);
+        self.line.flush()
+    }
+
+    /// Queues a message.
+    pub(crate) fn put_on(&mut self, channel: u64, message: &Message) {
+        self.line.put(channel, message);
+    }
+
+    /// Waits until no more than so many bytes are queued; what comes meanwhile stays here. Fails where
+    /// nothing moves for so long.
+    pub(crate) fn drain(&mut self, queued: usize, standstill: Duration) -> Result<(), Error> {
+        let (mut left, mut until) = (self.line.unsent(), after(standstill));
+        while left > queued {
+            self.line.flush()?;
+            if self.line.unsent() < left {
+                (left, until) = (self.line.unsent(), after(standstill));
+                continue;
+            }
+            if now() >= until {
+                let seconds = standstill.as_secs();
+                return Err(Error::Silent { node: self.node.clone(), seconds });
+            }
+            self.line.wait(true, until)?;
+        }
+        Ok(())
+    }
+
     /// Where to wait for more.
     pub fn socket(&self) -> Arc<OwnedFd> {
         self.line.socket()

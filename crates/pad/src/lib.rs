@@ -15,13 +15,16 @@
 #![forbid(unsafe_code)]
 
 mod serve;
+mod calls;
 mod follow;
 mod streams;
 mod terminal;
 mod line;
 mod tee;
+mod control;
 pub mod arrival;
 mod rounds;
 
-pub use serve::{Error, Rules, serve, serve_chained};
+pub use control::Error;
+pub use serve::{Rules, serve, serve_chained};
 pub use tee::Chained;

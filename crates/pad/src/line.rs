@@ -18,12 +18,14 @@ pub(crate) struct Line {
     socket: UnixStream,
     input: BytesMut,
     output: BytesMut,
+    /// Of what is put.
+    pub(crate) channel: u64,
 }
 
 impl Line {
     pub(crate) fn new(socket: UnixStream) -> std::io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, input: BytesMut::new(), output: BytesMut::new() })
+        Ok(Self { socket, input: BytesMut::new(), output: BytesMut::new(), channel: 0 })
     }
 
     /// The socket, for what is no frame: reads wait, at most as long as was said.
@@ -41,7 +43,7 @@ impl Line {
     }
 
     pub(crate) fn put(&mut self, message: &Message) {
-        message.encode(0, &mut self.output);
+        message.encode(self.channel, &mut self.output);
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
@@ -89,15 +91,20 @@ impl Line {
 
     /// The next message that is here. Heartbeats are answered on the way.
     pub(crate) fn take(&mut self) -> Result<Option<Message>, Over> {
+        Ok(self.take_any()?.map(|(_, message)| message))
+    }
+
+    /// The same, with its channel.
+    pub(crate) fn take_any(&mut self) -> Result<Option<(u64, Message)>, Over> {
         loop {
             let frame = wire::frame::take(&mut self.input, CONTROL_BODY_MAX).map_err(|_| Over)?;
             let Some(frame) = frame else { return Ok(None) };
             match wire::decode(frame).map_err(|_| Over)? {
                 // Who is sent other things hears by them that we live: what is not read does not grow.
                 (_, Message::Ping) if self.is_full() => {}
-                (_, Message::Ping) => self.put(&Message::Pong),
+                (_, Message::Ping) => Message::Pong.encode(0, &mut self.output),
                 (_, Message::Pong) => {}
-                (_, message) => return Ok(Some(message)),
+                other => return Ok(Some(other)),
             }
         }
     }

@@ -14,7 +14,6 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 use sys::clock::monotonic_nanoseconds;
-use sys::socket::recv_with_fds;
 use sys::uffd::Right;
 use wire::Message;
 use wire::limits::AWAY_PATIENCE;
@@ -23,6 +22,8 @@ use wire::visit::{Closed, Exited, Lane, SIGNALS, Stage, Stdio, TERMINAL, Taken};
 use worker::jail;
 
 use crate::arrival::{Behind, Build, Built, chain};
+use crate::calls;
+use crate::control::{Error, connection, kernel};
 use crate::follow::{Following, Lanes};
 use crate::line::{Line, Over};
 use crate::streams::{Nonsense, Streams};
@@ -48,21 +49,6 @@ pub struct Rules {
     pub follow: bool,
     /// Is told what its jail lacks.
     pub notice: fn(&str),
-}
-
-/// Why a pad ends early. Its client sees that it does.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("the pad cannot be jailed")]
-    Jail(#[from] jail::Error),
-    #[error("cannot {action}")]
-    Kernel { action: &'static str, source: io::Error },
-    #[error("the node gave the pad no connection")]
-    NoConnection,
-}
-
-fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Kernel { action, source }
 }
 
 /// Serves one visit, whose connections come over `control`.
@@ -106,21 +92,19 @@ pub fn serve_chained(
     if sys::socket::has_hung_up(&control).map_err(kernel("look at the node's socket"))? {
         return Err(Error::NoConnection);
     }
+    first.set_nonblocking(false).map_err(kernel("use a connection"))?;
+    // One that says nothing must not hold its place for ever.
+    let patience = Some(Duration::from(AWAY_PATIENCE));
+    first.set_read_timeout(patience).map_err(kernel("use a connection"))?;
+    if chained.from.is_none() && calls::are_meant(&first) {
+        return calls::serve(control, first);
+    }
     Visit::begin(control, first, terminal)?.run(build, right, chained)
 }
 
 /// What comes with a connection that carries no pages: with the first one of a visitor that is to have a terminal.
 const PLAIN: u8 = 0;
 const WITH_TERMINAL: u8 = 3;
-
-/// The next connection that the node gives us, and what it is for; `None`: it has hung up.
-fn connection(control: &UnixStream) -> Result<Option<(u8, UnixStream)>, Error> {
-    let mut what = [0; 1];
-    let (count, mut descriptors) =
-        recv_with_fds(control, &mut what, 1).map_err(kernel("take a connection"))?;
-    let socket = descriptors.pop().filter(|_| count > 0).map(UnixStream::from);
-    Ok(socket.map(|socket| (what[0], socket)))
-}
 
 struct Visit {
     control: UnixStream,
@@ -167,10 +151,6 @@ impl Visit {
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, ring)
             .map_err(kernel("hear of children"))?;
         children.set_nonblocking(true).map_err(kernel("use a socket"))?;
-        // One that says nothing any more must not hold its place for ever.
-        first.set_nonblocking(false).map_err(kernel("use a connection"))?;
-        let patience = Some(Duration::from(AWAY_PATIENCE));
-        first.set_read_timeout(patience).map_err(kernel("use a connection"))?;
         let line = Some(Line::new(first).map_err(kernel("use a connection"))?);
         let pad = Pad::new(Terms::default());
         let signals = Receiving::default();

@@ -87,7 +87,12 @@ impl Departing {
 impl Leaving {
     /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
     pub fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        capture::wipe(self.kept.pid(), secrets)
+        capture::wipe(self.kept.pid(), secrets, None)
+    }
+
+    /// The same near these ranges alone, where nothing else is to be sent.
+    pub fn wipe_near(&self, secrets: &[&[u8]], changed: &[Range<u64>]) -> Result<u64, Error> {
+        capture::wipe(self.kept.pid(), secrets, Some(changed))
     }
 
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with

@@ -287,8 +287,12 @@ impl Frozen {
 
 /// Puts zeros over these bytes wherever they lie in the memory of a process that stands still; returns how
 /// often they did.
-pub(crate) fn wipe(pid: Pid, secrets: &[&[u8]]) -> Result<u64, Error> {
-    secrets::wipe(pid, secrets)
+pub(crate) fn wipe(
+    pid: Pid,
+    secrets: &[&[u8]],
+    within: Option<&[Range<u64>]>,
+) -> Result<u64, Error> {
+    secrets::wipe(pid, secrets, within)
 }
 
 /// Puts the pages of a process that stands still, held by another one, and that has no files to be taken along.
@@ -397,7 +401,7 @@ impl Twin {
         beneath: &[u8],
     ) -> Result<Vec<Range<u64>>, Error> {
         self.kept.wipe(secrets);
-        secrets::hide(self.pid(), secrets, beneath)
+        secrets::hide(self.pid(), secrets, beneath, None)
     }
 
     /// Only when this returns is its memory free.

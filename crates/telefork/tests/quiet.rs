@@ -30,7 +30,7 @@ fn copies() -> Vec<u8> {
             Departed::Parent(departing) => departing.hold().unwrap(),
             Departed::Child(code) => sys::park::end(code),
         };
-        leaving.send(number, &mut Vec::new()).unwrap();
+        leaving.send(Some(number), &mut Vec::new()).unwrap();
         leaving.end().unwrap();
     }
     image

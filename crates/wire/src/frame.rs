@@ -93,6 +93,8 @@ impl Kind {
     pub const MODES: u8 = 0x8d;
     pub const VISITS_ASK: u8 = 0x8e;
     pub const VISITS: u8 = 0x8f;
+    pub const CALL: u8 = 0x90;
+    pub const IMAGE: u8 = 0x91;
 }
 
 /// A frame whose body is still bytes.

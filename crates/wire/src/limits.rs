@@ -342,6 +342,11 @@ pub const STDIO_WINDOW: u64 = 64 * 1024;
 /// Bytes of one piece of a standard stream.
 pub const STDIO_CHUNK_MAX: usize = 16 * 1024;
 
+/// Copies of one client that run at a pad at the same time: each is a process, three pipes and a descriptor.
+pub const CALLS_MAX: usize = 64;
+/// Bytes of one piece of a copy's image: the header and it fit into what a control connection takes.
+pub const CALL_PIECE_MAX: usize = 64 * 1024;
+
 /// Bytes that a call on another node may answer: it is held in memory at both ends.
 pub const ANSWER_MAX: u64 = 1 << 30;
 

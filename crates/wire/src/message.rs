@@ -80,6 +80,9 @@ pub enum Message {
     Exited(visit::Exited),
     VisitsAsk,
     Visits(visit::Visits),
+    Call(visit::Call),
+    /// The next bytes of an image; none: it breaks off.
+    Image(Bytes),
 }
 
 /// Why a frame is no message.
@@ -161,6 +164,8 @@ impl Message {
             Self::Exited(_) => empty(Kind::EXITED),
             Self::VisitsAsk => empty(Kind::VISITS_ASK),
             Self::Visits(_) => empty(Kind::VISITS),
+            Self::Call(_) => empty(Kind::CALL),
+            Self::Image(bytes) => (Kind::IMAGE, Some(bytes)),
         };
         frame::put(output, kind, channel, |body| {
             self.put_head(body);
@@ -228,7 +233,9 @@ impl Message {
             Self::Stopped(stopped) => put_small(body, stopped),
             Self::Exited(exited) => put_small(body, exited),
             Self::Visits(visits) => put(body, visits),
+            Self::Call(call) => put_small(body, call),
             Self::Ping | Self::Pong | Self::Cancel | Self::Data(_) | Self::End => {}
+            Self::Image(_) => {}
             Self::StatusAsk | Self::MembersAsk | Self::JobsAsk | Self::RegionsAsk => {}
             Self::VisitsAsk => {}
         }
@@ -358,6 +365,8 @@ pub fn decode(frame: Frame) -> Result<(u64, Message), DecodeError> {
         Kind::EXITED => whole(&body).map(Message::Exited),
         Kind::VISITS_ASK => bare(&body, Message::VisitsAsk),
         Kind::VISITS => whole(&body).map(Message::Visits),
+        Kind::CALL => whole(&body).map(Message::Call),
+        Kind::IMAGE => Some(Message::Image(body)),
         _ => return Err(DecodeError::UnknownKind { kind }),
     };
     message.map(|message| (channel, message)).ok_or(malformed)

@@ -16,6 +16,16 @@
 //! and the node with `GOODBYE Absent` when there is no such visit: then nothing of it runs. Each direction
 //! of each stream counts its bytes, so that nothing is lost or doubled over two connections.
 //!
+//! Calls of copies come over one connection, as many as there are: instead of the image of one process the first
+//! thing on it is a `CALL`, and each copy has a channel of its own.
+//!
+//! ```text
+//!   CALL IMAGE ... IMAGE        ->                         on channel n: what has changed since the last
+//!                               <-  WOKEN                  it runs; BUILT: its memory is kept; or REFUSED
+//!   TAKEN CLOSED SIGNAL         ->
+//!                               <-  STDIO CLOSED EXITED
+//! ```
+//!
 //! A process that goes ahead of its memory has two more connections (`Pages`), made before its image is sent:
 //! a node whose kernel does not let pages follow answers them with `GOODBYE Full`, and then all is sent.
 //!
@@ -103,6 +113,24 @@ pub struct Begin {
     /// It is to have a terminal. Told before its image comes: a session has its terminal before a process is
     /// made in it.
     pub terminal: bool,
+}
+
+/// A copy of the client's process, on a channel of its own; its image follows in pieces. Beside it there may be
+/// others, all of the same memory: each is told by what has changed since the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    pub image: CallImage,
+    /// Whether it wakes at once; otherwise its memory is only kept, for those that come.
+    pub wakes: bool,
+}
+
+/// What the image of a copy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CallImage {
+    /// All of it: what was kept is of no more use.
+    Whole,
+    /// Upon the image that was kept last.
+    Changes,
 }
 
 /// It stands ready.
@@ -217,6 +245,8 @@ pub enum Stage {
     Runs,
     /// It has ended, and its client does not know yet.
     Ended,
+    /// Memory is kept for calls of its client, and none runs.
+    Idle,
 }
 
 impl Round {
@@ -260,10 +290,12 @@ impl Stage {
             Self::Built => 1,
             Self::Runs => 2,
             Self::Ended => 3,
+            Self::Idle => 4,
         }
     }
 
     pub fn of_byte(byte: u8) -> Option<Self> {
-        [Self::Arriving, Self::Built, Self::Runs, Self::Ended].get(usize::from(byte)).copied()
+        let all = [Self::Arriving, Self::Built, Self::Runs, Self::Ended, Self::Idle];
+        all.get(usize::from(byte)).copied()
     }
 }

@@ -24,7 +24,8 @@ use wire::name::Name;
 use wire::visit::Chained;
 
 use super::error::TravelError;
-use super::passage::{begin, hear, pour, wake};
+use super::luggage::begin;
+use super::passage::{hear, pour, wake};
 use super::trip::Trip;
 use crate::Cluster;
 use crate::nodes::Target;

@@ -83,7 +83,7 @@ pub enum TravelError {
         /// The node.
         node: String,
         /// What the connection said.
-        source: memory::Error,
+        source: std::sync::Arc<memory::Error>,
     },
     /// It ran ahead of its memory, which could not follow it, and was ended.
     #[error("the copy on {node} was ended: its memory could not follow it; send another one")]

@@ -1,25 +1,23 @@
 //! One copy on its way: its image, its waking, its streams and its end.
 
-use std::fs;
-use std::io::{self, Write, stderr, stdout};
+use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::telefork::Leaving;
-use bytes::Bytes;
 use memory::Error;
 use wire::Message;
-use wire::answer::{Finder, Mark};
+use wire::answer::Mark;
 use wire::hello::Goodbye;
-use wire::limits::{STDIO_CHUNK_MAX, VISIT_TEXT_MAX};
 use wire::units::Time;
-use wire::visit::{Alone, Begin, Closed, Exited, Stdio, Taken, Wake};
+use wire::visit::{Alone, Exited, Wake};
 
 use super::error::TravelError;
+use super::hearing::{Heard, Hearing};
 use super::lazy;
+use super::luggage::handed_on;
 use super::trip::{Ended, Trip};
 use crate::Cluster;
-use crate::copied::Words;
-use crate::visit::flow::Receiving;
 use crate::visit::{Fate, Source, Terms, Visit, settle};
 
 /// How long a node may take to build what it has been sent.
@@ -40,22 +38,6 @@ pub(super) fn pour(
             Err(TravelError::Unsent { node: trip.node().to_owned(), source })
         }
         (Err(source), None) => Err(TravelError::Unmade { source }),
-    }
-}
-
-/// What the node is told for people.
-pub(super) fn begin() -> Begin {
-    let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
-    let cut = |mut text: String| {
-        text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
-        text
-    };
-    Begin {
-        from: cut(read("/proc/sys/kernel/hostname")),
-        pid: std::process::id(),
-        command: cut(read("/proc/self/comm")),
-        memory: 0,
-        terminal: false,
     }
 }
 
@@ -112,68 +94,28 @@ pub(super) fn hear(
     mark: Option<Mark>,
 ) -> Result<Ended, TravelError> {
     let node = || trip.node().to_owned();
-    let gone = |source| TravelError::Lost { node: node(), source };
-    hand_on(visit, &cluster.driver().hands_on()).map_err(gone)?;
-    let mut outputs = [Receiving::default(), Receiving::default()];
-    let mut finder = mark.map(Finder::new);
-    let mut trouble = None;
+    let gone = |source| TravelError::Lost { node: node(), source: Arc::new(source) };
+    for message in handed_on(&cluster.driver().hands_on()) {
+        visit.send(&message).map_err(gone)?;
+    }
+    let mut hearing = Hearing::new(trip.node(), mark);
     loop {
         let Some(message) = visit.next(Time::NEVER).map_err(gone)? else { continue };
-        match message {
-            Message::Stdio(Stdio { stream: stream @ 1..=2, at }, bytes) => {
-                let output = &mut outputs[usize::from(stream) - 1];
-                let known = output.arrived(at, bytes.len());
-                let known = known.ok_or_else(|| TravelError::Nonsense { node: node() })?;
-                let new = &bytes[known..];
-                match (stream, &mut finder) {
-                    (1, Some(finder)) if trouble.is_none() => match finder.push(new) {
-                        Ok(own) => print(&own),
-                        Err(error) => trouble = Some(error),
-                    },
-                    (1, Some(_)) => {}
-                    (1, None) => print(new),
-                    // Who does not read our errors misses the copy's, too.
-                    _ => drop(stderr().write_all(new)),
-                }
-                output.done(bytes.len() - known);
-                if let Some(bytes) = output.news() {
-                    visit.send(&Message::Taken(Taken { stream, bytes })).map_err(gone)?;
-                }
-            }
-            Message::Exited(exited) => {
+        match hearing.hear(message) {
+            Heard::Nothing => {}
+            Heard::Say(message) => visit.send(&message).map_err(gone)?,
+            Heard::Ended(end) => {
                 // The last word: a node that does not hear it keeps the status for a while.
                 let _ = visit.send(&Message::Goodbye(Goodbye::Leaving));
                 visit.close();
-                let answer = finder.and_then(|finder| {
-                    let (own, answer) = finder.finish();
-                    print(&own);
-                    trouble.map(Err).or(answer)
-                });
-                return match exited {
-                    Exited::Code(status) => Ok(Ended { status, answer }),
-                    Exited::Signal(signal) => Err(lazy::loss(trip, exited)
-                        .unwrap_or_else(|| TravelError::Killed { node: node(), signal })),
+                return match end {
+                    Err(TravelError::Killed { node, signal }) => {
+                        let lost = lazy::loss(trip, Exited::Signal(signal));
+                        Err(lost.unwrap_or(TravelError::Killed { node, signal }))
+                    }
+                    end => end,
                 };
             }
-            _ => {}
         }
     }
-}
-
-/// All that a copy has to read: what it links to the cluster with. It comes once the copy runs, which waits for it
-/// when it needs it.
-fn hand_on(visit: &mut Visit, words: &Words) -> Result<(), Error> {
-    let mut at = 0;
-    for piece in words.chunks(STDIO_CHUNK_MAX) {
-        let bytes = Bytes::copy_from_slice(piece);
-        visit.send(&Message::Stdio(Stdio { stream: 0, at }, bytes))?;
-        at += piece.len() as u64;
-    }
-    visit.send(&Message::Closed(Closed { stream: 0, at }))
-}
-
-/// Who does not read our output misses the copy's, too.
-pub(super) fn print(bytes: &[u8]) {
-    let mut output = stdout().lock();
-    let _ = output.write_all(bytes).and_then(|()| output.flush());
 }

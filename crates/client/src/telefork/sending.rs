@@ -1,8 +1,8 @@
 //! A copy leaves: made by the calling thread, sent and heard by one of ours.
 
 use std::io::{Write, stderr, stdout};
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use ::telefork::{Departed, Departing, Leaving, Location};
@@ -10,10 +10,12 @@ use memory::Error;
 use transport::Secrets;
 use wire::answer::Mark;
 
+use super::calls::{self, Job};
 use super::chain::{self as chains, Whose};
 use super::error::TravelError;
 use super::lazy;
-use super::passage::{Pour, Stopped, begin, hear, pour, wake};
+use super::luggage::{Forms, begin};
+use super::passage::{Pour, Stopped, hear, pour, wake};
 use super::trip::{Ended, Trip};
 use crate::Cluster;
 use crate::copied::{self, Input};
@@ -28,9 +30,6 @@ pub(super) enum Left {
     Child(u32),
 }
 
-/// Bytes of keys, which are not to be seen even here.
-pub(super) type Forms = Vec<zeroize::Zeroizing<Vec<u8>>>;
-
 /// Makes a copy for each of these nodes. With a mark, each is to answer behind it.
 pub(super) fn leave(
     cluster: &Cluster,
@@ -40,8 +39,21 @@ pub(super) fn leave(
     cluster.driver().check_linked()?;
     let trips: Vec<Arc<Trip>> =
         (0..).zip(nodes).map(|(number, node)| Arc::new(Trip::new(node.clone(), number))).collect();
+    // Calls share what their node has of us, and so does who goes where something is kept.
+    if let [node] = nodes
+        && let [trip] = &trips[..]
+        && (mark.is_some() || calls::has_road(cluster, node))
+    {
+        return Ok(match leave_by_road(cluster, trip, mark, true)? {
+            None => Left::Parent(trips),
+            Some(number) => Left::Child(number),
+        });
+    }
+    // In the copy nobody else has it.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (departed, forms) =
         part(Input::HandedOn).map_err(|source| TravelError::Unmade { source })?;
+    drop(turn);
     let departing = match departed {
         Departed::Child(number) => return Ok(Left::Child(number.cast_unsigned())),
         Departed::Parent(departing) => departing,
@@ -57,6 +69,44 @@ pub(super) fn leave(
         Ok(Ok(())) | Err(_) => Ok(Left::Parent(trips)),
         Ok(Err(source)) => Err(TravelError::Unmade { source }),
     }
+}
+
+/// One copy is made and put on its road at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Makes a copy whose memory is only sent; `None` where it wakes.
+pub(super) fn prepare(cluster: &Cluster, node: &str) -> Result<Option<Arc<Trip>>, TravelError> {
+    if cluster.driver().is_copy() {
+        return Err(TravelError::Copied);
+    }
+    let trip = Arc::new(Trip::new(node.to_owned(), 0));
+    Ok(leave_by_road(cluster, &trip, None, false)?.is_none().then_some(trip))
+}
+
+/// Sends a copy to where others of this process are, or will be. The copy's number, in the copy.
+fn leave_by_road(
+    cluster: &Cluster,
+    trip: &Arc<Trip>,
+    mark: Option<Mark>,
+    wakes: bool,
+) -> Result<Option<u32>, TravelError> {
+    // Copies go in the order in which they are made, with what was written between them.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    calls::look(cluster);
+    let (departed, forms) =
+        part(Input::HandedOn).map_err(|source| TravelError::Unmade { source })?;
+    let departing = match departed {
+        Departed::Child(number) => return Ok(Some(number.cast_unsigned())),
+        Departed::Parent(departing) => departing,
+    };
+    // Until it is held it ends with the calling thread, which may be about to end.
+    let leaving = departing.hold().map_err(|source| TravelError::Unmade { source })?;
+    let trip = trip.clone();
+    let changed = calls::changed(cluster, trip.node());
+    let cluster = cluster.clone();
+    let job = Job { leaving, forms, trip, mark, wakes, changed, cluster: cluster.clone() };
+    calls::go(&cluster, job)?;
+    Ok(None)
 }
 
 /// Makes one copy, with all locks of the library in the hands of the calling thread: in the copy it is the
@@ -87,7 +137,10 @@ fn part(input: Input) -> Result<(Departed, Forms), ::telefork::Error> {
 
 /// As `telefork::telefork_to`, with this process's private keys left out.
 pub(super) fn write_copy(to: &mut impl Write) -> Result<Location, ::telefork::Error> {
+    // In the copy nobody else has it.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (departed, forms) = part(Input::Own)?;
+    drop(turn);
     let departing = match departed {
         Departed::Child(value) => return Ok(Location::Child(value)),
         Departed::Parent(departing) => departing,

@@ -19,8 +19,9 @@ use wire::visit::{Alone, Closed, Exited, Stdio, Taken, Wake};
 
 use super::called::mark;
 use super::error::TravelError;
-use super::passage::{PATIENCE, begin, print};
-use super::sending::Forms;
+use super::hearing::print;
+use super::luggage::{Forms, begin};
+use super::passage::PATIENCE;
 use crate::Cluster;
 use crate::copied::{self, be_away, be_back};
 use crate::driver::{Aside, hold_all};

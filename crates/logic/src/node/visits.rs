@@ -95,6 +95,11 @@ impl Visits {
         self.guests.len()
     }
 
+    /// Those that something runs for, or is to.
+    fn busy(&self) -> u32 {
+        self.guests.values().filter(|guest| guest.stage != Stage::Idle).count() as u32
+    }
+
     /// What is known of a visit that is not here.
     fn absent(&self, token: u64) -> &'static str {
         match self.over.iter().find(|(known, _)| *known == token) {
@@ -203,7 +208,7 @@ impl Node {
         let (begin, lanes) = (begin.clone(), Vec::new());
         let guest = Guest { owner, peer, token, begin, onward, stage, since: now, lanes };
         self.visits.guests.insert(visit, guest);
-        self.slots.host(self.visits.count() as u32);
+        self.slots.host(self.visits.busy());
         self.welcome(now, link, token);
         self.links[link.0 as usize] = None;
         let arrival = Box::new(arrival);
@@ -248,20 +253,27 @@ impl Node {
     pub(super) fn visit_came(&mut self, visit: VisitId, stage: Stage) {
         if let Some(guest) = self.visits.guests.get_mut(&visit) {
             // A pad is believed only forwards.
-            guest.stage = guest.stage.max(stage);
+            guest.stage = match (guest.stage, stage) {
+                // Calls come and go.
+                (Stage::Idle, stage) => stage,
+                (_, Stage::Idle) => Stage::Idle,
+                (before, stage) => before.max(stage),
+            };
         }
+        self.slots.host(self.visits.busy());
     }
 
     /// Nothing of it runs any more.
     pub(super) fn visit_ended(&mut self, visit: VisitId) {
         let gone = self.visits.guests.remove(&visit);
-        if let Some(guest) = gone.filter(|guest| guest.stage >= Stage::Runs) {
+        if let Some(guest) = gone.filter(|guest| [Stage::Runs, Stage::Ended].contains(&guest.stage))
+        {
             self.visits.over.push_back((guest.token, guest.stage == Stage::Ended));
             if self.visits.over.len() > VISITS_OVER_MAX {
                 self.visits.over.pop_front();
             }
         }
-        self.slots.host(self.visits.count() as u32);
+        self.slots.host(self.visits.busy());
     }
 
     /// To whoever may see them. Their numbers of processes are the driver's to add.

@@ -211,7 +211,7 @@ impl Workers {
         let mut bytes = [0; 16];
         let mut last = None;
         while let Ok(count @ 1..) = pad.control.read(&mut bytes) {
-            last = bytes[..count].iter().filter_map(|byte| Stage::of_byte(*byte)).max().max(last);
+            last = bytes[..count].iter().rev().find_map(|byte| Stage::of_byte(*byte)).or(last);
         }
         last
     }

@@ -6,7 +6,8 @@
 //!   not there any more              by name as zeros; over a file its bytes
 //! ```
 //!
-//! Whether a page changed is said by who has watched (`changed`), else by a sum of its bytes. Elsewhere: which
+//! Which pages can have changed is said by who has watched (`changed`), and of those a sum of their bytes decides.
+//! Elsewhere: which
 //! mappings keep what was told of them (`difference`).
 
 use std::io::Write;
@@ -15,7 +16,7 @@ use std::ops::Range;
 use sys::Pid;
 use sys::pagemap::Pagemap;
 use sys::process_memory::{self, Piece};
-use wire::image::memory::{MappingKind, Pages, Place, Placed, Run};
+use wire::image::memory::{MappingKind, Pages, Place, Placed, Run, Sharing};
 use wire::image::{ImageId, Section, Writer};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -88,9 +89,8 @@ pub(super) fn send_of<W: Write>(
         pid,
         stands,
         page,
-        knows: since.is_some_and(|since| since.changed.is_some()),
         waiting: Vec::new(),
-        told: Vec::with_capacity(had.len()),
+        told: Vec::new(),
         buffer: vec![0; CHUNK],
         sent: Sent::default(),
     };
@@ -106,6 +106,9 @@ pub(super) fn send_of<W: Write>(
         guards.extend(found.guards.iter().cloned());
         selected.push(found);
     }
+    let all = selected.iter().flat_map(|found| &found.bytes);
+    let all: u64 = all.map(|range| (range.end - range.start) / page).sum();
+    putting.told.reserve_exact(all as usize);
     if let Some(since) = since {
         unguard(since, description, &guards, page, to)?;
     }
@@ -114,10 +117,13 @@ pub(super) fn send_of<W: Write>(
     for (mapping, found) in description.mappings.iter().zip(&selected) {
         let zeros = zeros(mapping);
         let is_special = matches!(mapping.kind, MappingKind::Special { .. });
+        // What others write as well nobody has watched.
+        let changed = since.and_then(|it| it.changed);
+        let changed = changed.filter(|_| mapping.sharing == Sharing::Private);
         for range in &found.bytes {
             for number in range.start / page..range.end / page {
                 let before = had.sum(number);
-                let is_written = match (since.and_then(|it| it.changed), before) {
+                let is_written = match (changed, before) {
                     (Some(changed), Some(_)) => contains(changed, number * page),
                     _ => true,
                 };
@@ -156,7 +162,10 @@ pub(super) fn send_of<W: Write>(
         to.put(&Section::Placed(Placed { runs, place: Place::Guard }), &[])?;
     }
     let Putting { mut told, sent, .. } = putting;
-    told.sort_by_key(|(number, _)| *number);
+    // Sorting takes memory, and what is kept in this process is sent as it is.
+    if !told.is_sorted_by_key(|(number, _)| *number) {
+        told.sort_unstable_by_key(|(number, _)| *number);
+    }
     let mappings = description.mappings.clone();
     Ok((sent, Told { id: to.id(), mappings, pages: told, guards }))
 }
@@ -240,8 +249,6 @@ struct Putting {
     pid: Pid,
     stands: Stands,
     page: u64,
-    /// Whether it is known which pages were written: then what comes here was.
-    knows: bool,
     waiting: Vec<Waiting>,
     told: Vec<(u64, u64)>,
     buffer: Vec<u8>,
@@ -301,7 +308,7 @@ impl Putting {
             if !is_gone {
                 self.told.push((number, sum));
             }
-            if before == Some(sum) && !self.knows && !is_gone {
+            if before == Some(sum) && !is_gone {
                 continue;
             }
             push(&mut full, number);

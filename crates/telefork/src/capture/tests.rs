@@ -378,7 +378,7 @@ fn a_secret_is_found_where_nobody_may_read_and_refused_where_others_have_it() {
     let args = [hidden, PAGE, libc::PROT_NONE as u64, 0, 0, 0];
     remote.run(&[Call { number: libc::SYS_mprotect, args }]).unwrap()[0].as_ref().unwrap();
     remote.finish().unwrap();
-    assert_eq!(wipe(child.pid(), &[&secret]).unwrap(), 1);
+    assert_eq!(wipe(child.pid(), &[&secret], None).unwrap(), 1);
     let mut found = [1; 32];
     process_memory::read(child.pid(), hidden + 100, &mut found).unwrap();
     assert_eq!(found, [0; 32]);
@@ -394,7 +394,7 @@ fn a_secret_is_found_where_nobody_may_read_and_refused_where_others_have_it() {
     let mapped = maps::mappings(child.pid()).unwrap();
     let at = mapped.into_iter().find(is_shared).unwrap().range.start + 200;
     process_memory::write(child.pid(), at, &secret).unwrap();
-    let refused = wipe(child.pid(), &[&secret]).unwrap_err();
+    let refused = wipe(child.pid(), &[&secret], None).unwrap_err();
     assert!(matches!(refused, Error::SharedSecret { address } if address == at), "{refused}");
     process_memory::read(child.pid(), at, &mut found).unwrap();
     assert_eq!(found[..], secret, "the others have lost it");

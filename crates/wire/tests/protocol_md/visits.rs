@@ -7,8 +7,8 @@ use farcall_wire::limits::VISIT_LEASE;
 use farcall_wire::terminal::Modes;
 use farcall_wire::units::Span;
 use farcall_wire::visit::{
-    Alone, Begin, Built, Chained, Closed, Entry, Exited, Lane, Refused, Resize, SIGNALS, Stage,
-    Stdio, Stopped, Taken, Visit, Visits, Wake, Woken,
+    Alone, Begin, Built, Call, CallImage, Chained, Closed, Entry, Exited, Lane, Refused, Resize,
+    SIGNALS, Stage, Stdio, Stopped, Taken, Visit, Visits, Wake, Woken,
 };
 
 pub(super) fn begin() -> Begin {
@@ -55,6 +55,8 @@ pub(super) fn messages() -> Vec<(&'static str, u64, Message)> {
         ("stopped", 0, M::Stopped(Stopped { number: 20 })),
         ("exited", 0, M::Exited(Exited::Code(-1))),
         ("exited-signal", 0, M::Exited(Exited::Signal(9))),
+        ("call", 7, M::Call(Call { image: CallImage::Changes, wakes: true })),
+        ("image", 7, M::Image(Bytes::from_static(b"abc"))),
         ("visits-ask", 0, M::VisitsAsk),
         ("visits", 0, M::Visits(Visits { visits: vec![visit] })),
     ]

@@ -1,0 +1,66 @@
+//! Which pages of this process were written since copies of it last went to its nodes.
+//!
+//! One tracker has one epoch; each node has its own, so what a look finds is added to all. Where the kernel tells
+//! nothing, nobody knows, and all pages are read and compared. Elsewhere: the kernel (`sys::tracking`).
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use sys::tracking::Tracker;
+
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    tracker: Option<Tracker>,
+    /// It was tried, and cannot be.
+    is_vain: bool,
+    /// By node: what was written since a copy last went there.
+    since: HashMap<String, Vec<Range<u64>>>,
+}
+
+impl Watch {
+    /// Before a copy is made.
+    pub(super) fn look(&mut self) {
+        if self.tracker.is_none() && !self.is_vain {
+            self.tracker = Tracker::own().ok();
+            self.is_vain = self.tracker.is_none();
+        }
+        let Some(tracker) = &mut self.tracker else { return };
+        match tracker.changed() {
+            Ok(changed) => {
+                let found = changed.everywhere();
+                self.since.values_mut().for_each(|since| *since = union(since, &found));
+            }
+            // Nothing is known until copies have gone to the nodes again.
+            Err(_) => self.since.clear(),
+        }
+    }
+
+    /// Behind that: what may differ from what the node has been told. `None` where nobody knows.
+    pub(super) fn take(&mut self, node: &str) -> Option<Vec<Range<u64>>> {
+        let tracker = self.tracker.as_mut()?;
+        // Written while the copy was made. It is told again.
+        let Ok(late) = tracker.peek() else {
+            self.since.clear();
+            return None;
+        };
+        let before = self.since.insert(node.to_owned(), Vec::new())?;
+        Some(union(&before, &late.everywhere()))
+    }
+}
+
+/// All that is in one or the other. Both are in their order.
+pub(super) fn union(one: &[Range<u64>], other: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut all: Vec<Range<u64>> = one.iter().chain(other).cloned().collect();
+    all.sort_by_key(|range| range.start);
+    let mut found: Vec<Range<u64>> = Vec::with_capacity(all.len());
+    for range in all {
+        match found.last_mut() {
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => found.push(range),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;
