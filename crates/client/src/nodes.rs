@@ -128,7 +128,7 @@ enum Life {
     },
     /// TLS, then the greeting. The kernel alone would wait two minutes for a host that is away.
     Dialling(Box<Watched>, Time),
-    Linked(Box<Watched>, Link),
+    Linked(Box<Watched>, Box<Link>),
     /// It said goodbye for good.
     Gone,
 }
@@ -372,7 +372,7 @@ impl Nodes {
         let Life::Dialling(connection, _) = life else { return };
         let agent = concat!("farcall ", env!("CARGO_PKG_VERSION")).to_owned();
         let hello = Hello { agent, name: self.me.clone(), purpose: Purpose::Client };
-        node.life = Life::Linked(connection, Link::dial(now, hello));
+        node.life = Life::Linked(connection, Box::new(Link::dial(now, hello)));
         self.wind(at);
         self.greet(at);
     }

@@ -19,7 +19,7 @@ fn leaving() -> Leaving {
 
 fn has(copy: &mut Leaving, secret: &[u8]) -> bool {
     let mut image = Vec::new();
-    copy.send(0, &mut image).unwrap();
+    copy.send(Some(0), &mut image).unwrap();
     memchr::memmem::find(&image, secret).is_some()
 }
 

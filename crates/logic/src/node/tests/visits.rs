@@ -69,7 +69,7 @@ fn a_node_remembers_so_many_visits_and_no_more() {
 }
 
 fn chained(bench: &mut Bench, link: u32, from: Option<(&str, Permit)>, onward: Option<Permit>) {
-    let begin = Begin { from: "a".into(), pid: 1, command: "x".into(), memory: 0 };
+    let begin = Begin { from: "a".into(), pid: 1, command: "x".into(), memory: 0, terminal: false };
     let from = from.map(|(node, permit)| (name(node), permit));
     let entry = Entry::Chained(Chained { begin, number: 3, from, onward });
     bench.greet(LinkId(link), Peer::Client(name("me")), Purpose::Visit { entry });

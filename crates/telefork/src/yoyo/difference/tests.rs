@@ -49,7 +49,7 @@ fn memory_of_others_and_of_the_kernel_is_not_taken_away() {
     for (one, other) in [(vec![], vec![shared.clone()]), (vec![shared], vec![])] {
         assert!(difference(&one, &other, &(0..0)).is_err());
     }
-    assert_eq!(difference(&[special.clone()], &[], &(0..0)), Ok(Difference::default()));
-    assert_eq!(difference(&[], &[special.clone()], &(0..0)), Ok(Difference::default()));
+    assert_eq!(difference(std::slice::from_ref(&special), &[], &(0..0)), Ok(Difference::default()));
+    assert_eq!(difference(&[], std::slice::from_ref(&special), &(0..0)), Ok(Difference::default()));
     assert!(difference(&[own(1..2, OPEN)], &[special], &(0..0)).is_err());
 }
