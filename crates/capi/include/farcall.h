@@ -661,8 +661,8 @@ farcall_status farcall_unmap(farcall_mapping *mapping);
  once here, and once in each copy that is woken from the image, as fork() does: `location` tells which.
 
  Of several threads only the calling one is in a copy; locks that others hold stay locked there. A copy has
- this process's memory, all of it, secrets too: give its image only to whom you would give those. It has
- standard input, output and error of who wakes it; of other descriptors it has only the numbers: using one
+ this process's memory, all of it but the private keys that this library has read: give its image only to
+ whom you would give the rest. It has standard input, output and error of who wakes it; of other descriptors it has only the numbers: using one
  fails (EBADF) until it is opened again. What the copy finds in the buffers of stdio it writes, too:
  call fflush(NULL) before. Of this library it uses only what it makes itself.
 

@@ -2,6 +2,7 @@
 
 use std::io::pipe;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::PollFlags;
 
 use super::*;
@@ -14,6 +15,13 @@ fn wait_for(outputs: &mut Outputs, wanted: impl Fn(&mut Outputs) -> bool) {
     }
 }
 
+/// Bytes of a stream come, from there on.
+fn come(outputs: &mut Outputs, stream: u8, at: u64, bytes: &[u8]) {
+    let output = outputs.of(stream).unwrap();
+    assert_eq!(output.receiving.arrived(at, bytes.len()), Some(0));
+    outputs.put(stream, bytes).unwrap();
+}
+
 #[test]
 fn who_is_not_read_waits_alone_and_loses_nothing() {
     let (mut reader, writer) = pipe().unwrap();
@@ -21,11 +29,12 @@ fn who_is_not_read_waits_alone_and_loses_nothing() {
     let mut outputs = Outputs::new().unwrap();
     outputs.add(1, &writer);
     outputs.add(2, &second);
+    // More than the pipe takes.
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     drop((writer, second));
-    // More than a pipe takes.
-    let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
-    outputs.put(1, &bytes).unwrap();
-    outputs.put(2, b"heard").unwrap();
+    let bytes: Vec<u8> = (0..60_000_u32).map(|at| (at % 251) as u8).collect();
+    come(&mut outputs, 1, 0, &bytes);
+    come(&mut outputs, 2, 0, b"heard");
     let mut read = [0; 5];
     other.read_exact(&mut read).unwrap();
     assert_eq!(&read, b"heard");
@@ -41,12 +50,12 @@ fn what_cannot_be_written_is_told_once_and_counts_as_done() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut outputs = Outputs::new().unwrap();
     outputs.add(1, &full);
-    outputs.put(1, b"some").unwrap();
+    come(&mut outputs, 1, 0, b"some");
     wait_for(&mut outputs, |outputs| outputs.are_done());
     let output = outputs.of(1).unwrap();
     assert_eq!(output.failure().map(|error| error.kind()), Some(ErrorKind::StorageFull));
     assert!(output.failure().is_none());
-    outputs.put(1, b"more").unwrap();
+    come(&mut outputs, 1, 4, b"more");
     wait_for(&mut outputs, |outputs| outputs.are_done());
     assert!(outputs.of(1).unwrap().failure().is_none());
 }
