@@ -91,6 +91,13 @@ impl Registers {
         (self.orig_rax as i64 >= 0 && is_restart).then_some(self.orig_rax)
     }
 
+    /// The number of the system call that the stop has ended, and that the kernel does not make again: the thread
+    /// is about to return from it with EINTR. So end waits such as `epoll_wait`.
+    pub fn ended_call(&self) -> Option<u64> {
+        let is_ended = self.rax as i64 == -i64::from(libc::EINTR);
+        (self.orig_rax as i64 >= 0 && is_ended).then_some(self.orig_rax)
+    }
+
     /// The same thread, about to make the interrupted call from its beginning: no kernel but the one that
     /// it waits in can go on with it. `number` is the call's, which is not always the one in the registers.
     #[must_use]

@@ -31,8 +31,8 @@ pub(super) enum Others<'a> {
     MustEnd,
 }
 
-/// Stops a process whose main thread stands, once all its threads are in calls that the kernel makes again: so
-/// none of them is in the midst of changing memory.
+/// Stops a process whose main thread stands, once all its threads are in calls that the kernel makes again, or
+/// ends for the stop: so none of them is in the midst of changing memory.
 pub(super) fn stop(pid: Pid, others: Others<'_>) -> Result<(Frozen, Registers), Error> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -55,7 +55,10 @@ pub(super) fn stop(pid: Pid, others: Others<'_>) -> Result<(Frozen, Registers), 
                 Others::MustEnd if is_late => {
                     return Err(Error::Threads { pid, tid, name: text() });
                 }
-                Others::MustBe(_) => call.is_some() && name != KEEPER,
+                Others::MustBe(_) => {
+                    let rests = call.or(registers.ended_call()).is_some();
+                    rests && name != KEEPER
+                }
                 Others::MustEnd => false,
             };
             if !may_stay {

@@ -71,6 +71,18 @@ impl Specimen {
         number(&mut self.output)
     }
 
+    /// Whatever else is to be told: that the old place of what was moved is unmapped, for one. It waits until
+    /// that is heard.
+    fn hear_until_it_speaks(&self) {
+        let (pager, output) = (self.pager.as_fd(), self.output.get_ref().as_fd());
+        let mut polled = [pager, output].map(|end| PollFd::new(end, PollFlags::POLLIN));
+        let wait = PollTimeout::try_from(PATIENCE).unwrap();
+        while polled[1].revents().is_none_or(|seen| seen.is_empty()) {
+            assert!(poll(&mut polled, wait).unwrap() > 0, "nothing happened");
+            self.pager.events(&mut Vec::new()).unwrap();
+        }
+    }
+
     fn fault_at(&self, at: u64) {
         match event(&self.pager) {
             Event::Fault { at: found } if found == at => {}
@@ -178,9 +190,7 @@ fn unmapped_and_moved_pages_are_told_of() {
         }
         other => panic!("{other:?}"),
     };
-    // The old place was unmapped, too.
-    let mut more = Vec::new();
-    specimen.pager.events(&mut more).unwrap();
+    specimen.hear_until_it_speaks();
     assert_eq!(specimen.said(), to);
     specimen.order('s', 6);
     specimen.fault_at(to);
