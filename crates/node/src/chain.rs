@@ -124,6 +124,9 @@ fn send(line: &mut Line) -> Result<(), String> {
         if line.read()? == ReadOutcome::Closed {
             return Err("the next node hung up".to_owned());
         }
+        if !line.connection.input().is_empty() {
+            return Err("the next node speaks where it has nothing to say".to_owned());
+        }
     }
     Ok(())
 }

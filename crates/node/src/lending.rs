@@ -180,6 +180,9 @@ pub(crate) fn lend(connection: Connection, file: &mut File) -> Result<(), String
             if line.read()? == ReadOutcome::Closed {
                 return Err("the other node hung up".to_owned());
             }
+            if !line.connection.input().is_empty() {
+                return Err("the other node speaks where it has nothing to say".to_owned());
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use mio::{Events, Interest, Poll, Token};
@@ -56,9 +56,17 @@ struct Relay {
 impl Relay {
     fn run(mut self) {
         let mut events = Events::with_capacity(8);
+        let mut until: Option<Instant> = None;
         // Whatever fails ends both directions: the two ends see that their stream is cut.
         while let Ok(true) = self.turn() {
-            let patience = (!self.outward).then_some(FAREWELL);
+            // Bytes that trickle do not make it longer.
+            if !self.outward && until.is_none() {
+                until = Some(Instant::now() + FAREWELL);
+            }
+            let patience = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if patience.is_some_and(|left| left.is_zero()) {
+                break;
+            }
             match self.poll.poll(&mut events, patience) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => break,
                 Ok(()) if patience.is_some() && events.is_empty() => break,

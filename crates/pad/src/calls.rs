@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,7 +28,7 @@ use telefork::restore::{Base, Descriptors, Holdings, Restore};
 use wire::Message;
 use wire::frame::Kind;
 use wire::image::Reader;
-use wire::limits::CALLS_MAX;
+use wire::limits::{AWAY_PATIENCE, CALLS_MAX};
 use wire::units::Span;
 use wire::visit::{Built, Call, CallImage, Exited, Refused, Stage, Stopped, Woken};
 
@@ -45,6 +46,7 @@ pub(crate) fn are_meant(first: &UnixStream) -> bool {
 
 /// Serves the calls of one client.
 pub(crate) fn serve(control: UnixStream, first: UnixStream) -> Result<(), Error> {
+    first.set_write_timeout(Some(AWAY_PATIENCE.into())).map_err(kernel("use a connection"))?;
     let line = Line::new(first).map_err(kernel("use a connection"))?;
     control.set_nonblocking(true).map_err(kernel("use the node's socket"))?;
     let (base, copies, later) = (None, BTreeMap::new(), VecDeque::new());
@@ -91,7 +93,7 @@ impl Calls {
             self.line.channel = *channel;
             copy.streams.turn(Some(&mut self.line));
             if let Some(exited) = copy.ended
-                && copy.streams.finish(matches!(exited, Exited::Signal(9)))
+                && copy.streams.finish(false)
             {
                 self.line.channel = *channel;
                 copy.streams.turn(Some(&mut self.line));
@@ -314,6 +316,9 @@ impl Calls {
 /// How often copies are looked at in vain: how late it is told that one was stopped, in milliseconds.
 const LOOK: u16 = 500;
 
+/// What is said of other copies while an image comes.
+const LATER_MAX: usize = 16 * CALLS_MAX;
+
 fn lost() -> String {
     "nothing is kept of the process there; send all of it".to_owned()
 }
@@ -337,10 +342,18 @@ impl Read for Pieces<'_> {
                     }
                     self.piece = piece;
                 }
+                // Images come one after another.
+                Some((_, Message::Call(_) | Message::Image(_))) => return Err(over()),
+                Some(_) if self.later.len() >= LATER_MAX => return Err(over()),
                 Some(other) => self.later.push_back(other),
                 None => {
                     self.line.flush().map_err(|Over| over())?;
+                    let begun = Instant::now();
                     self.line.read().map_err(|Over| over())?;
+                    // Nothing came for as long as a read waits.
+                    if begun.elapsed() >= AWAY_PATIENCE.into() {
+                        return Err(over());
+                    }
                 }
             }
         }

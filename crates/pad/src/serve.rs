@@ -97,6 +97,8 @@ pub fn serve_chained(
     let patience = Some(Duration::from(AWAY_PATIENCE));
     first.set_read_timeout(patience).map_err(kernel("use a connection"))?;
     if chained.from.is_none() && calls::are_meant(&first) {
+        // No memory follows a copy.
+        drop(right);
         return calls::serve(control, first);
     }
     Visit::begin(control, first, terminal)?.run(build, right, chained)

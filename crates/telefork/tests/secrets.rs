@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+use farcall_telefork::capture::Changes;
 use farcall_telefork::{Departed, Leaving, depart};
 
 /// As it is written over there it is not to be in this program's own data.
@@ -33,4 +34,28 @@ fn a_secret_that_was_wiped_is_not_in_the_image() {
     assert!(!has(&mut copy, &secret));
     copy.end().unwrap();
     assert_eq!(copied, secret, "the original has lost it");
+}
+
+#[test]
+fn a_page_that_held_a_secret_alone_does_not_come_with_later_changes() {
+    let secret = secret();
+    // Fresh from the kernel: pages of which one holds the secret, and nothing else.
+    let mut pages = vec![0_u8; 8 << 20];
+    let middle = pages.len() / 2;
+    pages[middle..middle + secret.len()].copy_from_slice(&secret);
+    let copy = leaving();
+    copy.wipe(&[&secret]).unwrap();
+    let mut image = Vec::new();
+    let (_, told) = copy.send_told(0, &mut image).unwrap();
+    copy.end().unwrap();
+    assert!(memchr::memmem::find(&image, &secret).is_none());
+    let copy = leaving();
+    let changed = [];
+    copy.wipe_near(&[&secret], &changed).unwrap();
+    image.clear();
+    let sent = copy.send_changes(0, &told, Some(&changed), &mut image).unwrap();
+    assert!(matches!(sent, Changes::Sent(..)) && !image.is_empty(), "{sent:?}");
+    assert!(memchr::memmem::find(&image, &secret).is_none());
+    copy.end().unwrap();
+    assert_eq!(pages[middle..middle + secret.len()], secret, "the original has lost it");
 }

@@ -125,6 +125,14 @@ pub(super) fn send_of<W: Write>(
                 let before = had.sum(number);
                 let is_written = match (changed, before) {
                     (Some(changed), Some(_)) => contains(changed, number * page),
+                    // It was 0 when all else was told, or a key that nobody was to see, and is not looked at again.
+                    (Some(changed), None)
+                        if matches!(zeros, Zeros::Omitted)
+                            && !contains(&fresh, number * page)
+                            && !contains(changed, number * page) =>
+                    {
+                        continue;
+                    }
                     _ => true,
                 };
                 match before {

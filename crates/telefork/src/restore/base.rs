@@ -10,6 +10,7 @@
 //! handed to it then, over a socket that it was started with.
 
 use std::io::Read;
+use std::net::Shutdown;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -26,7 +27,7 @@ use super::execute::{self, Held, PATIENCE, Table};
 use super::large::Large;
 use super::memory::{self, BUFFER, Ground, PR_SET_VMA};
 use super::nouns::{Destination, Map, PAGE, Source};
-use super::pages::Place;
+use super::pages::{Named, Place};
 use super::plan::{Plan, plan};
 use super::{Built, Descriptors, Memory, Restore, backing};
 use crate::difference::{Difference, Step, difference};
@@ -346,6 +347,19 @@ impl Door {
         remote: &mut Remote<'_>,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Vec<i32>, Error> {
+        let handed = self.try_hand(remote, descriptors);
+        if handed.is_err() {
+            // What is still on its way must not come to another fork: nobody goes through this door any more.
+            let _ = self.ours.shutdown(Shutdown::Both);
+        }
+        handed
+    }
+
+    fn try_hand(
+        &mut self,
+        remote: &mut Remote<'_>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Vec<i32>, Error> {
         let mut numbers = Vec::with_capacity(descriptors.len());
         // No more at once than there is room for on the way, with any setting of it.
         for some in descriptors.chunks(HANDED_AT_ONCE) {
@@ -456,6 +470,7 @@ fn pages<R: Read>(
     let mut large = Large::of(&fresh);
     let mut buffer = vec![0_u8; BUFFER];
     let mut guards = Vec::new();
+    let mut named = [Named::default(), Named::default()];
     while let Some(section) = next {
         match section {
             Section::Pages(told) => {
@@ -465,8 +480,12 @@ fn pages<R: Read>(
                 memory::fill(pid, plan, &told.runs, &buffer[..length], &mut Vec::new())?;
             }
             Section::Placed(told) => match told.place {
-                Elsewhere::Zero => clear(remote, plan, &told.runs, &mut buffer)?,
+                Elsewhere::Zero => {
+                    named[0].add(&told.runs)?;
+                    clear(remote, plan, &told.runs, &mut buffer)?;
+                }
                 Elsewhere::Guard => {
+                    named[1].add(&told.runs)?;
                     for run in &told.runs {
                         let pieces = plan.places.pieces(*run)?;
                         guards.extend(pieces.into_iter().map(|(range, _)| range));

@@ -59,17 +59,18 @@ impl Returning {
             if all.contains(&registers.rsp) {
                 all.start = dead.max(all.start);
             }
-            if mapping.sharing == Sharing::Shared {
+            // The baseline has not what a fork leaves out: it stays here as it is.
+            let is_unforked = [b"dc", b"wf"].iter().any(|flag| mapping.flags.contains(flag));
+            if mapping.sharing == Sharing::Shared || is_unforked {
                 continue;
             }
             let ranges = match &mapping.kind {
                 MappingKind::Special { .. } | MappingKind::Guard => continue,
                 MappingKind::File(_) if !comparison.had(mapping) => vec![all],
-                _ => {
-                    let mut own = pagemaps[0].look(all.clone())?.own;
-                    own.extend(pagemaps[1].look(all)?.own);
-                    merged(own)
-                }
+                MappingKind::File(_) => merged(own(&pagemaps, &all)?),
+                // What a file showed there is here still.
+                _ if comparison.had_file(&all) => vec![all],
+                _ => merged(own(&pagemaps, &all)?),
             };
             for range in ranges {
                 comparison.compare(range, &mut writer)?;
@@ -79,6 +80,13 @@ impl Returning {
         writer.finish()?;
         frozen.release()
     }
+}
+
+/// Pages of their own that the copy or the baseline has.
+fn own(of: &[Pagemap; 2], range: &Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+    let mut own = of[0].look(range.clone())?.own;
+    own.extend(of[1].look(range.clone())?.own);
+    Ok(own)
 }
 
 /// In their order, and each address once.
@@ -116,6 +124,14 @@ impl Comparison {
         self.was.iter().find(is_same).is_some()
     }
 
+    /// Whether some of a range showed a file before.
+    fn had_file(&self, range: &Range<u64>) -> bool {
+        let overlaps = |was: &&maps::Mapping| {
+            was.inode != 0 && was.range.start < range.end && range.start < was.range.end
+        };
+        self.was.iter().find(overlaps).is_some()
+    }
+
     /// A range in pieces that all were mapped before, or all were not.
     fn pieces(&self, range: &Range<u64>) -> Vec<(Range<u64>, bool)> {
         let mut found = Vec::new();
@@ -142,11 +158,12 @@ impl Comparison {
                 let len = (piece.end - at).min(CHUNK as u64) as usize;
                 if process_memory::read(self.copy, at, &mut now[..len]).is_err() {
                     // Behind a file's end there is nothing.
-                    self.by_page(at, len, &mut now)?;
+                    self.by_page(self.copy, at, &mut now[..len])?;
                 }
-                match was_mapped {
-                    true if process_memory::read(self.baseline, at, &mut was[..len]).is_ok() => {}
-                    _ => was[..len].fill(0),
+                if !was_mapped {
+                    was[..len].fill(0);
+                } else if process_memory::read(self.baseline, at, &mut was[..len]).is_err() {
+                    self.by_page(self.baseline, at, &mut was[..len])?;
                 }
                 let page = self.page as usize;
                 for from in (0..len).step_by(page) {
@@ -160,17 +177,18 @@ impl Comparison {
         Ok(())
     }
 
-    fn by_page(&self, at: u64, len: usize, into: &mut [u8]) -> Result<(), Error> {
+    /// What of it is not there is 0; its process is.
+    fn by_page(&self, of: Pid, at: u64, into: &mut [u8]) -> Result<(), Error> {
         let page = self.page as usize;
-        for from in (0..len).step_by(page) {
-            let into = &mut into[from..from + page];
-            if process_memory::read(self.copy, at + from as u64, into).is_err() {
+        for (from, into) in (0..).step_by(page).zip(into.chunks_mut(page)) {
+            if process_memory::read(of, at + from, into).is_err() {
                 into.fill(0);
             }
         }
-        // It is still there, and it is only pages that are not.
-        process_memory::read(self.copy, self.was.first().map_or(at, |it| it.range.start), &mut [0])
-            .map_err(Error::from)
+        match maps::mappings(of)?.is_empty() {
+            false => Ok(()),
+            true => Err(Error::Unborn { pid: of }),
+        }
     }
 
     fn put<W: Write>(
