@@ -14,7 +14,7 @@ mod rounds;
 mod sent;
 
 use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::{Read, Write, stderr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -228,6 +228,7 @@ impl Move {
                     let forgotten = forgotten(&description);
                     let gone = lazy::Gone { what, there, address, forgotten };
                     lazy::follow(frozen, &description, left, gone, &mut guard, &interrupts)?;
+                    note_input(input.as_deref());
                     return Ok(ExitCode::SUCCESS);
                 }
                 leave_stand_in(frozen, &address, forgotten(&description), &what, there)?;
@@ -235,10 +236,7 @@ impl Move {
                 guard.tell(DONE)?;
                 let rounds = ahead.as_ref().map(|ahead| (&ahead.rounds[..], ahead.is_tracked()));
                 terminal::say(&self.told(&node, there, &last, rounds))?;
-                if let Some(input) = input {
-                    let input = terminal::tame_line(&input);
-                    eprintln!("note: its input, {input}, went along as it is now");
-                }
+                note_input(input.as_deref());
                 Ok(ExitCode::SUCCESS)
             }
             Fate::Here { why } => {
@@ -297,6 +295,12 @@ impl Move {
             refused = refused.note(format!("{}: {}", other.object, other.reason));
         }
         Err(refused.help(first.remedy.clone()).into())
+    }
+}
+
+fn note_input(input: Option<&str>) {
+    if let Some(input) = input.map(terminal::tame_line) {
+        let _ = writeln!(stderr(), "note: its input, {input}, went along as it is now");
     }
 }
 

@@ -7,6 +7,7 @@
 //! The twin is this command's, and ends with it: then the process ends over there, for want of its memory, and the
 //! stand-in says so. The original is committed by then, and runs nowhere any more.
 
+use std::io::{Write, stderr};
 use std::time::Duration;
 
 use client::visit::{Lanes, Visit};
@@ -94,7 +95,10 @@ pub(super) fn follow(
     moment("follows");
     let followed = match &serving {
         Ok(serving) => {
-            terminal::say(&format!("{what} runs on {node} now, as {there}; its memory follows\n"))?;
+            // Whoever cannot be told must not cost the process its memory.
+            let _ = terminal::say(&format!(
+                "{what} runs on {node} now, as {there}; its memory follows\n"
+            ));
             let progress = Progress::of_bytes("memory", bytes);
             let (mut shown, mut is_told) = (0, false);
             loop {
@@ -105,7 +109,9 @@ pub(super) fn follow(
                 shown = serving.sent();
                 if !interrupts.take().is_empty() && !std::mem::replace(&mut is_told, true) {
                     progress.aside(|| {
-                        eprintln!(
+                        // The terminal may be what went away.
+                        let _ = writeln!(
+                            stderr(),
                             "farcall: {what} would be lost: its memory still follows it, and this command with it \
                              ends when all is there"
                         );

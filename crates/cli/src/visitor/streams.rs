@@ -304,7 +304,11 @@ impl Streams {
             if let Some(error) = output.failure() {
                 output.is_closed = true;
                 if stream != 2 && error.kind() != ErrorKind::BrokenPipe {
-                    eprintln!("error: what the process writes cannot be written here: {error}\r");
+                    // What cannot be written to may be where this goes, too.
+                    let _ = writeln!(
+                        stderr(),
+                        "error: what the process writes cannot be written here: {error}\r"
+                    );
                 }
                 match stream {
                     TERMINAL => self.typed.sending.close(),
