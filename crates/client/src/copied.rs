@@ -165,11 +165,14 @@ impl Held {
 /// What this process was handed on before it went elsewhere.
 pub(crate) struct Before(Arriving);
 
+/// Why nothing is asked of a cluster by a copy that comes back.
+pub(crate) const AWAY: &str =
+    "it runs in `yoyo`, and comes back; use the cluster before or after that";
+
 /// This is a copy that comes back into its original: it links to nothing meanwhile.
 pub(crate) fn be_away() -> Before {
     GENERATION.fetch_add(1, Relaxed);
-    let reason = "it runs in `yoyo`, and comes back; use the cluster before or after that";
-    Before(std::mem::replace(&mut *arriving(), Arriving::Missing(reason.to_owned())))
+    Before(std::mem::replace(&mut *arriving(), Arriving::Missing(AWAY.to_owned())))
 }
 
 /// It comes back.

@@ -8,10 +8,10 @@ use logic::Payload;
 use logic::dispatch::{JobKey, ProgramId, TaskId, Terms};
 use wire::name::JobId;
 use wire::task::Program;
-use wire::units::{Span, Time};
+use wire::units::Span;
 
 use crate::anew;
-use crate::driver::{Owner, State, now};
+use crate::driver::{Owner, State};
 use crate::job::Job;
 use crate::tickets::{GroupId, TicketId};
 use crate::{Failure, Handle, Output};
@@ -130,7 +130,7 @@ impl Core {
     pub fn submit(&self, input: impl Into<Bytes>) -> Handle {
         let (this, input) = (self.current(), input.into());
         let (ticket, name) = this.shared.submit(|state| {
-            let task = this.submit_one(state, now(), input);
+            let Some(task) = this.submit_one(state, input) else { return (TicketId::NEVER, None) };
             (state.tickets.issue(task), state.dispatch.name_of(task))
         });
         Handle::new(this.shared.clone(), ticket, name.unwrap_or_default())
@@ -138,10 +138,9 @@ impl Core {
 
     pub(crate) fn submit_all(&self, inputs: Vec<Bytes>) -> Vec<TicketId> {
         self.shared.submit(|state| {
-            let now = now();
-            let submit = |input| {
-                let task = self.submit_one(state, now, input);
-                state.tickets.issue(task)
+            let submit = |input| match self.submit_one(state, input) {
+                Some(task) => state.tickets.issue(task),
+                None => TicketId::NEVER,
             };
             inputs.into_iter().map(submit).collect()
         })
@@ -149,24 +148,19 @@ impl Core {
 
     pub(crate) fn submit_group(&self, inputs: Vec<Bytes>, group: GroupId, first: u64) {
         self.shared.submit(|state| {
-            let now = now();
             for (label, input) in (first..).zip(inputs) {
-                let task = self.submit_one(state, now, input);
-                state.tickets.issue_in(task, group, label);
+                if let Some(task) = self.submit_one(state, input) {
+                    state.tickets.issue_in(task, group, label);
+                }
             }
         });
     }
 
-    fn submit_one(&self, state: &mut State, now: Time, input: Bytes) -> TaskId {
-        state.dispatch.submit(now, self.job.key, self.id, Payload::Inline(input), self.terms)
+    fn submit_one(&self, state: &mut State, input: Bytes) -> Option<TaskId> {
+        state.submit(self.job.key, self.id, Payload::Inline(input), self.terms)
     }
 }
 
 fn declare(shared: &Owner, program: &Program, memory: u64) -> ProgramId {
-    let Program::Core { library, .. } = program;
-    let mut state = shared.state();
-    let length = state.nodes.library_length(library);
-    let id = state.dispatch.program(program.clone(), memory);
-    state.dispatch.weigh(id, length);
-    id
+    shared.state().declare(program, memory)
 }

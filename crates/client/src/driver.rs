@@ -18,12 +18,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-use logic::dispatch::{Dispatch, Effect, Event};
+use logic::Payload;
+use logic::dispatch::{Dispatch, Effect, Event, JobKey, ProgramId, TaskId, Terms};
 use mio::{Events, Poll, Token};
 use sys::clock::monotonic_nanoseconds;
 use sys::spin::Spin;
 use transport::{Credentials, DialTls, Fingerprint};
-use wire::name::Name;
+use wire::name::{JobId, Name};
+use wire::task::Program;
 use wire::units::Time;
 
 use crate::copied::{self, Handing, Means, Words};
@@ -41,6 +43,9 @@ const POLL_MAX: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(10);
 /// The same while no task is under way: heartbeats only.
 const LOOK_IDLE: Duration = Duration::from_millis(1500);
+/// What is made in a copy that comes back.
+const NO_JOB: JobKey = JobKey(u32::MAX);
+const NO_PROGRAM: ProgramId = ProgramId(u32::MAX);
 const WAKER: Token = Token(usize::MAX >> 1);
 
 pub(crate) struct Shared {
@@ -106,6 +111,8 @@ pub(crate) struct State {
     closed: bool,
     /// This process is a copy of the one that linked: sockets, thread and nodes are that one's.
     is_copy: bool,
+    /// And it is to come back: what has a place in the tables of before has none here, and the other way round.
+    is_aside: bool,
     /// Why this copy has no links of its own, once it has tried to make some.
     unlinked: Option<String>,
     /// What happened and nobody has read yet, if anybody wants to.
@@ -160,6 +167,7 @@ impl Aside {
             let nodes = driver.state().nodes.none()?;
             let mut state = State::new(nodes, None);
             (state.is_copy, state.closed) = (true, true);
+            (state.is_aside, state.tickets) = (true, Tickets::aside());
             Ok((driver, state))
         };
         Ok(Self(drivers.into_iter().map(with_state).collect::<std::io::Result<_>>()?))
@@ -490,11 +498,50 @@ impl State {
             used: Time(0),
             closed: false,
             is_copy: false,
+            is_aside: false,
             unlinked: None,
             pages: None,
             local,
             beside: None,
         }
+    }
+
+    /// Begins a job, which in a copy that comes back is none.
+    pub(crate) fn open_job(&mut self, id: JobId, name: &str) -> JobKey {
+        match self.is_aside {
+            true => NO_JOB,
+            false => self.dispatch.open_job(id, name.to_owned()),
+        }
+    }
+
+    pub(crate) fn close_job(&mut self, job: JobKey) {
+        if !self.is_aside && job != NO_JOB {
+            self.dispatch.close_job(now(), job);
+        }
+    }
+
+    /// A program's number, which in a copy that comes back is none.
+    pub(crate) fn declare(&mut self, program: &Program, memory: u64) -> ProgramId {
+        if self.is_aside {
+            return NO_PROGRAM;
+        }
+        let Program::Core { library, .. } = program;
+        let length = self.nodes.library_length(library);
+        let id = self.dispatch.program(program.clone(), memory);
+        self.dispatch.weigh(id, length);
+        id
+    }
+
+    /// A new task; `None`: it would be a copy's that comes back, or of what such a one has made.
+    pub(crate) fn submit(
+        &mut self,
+        job: JobKey,
+        program: ProgramId,
+        input: Payload,
+        terms: Terms,
+    ) -> Option<TaskId> {
+        let is_here = !self.is_aside && job != NO_JOB && program != NO_PROGRAM;
+        is_here.then(|| self.dispatch.submit(now(), job, program, input, terms))
     }
 
     /// Why nothing that is asked of it is done: it is a copy's.

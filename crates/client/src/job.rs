@@ -5,7 +5,7 @@ use std::sync::Arc;
 use logic::dispatch::JobKey;
 use wire::name::JobId;
 
-use crate::driver::{Owner, now};
+use crate::driver::Owner;
 
 /// A job that cores hold. When the last of them is gone no more tasks come, and nodes are told.
 pub(crate) struct Job {
@@ -19,13 +19,13 @@ impl Job {
         let id = JobId::drawn(transport::random_u64());
         // Nodes take names of so many bytes.
         let name = &name[..name.floor_char_boundary(wire::limits::PROGRAM_NAME_MAX)];
-        let key = shared.state().dispatch.open_job(id, name.to_owned());
+        let key = shared.state().open_job(id, name);
         Arc::new(Self { shared, key, id })
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        self.shared.submit(|state| state.dispatch.close_job(now(), self.key));
+        self.shared.submit(|state| state.close_job(self.key));
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::core::Core;
 use crate::driver::Owner;
-use crate::tickets::{GroupId, TicketId, Tickets};
+use crate::tickets::{GroupId, NOWHERE, TicketId, Tickets};
 use crate::{Failure, Output};
 
 /// Tasks of one map that are under way at once: enough for the credits of many nodes.
@@ -164,6 +164,8 @@ where
         self.taken += 1;
         let next = |tickets: &mut Tickets| tickets.next_of(self.group);
         let (position, result) = self.core.shared().wait(None, next)?;
+        // All of them fail then, and each has a position all the same.
+        let position = if position == NOWHERE { self.taken - 1 } else { position };
         if self.large_bytes > 0
             && let Some(bytes) = self.large.remove(&position)
         {

@@ -16,7 +16,7 @@ use wire::limits::{STREAM_CHUNK_MAX, STREAM_WINDOW};
 use wire::task::Window;
 
 use crate::Core;
-use crate::driver::{Owner, State, now};
+use crate::driver::{Owner, State};
 use crate::streams::StreamId;
 use crate::tickets::{TicketId, Tickets};
 use crate::{Failure, Output};
@@ -46,7 +46,8 @@ pub struct Stream {
 impl Stream {
     pub(crate) fn open(shared: Arc<Owner>, job: JobKey, program: ProgramId, terms: Terms) -> Self {
         let (id, ticket) = shared.submit(|state| {
-            let task = state.dispatch.submit(now(), job, program, Payload::Stream, terms);
+            let task = state.submit(job, program, Payload::Stream, terms);
+            let Some(task) = task else { return (StreamId::NEVER, TicketId::NEVER) };
             (state.nodes.streams.open(task), state.tickets.issue(task))
         });
         Self { shared, id, ticket: Some(ticket) }
@@ -132,7 +133,9 @@ impl Read for &Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.shared.wait_for(None, |state| {
             let over = self.is_over(state);
-            let open = state.nodes.streams.open.get_mut(&self.id)?;
+            let Some(open) = state.nodes.streams.open.get_mut(&self.id) else {
+                return over.then_some(0);
+            };
             let Some(piece) = open.arrived.front_mut() else {
                 return (open.ended || over).then_some(0);
             };

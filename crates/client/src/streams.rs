@@ -12,6 +12,11 @@ use wire::limits::STREAM_WINDOW;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StreamId(u64);
 
+impl StreamId {
+    /// Of no task; see [`TicketId::NEVER`](crate::tickets::TicketId::NEVER).
+    pub(crate) const NEVER: Self = Self(0);
+}
+
 /// All open streams of a client.
 #[derive(Default)]
 pub(crate) struct Streams {

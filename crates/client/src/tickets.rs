@@ -6,6 +6,7 @@ use std::task::Waker;
 use logic::dispatch::TaskId;
 use slab::Slab;
 
+use crate::copied::AWAY;
 use crate::{Failure, Output, Why};
 
 pub(crate) type Result = std::result::Result<Output, Box<Failure>>;
@@ -42,9 +43,38 @@ pub(crate) struct Tickets {
     groups: Slab<VecDeque<(u64, Result)>>,
     /// What the members of a group are called by their caller.
     labels: Vec<u64>,
+    /// These are of a process that is elsewhere and comes back: whatever it has from before is not among them.
+    is_aside: bool,
+}
+
+/// Where a result stands in a group that has none.
+pub(crate) const NOWHERE: u64 = u64::MAX;
+
+impl TicketId {
+    /// Of what was asked for elsewhere, and is never done. No other is like it, there or here.
+    pub(crate) const NEVER: Self = Self(u32::MAX);
+}
+
+impl GroupId {
+    /// The same of a group.
+    pub(crate) const NEVER: Self = Self(u32::MAX);
 }
 
 impl Tickets {
+    pub(crate) fn aside() -> Self {
+        Self { is_aside: true, ..Self::default() }
+    }
+
+    /// What is said of a ticket that is not among these, if it is known that it never will be.
+    fn failed(&self, is_never: bool) -> Option<Failure> {
+        let why = match is_never {
+            true => Why::Unlinked { reason: AWAY.to_owned() },
+            false if self.is_aside => Why::Copied,
+            false => return None,
+        };
+        Some(Failure::of_copy(why))
+    }
+
     pub(crate) fn issue(&mut self, task: TaskId) -> TicketId {
         self.insert(task, Interest::Asked)
     }
@@ -71,10 +101,16 @@ impl Tickets {
     }
 
     pub(crate) fn open_group(&mut self) -> GroupId {
+        if self.is_aside {
+            return GroupId::NEVER;
+        }
         GroupId(self.groups.insert(VecDeque::new()) as u32)
     }
 
     pub(crate) fn next_of(&mut self, group: GroupId) -> Option<(u64, Result)> {
+        if let Some(failure) = self.failed(group == GroupId::NEVER) {
+            return Some((NOWHERE, Err(Box::new(failure))));
+        }
         self.groups.get_mut(group.0 as usize)?.pop_front()
     }
 
@@ -134,6 +170,9 @@ impl Tickets {
 
     /// The result, if it has come; the ticket is used up then.
     pub(crate) fn redeem(&mut self, ticket: TicketId) -> Option<Result> {
+        if let Some(failure) = self.failed(ticket == TicketId::NEVER) {
+            return Some(Err(Box::new(failure)));
+        }
         let at = ticket.0 as usize;
         match self.tickets.get(at) {
             Some(Ticket::Done(_)) => match self.tickets.remove(at) {
@@ -145,7 +184,8 @@ impl Tickets {
     }
 
     pub(crate) fn is_done(&self, ticket: TicketId) -> bool {
-        matches!(self.tickets.get(ticket.0 as usize), Some(Ticket::Done(_)))
+        self.failed(ticket == TicketId::NEVER).is_some()
+            || matches!(self.tickets.get(ticket.0 as usize), Some(Ticket::Done(_)))
     }
 
     /// Somebody awaits it as a future.

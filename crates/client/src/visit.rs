@@ -63,6 +63,12 @@ impl WayTo {
         self.enter(Entry::Begin(begin))
     }
 
+    /// The same for one of several of the same image.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn begin_chained(self, chained: Chained) -> Result<Visit, Error> {
+        self.enter(Entry::Chained(chained))
+    }
+
     fn enter(self, entry: Entry) -> Result<Visit, Error> {
         let Self { way, me } = self;
         let purpose = Purpose::Visit { entry };
@@ -75,12 +81,6 @@ impl Cluster {
     /// Opens a visit at the node of this name. Its pad waits for the image.
     pub fn visit(&self, node: &str, begin: Begin) -> Result<Visit, Error> {
         self.way_to(node)?.begin(begin)
-    }
-
-    /// The same for one of several of the same image.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn visit_chained(&self, node: &str, chained: Chained) -> Result<Visit, Error> {
-        self.way_to(node)?.enter(Entry::Chained(chained))
     }
 
     /// All that is needed to open a visit at this node, also from a process that this one starts.

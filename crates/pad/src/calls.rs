@@ -103,7 +103,10 @@ impl Calls {
         }
         if !gone.is_empty() {
             gone.iter().for_each(|channel| drop(self.copies.remove(channel)));
-            self.end_strangers();
+            // Whose child one is that was left behind nobody can say: it may be of a copy that still runs.
+            if self.copies.is_empty() {
+                self.end_strangers();
+            }
         }
         let stage = if self.copies.is_empty() { Stage::Idle } else { Stage::Runs };
         if self.told != Some(stage) {
@@ -291,12 +294,10 @@ impl Calls {
         Ok(Copy { pid: Pid::from_raw(awake.pid.0), pidfd: awake.pidfd, streams, ended: None })
     }
 
-    /// What copies that have ended have left behind.
+    /// What copies have left behind that have all ended.
     fn end_strangers(&self) {
-        let mut known: Vec<sys::Pid> =
-            self.copies.values().map(|copy| sys::Pid(copy.pid.as_raw())).collect();
-        known.extend(self.base.as_ref().and_then(|base| base.pid().ok()));
-        let _ = sys::process::end_adopted(&known);
+        let known = self.base.as_ref().and_then(|base| base.pid().ok());
+        let _ = sys::process::end_adopted(known.as_slice());
     }
 
     /// Nothing is left when this returns.

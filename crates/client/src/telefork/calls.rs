@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -42,7 +42,7 @@ use super::watch::{Watch, union};
 use crate::Cluster;
 use crate::driver::{State, now};
 use crate::error::chain;
-use crate::visit::{Visit, after};
+use crate::visit::{Visit, WayTo, after};
 
 /// How long a node may take to build what it has been sent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -88,14 +88,42 @@ struct Road {
 pub(super) struct Job {
     pub(super) leaving: Leaving,
     pub(super) forms: Forms,
-    pub(super) trip: Arc<Trip>,
+    pub(super) trip: Unsent,
     pub(super) mark: Option<Mark>,
     /// Whether it wakes; otherwise its memory is only sent.
     pub(super) wakes: bool,
+    /// Whether all of it has been searched for keys already.
+    pub(super) is_wiped: bool,
     /// Where something may have been written since the last one that went there; `None` where nobody knows.
     pub(super) changed: Option<Vec<Range<u64>>>,
     /// Nodes that end with the cluster are there as long as its copies are.
     pub(super) cluster: Cluster,
+}
+
+/// The trip of one that is to go.
+pub(super) struct Unsent(pub(super) Arc<Trip>);
+
+impl Deref for Unsent {
+    type Target = Arc<Trip>;
+    fn deref(&self) -> &Arc<Trip> {
+        &self.0
+    }
+}
+
+impl Drop for Unsent {
+    /// Nobody waits for one that nobody sends any more: it may have come as its road ended.
+    fn drop(&mut self) {
+        let reason = "the connection ended before it was sent; send it again".to_owned();
+        let node = self.0.node().to_owned();
+        self.0.ends_if_leaving(TravelError::Refused { node, reason });
+    }
+}
+
+impl Job {
+    /// It is of no more use, whatever the kernel says.
+    fn end(self) {
+        let _ = self.leaving.end();
+    }
 }
 
 /// What can have been written since a copy last went to a node: to be asked before the next one is made, and
@@ -123,8 +151,8 @@ pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
             Some(road) => road,
             None => {
                 let unsent = |source| TravelError::Unsent { node: node.clone(), source };
-                let visit = cluster.visit(&node, begin()).map_err(unsent)?;
-                let road = start(&node, visit)?;
+                let way = cluster.way_to(&node).map_err(unsent)?;
+                let road = start(&node, way)?;
                 // Another thread may have been quicker.
                 let mut state = cluster.driver().state();
                 roads(&mut state).roads.entry(node.clone()).or_insert(road).clone()
@@ -145,30 +173,24 @@ pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
     }
 }
 
-fn start(node: &str, visit: Visit) -> Result<Road, TravelError> {
+fn start(node: &str, way: WayTo) -> Result<Road, TravelError> {
     let refused = |source| TravelError::NoThread { source };
     let poll = Poll::new().map_err(refused)?;
     let waker = Arc::new(Waker::new(poll.registry(), JOBS).map_err(refused)?);
-    let socket = visit.socket().as_raw_fd();
-    poll.registry().register(&mut SourceFd(&socket), LINE, Interest::READABLE).map_err(refused)?;
     let (jobs, todo) = channel();
-    let (waiting, running) = (VecDeque::new(), BTreeMap::new());
     let node = node.to_owned();
-    let carrier = Carrier {
-        node,
-        visit,
-        poll,
-        todo,
-        waiting,
-        running,
-        told: None,
-        changed: None,
-        latest: 0,
-        closed: false,
-    };
-    let started = thread::Builder::new().name("farcall-calls".into()).spawn(|| carrier.run());
+    let started = thread::Builder::new().name("farcall-calls".into()).spawn(|| {
+        if let Some(carrier) = Carrier::open(node, way, poll, todo) {
+            carrier.run();
+        }
+    });
     started.map_err(refused)?;
     Ok(Road { jobs, waker })
+}
+
+/// Where something may have been written that did in one of these.
+fn both(before: Option<Vec<Range<u64>>>, now: Option<Vec<Range<u64>>>) -> Option<Vec<Range<u64>>> {
+    Some(union(&before?, &now?))
 }
 
 /// The thread of a road.
@@ -183,6 +205,8 @@ struct Carrier {
     told: Option<Told>,
     /// Where something may have been written since; `None` where nobody knows.
     changed: Option<Vec<Range<u64>>>,
+    /// The same for copies that were refused, which the next one brings; `None` where nobody knows.
+    skipped: Option<Vec<Range<u64>>>,
     /// The highest channel that was used.
     latest: u64,
     /// Nobody sends jobs any more.
@@ -191,9 +215,20 @@ struct Carrier {
 
 /// A copy at the node.
 struct Running {
-    trip: Arc<Trip>,
+    trip: Heeded,
     hearing: Hearing,
     cluster: Cluster,
+}
+
+/// The trip of one that runs.
+struct Heeded(Arc<Trip>);
+
+impl Drop for Heeded {
+    /// Whatever became of the thread, nobody waits for what nobody hears.
+    fn drop(&mut self) {
+        let node = self.0.node().to_owned();
+        self.0.ends_if_not_over(TravelError::Doubt { node });
+    }
 }
 
 /// What the node said of an image.
@@ -204,8 +239,53 @@ enum Verdict {
 }
 
 impl Carrier {
+    /// Opens the visit for the first copy. The node waits for its first byte, and not for long: what takes its time
+    /// comes before that.
+    fn open(node: String, way: WayTo, poll: Poll, todo: Receiver<Job>) -> Option<Self> {
+        // Whoever made this road beside another one has dropped it.
+        let mut first: Job = todo.recv().ok()?;
+        let secrets: Vec<&[u8]> = first.forms.iter().map(|form| &form[..]).collect();
+        let wiped = first.leaving.wipe(&secrets);
+        let wiped = wiped.map_err(|error| TravelError::Unwiped { reason: chain(&error) });
+        let opened = wiped.and_then(|_| {
+            let unsent = |source| TravelError::Unsent { node: node.clone(), source };
+            let visit = way.begin(begin()).map_err(unsent)?;
+            let socket = visit.socket().as_raw_fd();
+            let registered =
+                poll.registry().register(&mut SourceFd(&socket), LINE, Interest::READABLE);
+            registered.map_err(|source| TravelError::NoThread { source })?;
+            Ok(visit)
+        });
+        let visit = match opened {
+            Ok(visit) => visit,
+            Err(error) => {
+                first.trip.ends(Err(error));
+                first.end();
+                return None;
+            }
+        };
+        first.is_wiped = true;
+        Some(Self {
+            node,
+            visit,
+            poll,
+            todo,
+            waiting: VecDeque::from([first]),
+            running: BTreeMap::new(),
+            told: None,
+            changed: None,
+            skipped: Some(Vec::new()),
+            latest: 0,
+            closed: false,
+        })
+    }
+
     fn run(mut self) {
         let lost = loop {
+            // What came while an image went lies here already, and no socket tells of it.
+            if let Err(error) = self.hear() {
+                break Arc::new(error);
+            }
             self.collect();
             if self.closed && self.waiting.is_empty() && self.running.is_empty() {
                 let _ = self.visit.send(&Message::Goodbye(Goodbye::Leaving));
@@ -224,8 +304,7 @@ impl Carrier {
                         break source;
                     }
                 }
-                // It is of no more use, whatever the kernel says.
-                let _ = job.leaving.end();
+                job.end();
                 continue;
             }
             if let Err(error) = self.wait() {
@@ -234,7 +313,7 @@ impl Carrier {
         };
         self.visit.close();
         for running in self.running.values() {
-            running.trip.ends(Err(self.lost(&lost)));
+            running.trip.0.ends(Err(self.lost(&lost)));
         }
         // From here on, who sends a job is told that nobody takes it.
         let Self { todo, waiting, node, .. } = self;
@@ -252,7 +331,11 @@ impl Carrier {
     fn collect(&mut self) {
         loop {
             match self.todo.try_recv() {
-                Ok(job) => self.waiting.push_back(job),
+                Ok(mut job) => {
+                    let skipped = self.skipped.replace(Vec::new());
+                    job.changed = both(skipped, job.changed.take());
+                    self.admit(job);
+                }
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
                     self.closed = true;
@@ -260,6 +343,22 @@ impl Carrier {
                 }
             }
         }
+    }
+
+    /// Calls wait for their turn, as they end soon. Other copies run for as long as they like: who waited for them
+    /// might wait for ever.
+    fn admit(&mut self, mut job: Job) {
+        let ahead = self.waiting.iter().filter(|job| job.wakes).count();
+        let is_full = self.running.len() + ahead >= CALLS_MAX;
+        if !is_full || !job.wakes || job.mark.is_some() {
+            self.waiting.push_back(job);
+            return;
+        }
+        // It goes with the next one.
+        self.skipped = job.changed.take();
+        let reason = format!("{CALLS_MAX} copies run there already; wait for one of them");
+        job.trip.ends(Err(TravelError::Refused { node: self.node.clone(), reason }));
+        job.end();
     }
 
     /// Until something has come.
@@ -271,7 +370,7 @@ impl Carrier {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(source) => return Err(Error::Kernel { action: "wait at a socket", source }),
         }
-        self.hear()
+        Ok(())
     }
 
     /// All that has come.
@@ -300,7 +399,7 @@ impl Carrier {
     fn ends(&mut self, channel: u64, end: Result<Ended, TravelError>) {
         if let Some(Running { trip, cluster, .. }) = self.running.remove(&channel) {
             drop(cluster);
-            trip.ends(end);
+            trip.0.ends(end);
         }
     }
 
@@ -308,10 +407,7 @@ impl Carrier {
     fn carry(&mut self, job: &Job) -> Result<(), Trouble> {
         let secrets: Vec<&[u8]> = job.forms.iter().map(|form| &form[..]).collect();
         // What did not go with others goes with this one.
-        self.changed = match (self.changed.take(), &job.changed) {
-            (Some(before), Some(now)) => Some(union(&before, now)),
-            _ => None,
-        };
+        self.changed = both(self.changed.take(), job.changed.clone());
         let unwiped = |error| TravelError::Unwiped { reason: chain(&error) };
         if let (Some(_), Some(changed)) = (&self.told, &self.changed) {
             job.leaving.wipe_near(&secrets, changed).map_err(unwiped)?;
@@ -325,7 +421,9 @@ impl Carrier {
             return Ok(());
         }
         // There is nothing that it could be upon, or nothing any more.
-        job.leaving.wipe(&secrets).map_err(unwiped)?;
+        if !job.is_wiped {
+            job.leaving.wipe(&secrets).map_err(unwiped)?;
+        }
         match self.send(job, CallImage::Whole)? {
             Some(Verdict::Taken(_)) => Ok(()),
             Some(Verdict::Refused(reason)) => {
@@ -382,7 +480,7 @@ impl Carrier {
                 if job.wakes {
                     job.trip.wakes(*pid);
                     let hearing = Hearing::new(&self.node, job.mark);
-                    let (trip, cluster) = (job.trip.clone(), job.cluster.clone());
+                    let (trip, cluster) = (Heeded(job.trip.0.clone()), job.cluster.clone());
                     self.running.insert(channel, Running { trip, hearing, cluster });
                 } else {
                     job.trip.ends(Ok(Ended { status: 0, answer: None }));

@@ -18,7 +18,7 @@ use std::sync::mpsc::{Sender as Reports, channel};
 use std::thread;
 
 use ::telefork::Leaving;
-use wire::answer::Mark;
+use memory::Error;
 use wire::blob::Permit;
 use wire::name::Name;
 use wire::visit::Chained;
@@ -29,7 +29,7 @@ use super::passage::{hear, pour, wake};
 use super::trip::Trip;
 use crate::Cluster;
 use crate::nodes::Target;
-use crate::visit::Visit;
+use crate::visit::{Visit, WayTo};
 
 /// Chains that are tried before those who are left are sent to one after the other.
 const ROUNDS: usize = 3;
@@ -37,13 +37,6 @@ const ROUNDS: usize = 3;
 /// Why no memory follows these.
 const WHOLE: &str =
     "it is one of several, whose image goes from node to node whole; name one node alone";
-
-/// Of whose process the copies are, and what each answers behind.
-#[derive(Clone, Copy)]
-pub(super) struct Whose<'a> {
-    pub(super) cluster: &'a Cluster,
-    pub(super) mark: Option<Mark>,
-}
 
 /// What became of one copy of a chain: which, and whether it is to be sent again.
 type Report = (usize, bool);
@@ -60,28 +53,35 @@ pub(super) fn can(cluster: &Cluster, trips: &[Arc<Trip>]) -> bool {
 
 /// Sends an image to these nodes; returns those that it did not come to, for another node's sake perhaps.
 pub(super) fn send_all(
-    whose: Whose<'_>,
+    cluster: &Cluster,
     leaving: &mut Leaving,
     mut trips: Vec<Arc<Trip>>,
 ) -> Vec<Arc<Trip>> {
     for _ in 0..ROUNDS {
         if trips.len() > 1 {
-            trips = round(whose, leaving, trips);
+            trips = round(cluster, leaving, trips);
         }
     }
     trips
 }
 
 /// One chain. The first of it ends here, in one way or the other.
-fn round(whose: Whose<'_>, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<Arc<Trip>> {
+fn round(cluster: &Cluster, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<Arc<Trip>> {
     let mut opened: Vec<(Arc<Trip>, Visit)> = Vec::new();
     let mut before: Option<(Name, Permit)> = None;
-    let count = trips.len();
-    for (at, trip) in trips.into_iter().enumerate() {
+    // An absent name is waited for, and a pad that has been opened waits for its first byte: all names come first.
+    let mut ways: Vec<(Arc<Trip>, WayTo)> = Vec::new();
+    for trip in trips {
+        match cluster.way_to(trip.node()) {
+            Ok(way) => ways.push((trip, way)),
+            Err(source) => trip.ends(Err(unsent_to(&trip, source))),
+        }
+    }
+    let count = ways.len();
+    for (at, (trip, way)) in ways.into_iter().enumerate() {
         let onward = (at + 1 < count).then(permit);
         let (begin, number, from) = (begin(), trip.number(), before.clone());
-        let visit =
-            whose.cluster.visit_chained(trip.node(), Chained { begin, number, from, onward });
+        let visit = way.begin_chained(Chained { begin, number, from, onward });
         match visit {
             Ok(visit) => {
                 trip.comes_whole(WHOLE.to_owned());
@@ -89,10 +89,7 @@ fn round(whose: Whose<'_>, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<
                 before = name.zip(onward);
                 opened.push((trip, visit));
             }
-            Err(source) => {
-                let node = trip.node().to_owned();
-                trip.ends(Err(TravelError::Unsent { node, source }));
-            }
+            Err(source) => trip.ends(Err(unsent_to(&trip, source))),
         }
     }
     let Some((first, visit)) = opened.first_mut() else { return Vec::new() };
@@ -104,7 +101,7 @@ fn round(whose: Whose<'_>, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<
     for (at, (trip, visit)) in opened.into_iter().enumerate() {
         match unsent.take() {
             Some(error) => trip.ends(Err(error)),
-            None => settle_beside(whose, visit, trip, at, &reports),
+            None => settle_beside(cluster, visit, trip, at, &reports),
         }
     }
     drop(reports);
@@ -114,16 +111,19 @@ fn round(whose: Whose<'_>, leaving: &mut Leaving, trips: Vec<Arc<Trip>>) -> Vec<
     left
 }
 
+fn unsent_to(trip: &Trip, source: Error) -> TravelError {
+    TravelError::Unsent { node: trip.node().to_owned(), source }
+}
+
 /// Wakes and hears one copy on a thread of its own.
 fn settle_beside(
-    whose: Whose<'_>,
+    cluster: &Cluster,
     mut visit: Visit,
     trip: Arc<Trip>,
     at: usize,
     reports: &Reports<Report>,
 ) {
-    let (cluster, mark, of, reports) =
-        (whose.cluster.clone(), whose.mark, trip.clone(), reports.clone());
+    let (cluster, of, reports) = (cluster.clone(), trip.clone(), reports.clone());
     let started = thread::Builder::new().name("farcall-copy".into()).spawn(move || {
         let awake = wake(&mut visit, &of);
         // What the first one says is about itself; those behind it may have been cut off.
@@ -133,7 +133,7 @@ fn settle_beside(
         if again {
             return;
         }
-        let end = awake.and_then(|()| hear(&cluster, &mut visit, &of, mark));
+        let end = awake.and_then(|()| hear(&cluster, &mut visit, &of));
         drop(cluster);
         of.ends(end);
     });

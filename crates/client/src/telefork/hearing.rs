@@ -1,6 +1,9 @@
 //! What a copy that runs says, until it ends: its output, and its answer if it is a call.
 
+use std::fs::File;
 use std::io::{Write, stderr, stdout};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wire::Message;
 use wire::answer::{Finder, Mark, Unreadable};
@@ -49,8 +52,7 @@ impl Hearing {
                     },
                     (1, Some(_)) => {}
                     (1, None) => print(new),
-                    // Who does not read our errors misses the copy's, too.
-                    _ => drop(stderr().write_all(new)),
+                    _ => print_error(new),
                 }
                 output.done(bytes.len() - known);
                 match output.news() {
@@ -77,10 +79,50 @@ impl Hearing {
     }
 }
 
-/// Who does not read our output misses the copy's, too.
+/// Held by whoever prints what copies say. The locks of `stdout` and `stderr` will not do: whoever waits for a call
+/// may hold them, and would wait for ever. So what this process has in its buffers is no part of the order: it is
+/// as if another process printed.
+static PRINTING: Mutex<()> = Mutex::new(());
+
+/// Nobody prints meanwhile: a copy of this process that is made now can. Not to be held by one who prints but with
+/// [`Printing`].
+pub(super) struct Printing {
+    _held: MutexGuard<'static, ()>,
+}
+
+impl Printing {
+    pub(super) fn hold() -> Self {
+        Self { _held: PRINTING.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+}
+
+/// To our standard output, of which the copy's is part.
 pub(super) fn print(bytes: &[u8]) {
-    if !bytes.is_empty() {
-        let mut output = stdout().lock();
-        let _ = output.write_all(bytes).and_then(|()| output.flush());
+    let _printing = Printing::hold();
+    print_held(bytes);
+}
+
+/// The same to our standard error.
+pub(super) fn print_error(bytes: &[u8]) {
+    let _printing = Printing::hold();
+    print_error_held(bytes);
+}
+
+/// [`print`] for one who has the lock.
+pub(super) fn print_held(bytes: &[u8]) {
+    write(stdout().as_fd(), bytes);
+}
+
+/// [`print_error`] for one who has the lock.
+pub(super) fn print_error_held(bytes: &[u8]) {
+    write(stderr().as_fd(), bytes);
+}
+
+/// Who does not read what we print misses the copy's, too.
+fn write(to: BorrowedFd<'_>, bytes: &[u8]) {
+    if !bytes.is_empty()
+        && let Ok(own) = to.try_clone_to_owned()
+    {
+        let _ = File::from(own).write_all(bytes);
     }
 }

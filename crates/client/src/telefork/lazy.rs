@@ -1,12 +1,12 @@
 //! Copies that wake before their memory has come: it follows from the twin, which stands still here meanwhile.
 
-use std::io::{Write, stderr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use wire::visit::Exited;
 
 use super::error::TravelError;
+use super::hearing::print_error;
 use super::trip::Trip;
 
 /// How often whoever keeps a twin looks after it.
@@ -21,11 +21,9 @@ const SIGKILL: u8 = 9;
 pub(super) fn say_whole(node: &str, why: &str) {
     static IS_SAID: AtomicBool = AtomicBool::new(false);
     if !IS_SAID.swap(true, Relaxed) {
-        let mut errors = stderr().lock();
-        let _ = writeln!(
-            errors,
-            "farcall: copies wake on {node} only when all their memory is there: {why}"
-        );
+        let words =
+            format!("farcall: copies wake on {node} only when all their memory is there: {why}\n");
+        print_error(words.as_bytes());
     }
 }
 

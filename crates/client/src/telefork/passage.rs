@@ -7,7 +7,6 @@ use std::time::Duration;
 use ::telefork::Leaving;
 use memory::Error;
 use wire::Message;
-use wire::answer::Mark;
 use wire::hello::Goodbye;
 use wire::units::Time;
 use wire::visit::{Alone, Exited, Wake};
@@ -91,14 +90,13 @@ pub(super) fn hear(
     cluster: &Cluster,
     visit: &mut Visit,
     trip: &Trip,
-    mark: Option<Mark>,
 ) -> Result<Ended, TravelError> {
     let node = || trip.node().to_owned();
     let gone = |source| TravelError::Lost { node: node(), source: Arc::new(source) };
     for message in handed_on(&cluster.driver().hands_on()) {
         visit.send(&message).map_err(gone)?;
     }
-    let mut hearing = Hearing::new(trip.node(), mark);
+    let mut hearing = Hearing::new(trip.node(), None);
     loop {
         let Some(message) = visit.next(Time::NEVER).map_err(gone)? else { continue };
         match hearing.hear(message) {

@@ -10,9 +10,10 @@ use memory::Error;
 use transport::Secrets;
 use wire::answer::Mark;
 
-use super::calls::{self, Job};
-use super::chain::{self as chains, Whose};
+use super::calls::{self, Job, Unsent};
+use super::chain as chains;
 use super::error::TravelError;
+use super::hearing::Printing;
 use super::lazy;
 use super::luggage::{Forms, begin};
 use super::passage::{Pour, Stopped, hear, pour, wake};
@@ -59,7 +60,7 @@ pub(super) fn leave(
         Departed::Parent(departing) => departing,
     };
     let (ready, held) = sync_channel(1);
-    let sender = Sender { cluster: cluster.clone(), trips: trips.clone(), mark };
+    let sender = Sender { cluster: cluster.clone(), trips: trips.clone() };
     let started = thread::Builder::new()
         .name("farcall-send".into())
         .spawn(move || sender.run(departing, &forms, &ready));
@@ -71,14 +72,16 @@ pub(super) fn leave(
     }
 }
 
+/// Why no memory follows one that goes by road.
+const SHARES: &str = "it shares what its node has kept of this process, and all that has changed since comes before \
+                      it wakes; send it through a cluster that has made no calls there";
+
 /// One copy is made and put on its road at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Makes a copy whose memory is only sent; `None` where it wakes.
 pub(super) fn prepare(cluster: &Cluster, node: &str) -> Result<Option<Arc<Trip>>, TravelError> {
-    if cluster.driver().is_copy() {
-        return Err(TravelError::Copied);
-    }
+    cluster.driver().check_linked()?;
     let trip = Arc::new(Trip::new(node.to_owned(), 0));
     Ok(leave_by_road(cluster, &trip, None, false)?.is_none().then_some(trip))
 }
@@ -102,9 +105,13 @@ fn leave_by_road(
     // Until it is held it ends with the calling thread, which may be about to end.
     let leaving = departing.hold().map_err(|source| TravelError::Unmade { source })?;
     let trip = trip.clone();
+    if mark.is_none() && wakes {
+        trip.comes_whole(SHARES.to_owned());
+    }
     let changed = calls::changed(cluster, trip.node());
     let cluster = cluster.clone();
-    let job = Job { leaving, forms, trip, mark, wakes, changed, cluster: cluster.clone() };
+    let (trip, is_wiped, cluster_of) = (Unsent(trip), false, cluster.clone());
+    let job = Job { leaving, forms, trip, mark, wakes, is_wiped, changed, cluster: cluster_of };
     calls::go(&cluster, job)?;
     Ok(None)
 }
@@ -114,6 +121,7 @@ fn leave_by_road(
 fn part(input: Input) -> Result<(Departed, Forms), ::telefork::Error> {
     // These first: who holds them may be about to use a cluster.
     let (mut output, _errors) = (stdout().lock(), stderr().lock());
+    let _printing = Printing::hold();
     let mut own = copied::hold();
     let secrets = Secrets::hold();
     if !secrets.are_all() {
@@ -156,7 +164,6 @@ pub(super) fn write_copy(to: &mut impl Write) -> Result<Location, ::telefork::Er
 struct Sender {
     cluster: Cluster,
     trips: Vec<Arc<Trip>>,
-    mark: Option<Mark>,
 }
 
 impl Sender {
@@ -179,17 +186,12 @@ impl Sender {
         let mut alone = None;
         let is_chained = wiped.is_ok() && chains::can(&self.cluster, &self.trips);
         let left = match is_chained {
-            true => {
-                let whose = Whose { cluster: &self.cluster, mark: self.mark };
-                chains::send_all(whose, &mut leaving, self.trips.clone())
-            }
+            true => chains::send_all(&self.cluster, &mut leaving, self.trips.clone()),
             false => self.trips.clone(),
         };
         for trip in &left {
-            // A call's process seldom touches all that it has, and ends soon; it comes whole, as copies of a chain do.
-            let is_lazy = self.mark.is_none() && !is_chained;
             let sent = match &wiped {
-                Ok(_) => send(&self.cluster, &mut leaving, trip, is_lazy),
+                Ok(_) => send(&self.cluster, &mut leaving, trip, !is_chained),
                 Err(error) => Err(TravelError::Unwiped { reason: chain(error) }),
             };
             match sent {
@@ -203,9 +205,9 @@ impl Sender {
         lazy::see_off(self.trips.iter().map(|trip| &**trip));
         // It is of no more use, whatever the kernel says.
         let _ = leaving.end();
-        let Self { cluster, trips, mark } = self;
+        let Self { cluster, trips } = self;
         if let (Some(mut visit), Some(trip)) = (alone, trips.first()) {
-            let end = follow(&cluster, &mut visit, trip, mark);
+            let end = follow(&cluster, &mut visit, trip);
             drop(cluster);
             trip.ends(end);
         }
@@ -213,9 +215,9 @@ impl Sender {
 
     /// Hears one of several on a thread of its own.
     fn follow_beside(&self, mut visit: Visit, trip: &Arc<Trip>) {
-        let (cluster, of, mark) = (self.cluster.clone(), trip.clone(), self.mark);
+        let (cluster, of) = (self.cluster.clone(), trip.clone());
         let started = thread::Builder::new().name("farcall-copy".into()).spawn(move || {
-            let end = follow(&cluster, &mut visit, &of, mark);
+            let end = follow(&cluster, &mut visit, &of);
             drop(cluster);
             of.ends(end);
         });
@@ -269,13 +271,8 @@ fn lanes(visit: &Visit, trip: &Trip) -> Result<Option<Lanes>, Error> {
 }
 
 /// From the end of the image to the end of the copy.
-fn follow(
-    cluster: &Cluster,
-    visit: &mut Visit,
-    trip: &Trip,
-    mark: Option<Mark>,
-) -> Result<Ended, TravelError> {
-    let ended = wake(visit, trip).and_then(|()| hear(cluster, visit, trip, mark));
+fn follow(cluster: &Cluster, visit: &mut Visit, trip: &Trip) -> Result<Ended, TravelError> {
+    let ended = wake(visit, trip).and_then(|()| hear(cluster, visit, trip));
     // However it ended, it needs no more pages.
     if let Some(serving) = trip.serving() {
         serving.cut();

@@ -110,6 +110,22 @@ impl Trip {
         });
     }
 
+    /// For whoever was to send it, and does not.
+    pub(super) fn ends_if_leaving(&self, why: TravelError) {
+        self.change(|stage| {
+            if let Stage::Leaving = stage {
+                *stage = Stage::Over { pid: None, end: Some(Err(why)) };
+            }
+        });
+    }
+
+    /// For whoever told of it, and does so no more.
+    pub(super) fn ends_if_not_over(&self, why: TravelError) {
+        if !self.is_over() {
+            self.ends(Err(why));
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut Stage)) {
         change(&mut self.stage.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();

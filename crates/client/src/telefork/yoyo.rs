@@ -19,7 +19,7 @@ use wire::visit::{Alone, Closed, Exited, Stdio, Taken, Wake};
 
 use super::called::mark;
 use super::error::TravelError;
-use super::hearing::print;
+use super::hearing::{Printing, print_error_held, print_held};
 use super::luggage::{Forms, begin};
 use super::passage::PATIENCE;
 use crate::Cluster;
@@ -127,6 +127,7 @@ fn check_threads() -> Result<(), TravelError> {
 /// where it is the only one, and gives them back as here.
 fn leave(way: WayTo, mark: &Mark) -> Result<Away, Stayed> {
     let (mut output, _errors) = (stdout().lock(), stderr().lock());
+    let _printing = Printing::hold();
     let _own = copied::hold();
     let secrets = Secrets::hold();
     if !secrets.are_all() {
@@ -202,8 +203,7 @@ fn follow(visit: &mut Visit, mark: &Mark) -> Result<Vec<u8>, String> {
                 let new = &bytes[known..];
                 match stream {
                     1 => coming.push(new)?,
-                    // Who does not read our errors misses the copy's, too.
-                    _ => drop(stderr().write_all(new)),
+                    _ => print_error_held(new),
                 }
                 output.done(bytes.len() - known);
                 if let Some(bytes) = output.news() {
@@ -249,7 +249,7 @@ impl<'a> Coming<'a> {
         match self.held.windows(self.mark.len()).position(|window| window == self.mark) {
             Some(at) => {
                 let rest = self.held.split_off(at + self.mark.len());
-                print(&self.held[..at]);
+                print_held(&self.held[..at]);
                 (self.held, self.is_found) = (rest, true);
             }
             None => {
@@ -259,7 +259,7 @@ impl<'a> Coming<'a> {
                     |kept: &usize| self.held[self.held.len() - kept..] == self.mark[..*kept];
                 let kept = (0..=longest).rev().find(starts).unwrap_or(0);
                 let rest = self.held.split_off(self.held.len() - kept);
-                print(&std::mem::replace(&mut self.held, rest));
+                print_held(&std::mem::replace(&mut self.held, rest));
             }
         }
         Ok(())
@@ -267,7 +267,7 @@ impl<'a> Coming<'a> {
 
     fn finish(self) -> Option<Vec<u8>> {
         if !self.is_found {
-            print(&self.held);
+            print_held(&self.held);
         }
         self.is_found.then_some(self.held)
     }
