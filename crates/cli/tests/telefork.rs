@@ -302,7 +302,7 @@ fn private_keys_are_in_no_copy() {
     until("it is there", || transport::Secrets::hold().forms().len() > before);
     // The last ones are of this test.
     let forms: Vec<Vec<u8>> =
-        transport::Secrets::hold().forms().iter().rev().take(8).map(|form| turned(form)).collect();
+        transport::Secrets::hold().forms().iter().rev().take(32).map(|form| turned(form)).collect();
     let marker = b"what is no key travels as it is".to_vec();
     let public: Vec<u8> = turned(&marker);
     let here: usize = forms.iter().map(|form| count(form)).sum();

@@ -1,8 +1,13 @@
 //! Base64, twice: standard with padding for PEM files, and the alphabet of URLs for tokens.
 
+use zeroize::Zeroizing;
+
 /// The alphabet of PEM files, padded.
 pub(crate) const STANDARD: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Characters in a line of a PEM file.
+pub(crate) const LINE: usize = 64;
 
 /// The alphabet that needs no quoting in a shell or a URL.
 pub(crate) const URL: &[u8; 64] =
@@ -39,9 +44,45 @@ pub(crate) fn decode(text: &str, alphabet: &[u8; 64]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Decodes the lines of a PEM file: standard, padded, with white space wherever it likes.
+pub(crate) fn decode_lines(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    // One allocation of the final size: a growing one would leave copies of a key behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3));
+    let (mut word, mut digits, mut padding) = (0, 0, 0);
+    for digit in text.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+        let value = match digit {
+            b'=' if padding < 2 => {
+                padding += 1;
+                0
+            }
+            _ if padding > 0 => return None,
+            _ => STANDARD.iter().position(|letter| letter == digit)?,
+        };
+        word = word << 6 | u32::try_from(value).ok()?;
+        digits += 1;
+        if digits == 4 {
+            bytes.extend_from_slice(&word.to_be_bytes()[1..4 - padding]);
+            (word, digits) = (0, 0);
+        }
+    }
+    (digits == 0).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_come_back_and_stray_padding_does_not() {
+        for (text, bytes) in [("", ""), ("Zg==\n", "f"), ("Zm\r\n8=", "fo"), ("Zm9v\nYg==", "foob")]
+        {
+            let decoded = decode_lines(text.as_bytes()).unwrap();
+            assert_eq!(decoded[..], *bytes.as_bytes(), "{text:?}");
+        }
+        for text in ["Zg=", "Zg", "Zg==Zg==", "Zg===", "=Zg=", "Z===", "====", "Zm9-"] {
+            assert_eq!(decode_lines(text.as_bytes()), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn known_texts_come_out_padded() {

@@ -12,19 +12,18 @@
 //! makes what is missing, so two first starts at once agree. A folder without the authority's key
 //! belongs to a machine that joined: it cannot make certificates and says so.
 //!
-//! Keys pass through as few buffers as possible, and those are wiped. Not covered: what the
-//! cryptographic library keeps in its own heap, and the encoder's intermediate base64 text.
+//! Keys pass through as few buffers as possible, and those are wiped; the text of a key is read and
+//! written here alone (`pem`). Not covered: what the cryptographic library keeps in its own heap.
 
-use crate::base64;
 use crate::error::Error;
 use crate::files::{LockedFolder, PrivateFolder};
 use crate::identity::{Fingerprint, NODE_DNS_NAME, Name, Peer, Role};
-use crate::secrets;
+use crate::pem;
+use crate::secrets::{self, Secrets};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::fmt;
@@ -75,12 +74,18 @@ impl Authority {
 
     fn read(folder: &PrivateFolder) -> Result<Option<Self>, Error> {
         let Some(certificate) = read_authority(folder)? else { return Ok(None) };
-        let Some(pem) = folder.read(AUTHORITY_KEY_FILE)? else { return Ok(None) };
         let path = folder.path().join(AUTHORITY_KEY_FILE);
         let damaged = |what| Error::Damaged { path: path.clone(), what };
-        let pem = str::from_utf8(&pem).map_err(|_| damaged("it is not PEM text"))?;
-        let key = KeyPair::from_pem(pem).map_err(|_| damaged("it holds no private key"))?;
-        secrets::remember_encoded(key.serialized_der());
+        // Before the file's text and its key are in memory, and until the text is wiped: locals are
+        // dropped in the opposite order.
+        let mut secrets = Secrets::hold();
+        let Some(text) = folder.read(AUTHORITY_KEY_FILE)? else { return Ok(None) };
+        let der = pem::private_key(&text).ok_or_else(|| damaged("it holds no private key"))?;
+        secrets.keep(&der);
+        let key = PrivateKeyDer::try_from(&der[..])
+            .ok()
+            .and_then(|der| KeyPair::try_from(&der).ok())
+            .ok_or_else(|| damaged("it holds no private key"))?;
         let this = Self { key, certificate };
         let (_, parsed) = X509Certificate::from_der(&this.certificate)
             .map_err(|_| damaged("its certificate does not parse"))?;
@@ -103,11 +108,12 @@ impl Authority {
             return Err(Error::NoAuthority { folder: folder.path().to_owned(), wanted });
         }
         let authority = Self::create(now)?;
-        let pem = Zeroizing::new(authority.key.serialize_pem());
+        let text = pem::write(authority.key.serialized_der(), pem::PRIVATE_KEY);
         // The key first: a crash in between leaves a key that nothing refers to, and the next start
         // replaces it.
-        locked.replace(AUTHORITY_KEY_FILE, pem.as_bytes())?;
-        locked.replace(AUTHORITY_FILE, certificate_pem(&authority.certificate).as_bytes())?;
+        locked.replace(AUTHORITY_KEY_FILE, text.as_bytes())?;
+        let text = pem::write(&authority.certificate, pem::CERTIFICATE);
+        locked.replace(AUTHORITY_FILE, text.as_bytes())?;
         Ok(authority)
     }
 
@@ -250,8 +256,8 @@ impl Request {
             }
             Some(_) => (),
             None => {
-                let pem = certificate_pem(&credentials.authority);
-                locked.replace(AUTHORITY_FILE, pem.as_bytes())?;
+                let text = pem::write(&credentials.authority, pem::CERTIFICATE);
+                locked.replace(AUTHORITY_FILE, text.as_bytes())?;
             }
         }
         self.store(&locked, &credentials)?;
@@ -259,12 +265,12 @@ impl Request {
     }
 
     fn store(&self, locked: &LockedFolder<'_>, credentials: &Credentials) -> Result<(), Error> {
-        let certificate = certificate_pem(&credentials.key.cert[0]);
-        let key = Zeroizing::new(self.key.serialize_pem());
-        let mut pem = Zeroizing::new(String::with_capacity(certificate.len() + key.len()));
-        pem.push_str(&certificate);
-        pem.push_str(&key);
-        locked.replace(&role_file(credentials.role()), pem.as_bytes())
+        let certificate = pem::write(&credentials.key.cert[0], pem::CERTIFICATE);
+        let key = pem::write(self.key.serialized_der(), pem::PRIVATE_KEY);
+        let mut text = Zeroizing::new(String::with_capacity(certificate.len() + key.len()));
+        text.push_str(&certificate);
+        text.push_str(&key);
+        locked.replace(&role_file(credentials.role()), text.as_bytes())
     }
 }
 
@@ -323,18 +329,23 @@ impl Credentials {
     /// `None` also where the certificate is of an authority that has been replaced since.
     fn read(folder: &PrivateFolder, role: Role) -> Result<Option<Self>, Error> {
         let file = role_file(role);
-        let Some(pem) = folder.read(&file)? else { return Ok(None) };
-        let Some(authority) = read_authority(folder)? else { return Ok(None) };
         let damaged = |what| Error::Damaged { path: folder.path().join(&file), what };
-        let certificate =
-            CertificateDer::from_pem_slice(&pem).map_err(|_| damaged("it holds no certificate"))?;
+        // Before the file's text and its key are in memory: dropped after both of them.
+        let mut secrets = Secrets::hold();
+        let Some(text) = folder.read(&file)? else { return Ok(None) };
+        let Some(authority) = read_authority(folder)? else { return Ok(None) };
+        let certificate = certificate(&text).ok_or_else(|| damaged("it holds no certificate"))?;
         if !is_signed_by(&certificate, &authority) {
             return Ok(None);
         }
-        let mut key =
-            PrivateKeyDer::from_pem_slice(&pem).map_err(|_| damaged("it holds no private key"))?;
+        let der = pem::private_key(&text).ok_or_else(|| damaged("it holds no private key"))?;
+        secrets.keep(&der);
+        drop(text);
+        // `new` holds them itself.
+        drop(secrets);
+        let key =
+            PrivateKeyDer::try_from(&der[..]).map_err(|_| damaged("it holds no private key"))?;
         let credentials = Self::new(certificate, authority, &key);
-        key.zeroize();
         let credentials =
             credentials.map_err(|_| damaged("certificate and key do not fit together"))?;
         if credentials.role() != role {
@@ -421,11 +432,16 @@ fn role_file(role: Role) -> String {
 }
 
 fn read_authority(folder: &PrivateFolder) -> Result<Option<CertificateDer<'static>>, Error> {
-    let Some(pem) = folder.read(AUTHORITY_FILE)? else { return Ok(None) };
-    CertificateDer::from_pem_slice(&pem).map(Some).map_err(|_| Error::Damaged {
+    let Some(text) = folder.read(AUTHORITY_FILE)? else { return Ok(None) };
+    certificate(&text).map(Some).ok_or_else(|| Error::Damaged {
         path: folder.path().join(AUTHORITY_FILE),
         what: "it holds no certificate",
     })
+}
+
+/// The first certificate of a PEM file.
+fn certificate(text: &[u8]) -> Option<CertificateDer<'static>> {
+    Some(CertificateDer::from(pem::section(text, pem::CERTIFICATE)?.to_vec()))
 }
 
 fn is_signed_by(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> bool {
@@ -446,16 +462,6 @@ fn set_validity(params: &mut CertificateParams, now: SystemTime, validity: Durat
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     params.not_before = epoch + now.saturating_sub(CLOCK_SKEW);
     params.not_after = epoch + now + validity;
-}
-
-fn certificate_pem(der: &[u8]) -> String {
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in base64::encode(der, base64::STANDARD).as_bytes().chunks(64) {
-        pem.extend(line.iter().map(|&c| char::from(c)));
-        pem.push('\n');
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
 }
 
 #[cfg(test)]

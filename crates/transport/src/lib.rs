@@ -27,6 +27,7 @@ pub mod token;
 pub mod tls;
 mod delegation;
 pub mod credentials;
+mod pem;
 mod secrets;
 mod session;
 mod socket;

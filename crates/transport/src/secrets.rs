@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::base64;
 use rcgen::KeyPair;
 use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
@@ -12,6 +13,14 @@ const KEY: usize = 32;
 
 /// How the key stands in each encoding of it (RFC 5915): version 1, then so many bytes.
 const FRONT: [u8; 5] = [2, 1, 1, 4, KEY as u8];
+
+/// Characters of base64 that a key alone decides: those at its ends have bits of its neighbours, too.
+const DIGITS: usize = KEY * 8 / 6;
+
+/// For each place of a key within groups of three bytes: after how many of its digits a line of a PEM file ends.
+/// Before it PKCS#8 has 36 bytes, or 35 without the public key; RFC 5915 alone has 7, and the key is in one line.
+const BREAKS: [usize; 3] =
+    [base64::LINE - 36 * 8 / 6, DIGITS / 2, base64::LINE - (35usize * 8).div_ceil(6)];
 
 /// Whether this process has had a key that is none of those, and would not be found in memory.
 static HAS_OTHERS: AtomicBool = AtomicBool::new(false);
@@ -33,25 +42,39 @@ impl Secrets {
         !HAS_OTHERS.load(Relaxed)
     }
 
-    /// Each in the two orders of bytes in which memory can hold it: files have one, arithmetic the other. Not
-    /// those of zeros, which a copy has in their place.
+    /// Each in the two orders of bytes in which memory can hold it: files have one, arithmetic the other. And
+    /// as the text of files, in pieces that no line's end cuts. Not those of zeros, which a copy has in their place.
     pub fn forms(&self) -> Vec<Zeroizing<Vec<u8>>> {
         let keys = self.0.iter().filter(|key| key.iter().any(|byte| *byte != 0));
-        let both = keys.flat_map(|key| {
+        let mut forms = Vec::new();
+        for key in keys {
             let turned = key.iter().rev().copied().collect::<Vec<u8>>();
-            [Zeroizing::new(key.to_vec()), Zeroizing::new(turned)]
-        });
-        both.collect()
+            forms.extend([Zeroizing::new(key.to_vec()), Zeroizing::new(turned)]);
+            forms.extend((0..BREAKS.len()).flat_map(|before| texts(key, before)));
+        }
+        forms
+    }
+
+    /// Whoever reads a key holds these from before it is in memory until it is kept: no copy of this memory is
+    /// made while a key is there and not known here.
+    pub(crate) fn keep(&mut self, der: &[u8]) {
+        keep(&mut self.0, der);
     }
 }
 
-/// This process has had this key.
-pub(crate) fn remember(key: &PrivateKeyDer<'_>) {
-    remember_encoded(key.secret_der());
+/// The two pieces of a key's base64 with so many bytes before it in its group of three.
+fn texts(key: &[u8; KEY], before: usize) -> [Zeroizing<Vec<u8>>; 2] {
+    let mut bytes = Zeroizing::new([0; KEY + 2]);
+    bytes[before..before + KEY].copy_from_slice(key);
+    let text = Zeroizing::new(base64::encode(&bytes[..], base64::STANDARD));
+    let begin = (before * 8).div_ceil(6);
+    let (first, second) = text.as_bytes()[begin..begin + DIGITS].split_at(BREAKS[before]);
+    [Zeroizing::new(first.to_vec()), Zeroizing::new(second.to_vec())]
 }
 
-pub(crate) fn remember_encoded(der: &[u8]) {
-    keep(&mut Secrets::hold().0, der);
+/// This process has had this key. Waits for whoever holds the others.
+pub(crate) fn remember(key: &PrivateKeyDer<'_>) {
+    Secrets::hold().keep(key.secret_der());
 }
 
 /// Makes a key. No copy of this memory is made while it is there and not known here.
@@ -76,3 +99,6 @@ fn keep(keys: &mut Vec<Zeroizing<[u8; KEY]>>, der: &[u8]) {
         *keys = grown;
     }
 }
+
+#[cfg(test)]
+mod tests;
