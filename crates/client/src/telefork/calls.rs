@@ -467,11 +467,6 @@ impl Carrier {
             }
         };
         pour.end()?;
-        if job.wakes {
-            for message in handed_on(&job.cluster.driver().hands_on()) {
-                self.visit.send_on(channel, &message)?;
-            }
-        }
         let verdict = self.verdict(channel)?;
         match &verdict {
             Verdict::Taken(pid) => {
@@ -479,6 +474,10 @@ impl Carrier {
                 self.changed = Some(Vec::new());
                 if job.wakes {
                     job.trip.wakes(*pid);
+                    // A node that refuses learns nothing to link with.
+                    for message in handed_on(&job.cluster.driver().hands_on()) {
+                        self.visit.send_on(channel, &message)?;
+                    }
                     let hearing = Hearing::new(&self.node, job.mark);
                     let (trip, cluster) = (Heeded(job.trip.0.clone()), job.cluster.clone());
                     self.running.insert(channel, Running { trip, hearing, cluster });

@@ -14,6 +14,9 @@ pub(super) const RED_ZONE: u64 = 128;
 /// How long threads may take until all of them rest, or have ended.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a thread that has just begun may still have the name of who started it.
+const NAMELESS: Duration = Duration::from_millis(200);
+
 /// Until they are looked at again.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -34,7 +37,7 @@ pub(super) enum Others<'a> {
 /// Stops a process whose main thread stands, once all its threads are in calls that the kernel makes again, or
 /// ends for the stop: so none of them is in the midst of changing memory.
 pub(super) fn stop(pid: Pid, others: Others<'_>) -> Result<(Frozen, Registers), Error> {
-    let until = Instant::now() + PATIENCE;
+    let (until, named) = (Instant::now() + PATIENCE, Instant::now() + NAMELESS);
     loop {
         let mut frozen = Frozen::freeze(pid, PATIENCE)?;
         let (mut restless, mut main) = (None, None);
@@ -49,15 +52,15 @@ pub(super) fn stop(pid: Pid, others: Others<'_>) -> Result<(Frozen, Registers), 
             let is_late = Instant::now() >= until;
             let text = || String::from_utf8_lossy(&name).into_owned();
             let may_stay = match &others {
-                Others::MustBe(own) if !own(&name) => {
+                Others::MustBe(own) if !own(&name) && Instant::now() >= named => {
                     return Err(Error::Threads { pid, tid, name: text() });
                 }
                 Others::MustEnd if is_late => {
                     return Err(Error::Threads { pid, tid, name: text() });
                 }
-                Others::MustBe(_) => {
+                Others::MustBe(own) => {
                     let rests = call.or(registers.ended_call()).is_some();
-                    rests && name != KEEPER
+                    rests && own(&name) && name != KEEPER
                 }
                 Others::MustEnd => false,
             };
@@ -66,7 +69,11 @@ pub(super) fn stop(pid: Pid, others: Others<'_>) -> Result<(Frozen, Registers), 
             }
         }
         match (restless, main) {
-            (None, Some(registers)) => return Ok((frozen, registers)),
+            (None, Some(registers)) => {
+                // Its library may watch what it writes; what goes over there is not watched.
+                frozen.set_tracked();
+                return Ok((frozen, registers));
+            }
             (Some((tid, name)), _) if Instant::now() >= until => {
                 return Err(Error::Restless { pid, tid, name });
             }
