@@ -19,10 +19,13 @@ use client::{Cluster, TravelError};
 use support::process::{children, descriptors};
 use support::{Machine, Ran, Running, skipped};
 
+/// What tasks run that are made before.
+const SPECIMEN: &str = "misbehaving/specimen.c";
+
 /// A test is a program that is run, and what it is to say.
 type Test = (&'static str, fn(&Cluster), &'static str);
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
     ("what_is_changed_there_is_changed_here", changed, "before\nthere\nafter\n"),
     ("memory_that_is_mapped_and_unmapped_there_is_so_here", mapped, ""),
     ("a_hundred_journeys_leave_nothing_behind", hundred, ""),
@@ -30,6 +33,7 @@ const TESTS: [Test; 7] = [
     ("a_panic_there_goes_on_here", panics, ""),
     ("one_that_ends_there_leaves_all_as_it_was_here", ends, "said\n"),
     ("the_library_works_on_when_it_is_back", cluster_after, ""),
+    ("what_was_made_before_fails_by_name_there", made_before, ""),
 ];
 
 fn main() {
@@ -48,6 +52,7 @@ fn main() {
     let wanted =
         |name: &str| words[1..].iter().all(|it| it.starts_with('-') || name.contains(&**it));
     let machine = Machine::new();
+    machine.core(SPECIMEN);
     // Behind Landlock and another account a process cannot be filled yet.
     let (mut one, address) = machine.start_node("--name one --slots 1 --jail none");
     let (mut two, _) =
@@ -69,6 +74,7 @@ fn main() {
 fn program(machine: &Machine, address: &str, name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("--as-program").arg(machine.home()).args([address, name]);
+    command.env("SPECIMEN", machine.path("libspecimen.so"));
     // Large memory is of huge pages, where the kernel has them.
     command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1").stdin(Stdio::null());
     command
@@ -246,6 +252,34 @@ fn cluster_after(cluster: &Cluster) {
     assert_eq!(earlier.take().unwrap().join().unwrap(), 11);
     assert_eq!(cluster.fork_call_on("two", || 12).join().unwrap(), 12);
     assert_eq!(cluster.yoyo("one", || 13).unwrap(), 13);
+}
+
+fn made_before(cluster: &Cluster) {
+    let core = cluster.core(std::env::var("SPECIMEN").unwrap()).unwrap();
+    let (one, other) = (core.submit("echo a"), core.submit("echo b"));
+    let mut mapped = core.map(["echo c", "echo d"]);
+    assert_eq!(&mapped.next().unwrap().unwrap()[..], b"c");
+    // Their results are here, and not there.
+    assert!(one.wait_timeout(support::PATIENCE) && other.wait_timeout(support::PATIENCE));
+    let mut made = None;
+    let words = cluster
+        .yoyo("two", || {
+            let joined = one.join().unwrap_err().to_string();
+            let next = mapped.next().unwrap().unwrap_err().to_string();
+            let asked = core.submit("echo e").join().unwrap_err().to_string();
+            let streamed = core.open().finish().unwrap_err().to_string();
+            drop(core.clone().job("dropped"));
+            made = Some(core.clone().job("there"));
+            [joined, next, asked, streamed]
+        })
+        .unwrap();
+    assert!(words[..2].iter().all(|words| words.contains("is a copy")), "{words:?}");
+    assert!(words[2..].iter().all(|words| words.contains("comes back")), "{words:?}");
+    // Here all is as it was, and what was made there is named.
+    assert_eq!(&other.join().unwrap()[..], b"b");
+    assert!(mapped.next().is_none());
+    assert!(made.unwrap().run("echo f").unwrap_err().to_string().contains("comes back"));
+    assert_eq!(&core.run("echo g").unwrap()[..], b"g");
 }
 
 fn waits_there(cluster: &Cluster) {
