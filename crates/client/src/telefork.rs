@@ -39,9 +39,9 @@ mod chain;
 mod passage;
 pub(crate) mod calls;
 mod watch;
+mod lazy;
 mod hearing;
 mod luggage;
-mod lazy;
 mod trip;
 pub(crate) mod error;
 
