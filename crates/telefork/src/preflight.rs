@@ -8,6 +8,7 @@
 //! that runs can come by anything after, so capturing looks again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sys::standing::{Standing, Thread};
 use sys::{Pid, Untraceable, maps};
@@ -78,6 +79,10 @@ impl Report {
     }
 }
 
+/// How often a thread is looked at that waits in the kernel, within a second; ever more seldom.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Looks at a process and says what it finds.
 pub fn preflight(pid: Pid, overrides: &Overrides) -> Result<Report, Error> {
     Ok(judge(&Facts::gather(pid, overrides)?))
@@ -92,12 +97,16 @@ impl Facts {
         let mappings = maps::detailed(pid)?;
         let descriptors = files::describe(pid, overrides)?;
         let children = sys::proc::children(pid)?;
-        // Whoever waits for a disk is seldom found waiting twice; who waits for a child is.
-        let again = sys::standing::standing(pid)?.threads;
-        let is_stuck = |thread: &&Thread| {
-            thread.state == 'D' && standing.threads.iter().any(|before| before == *thread)
-        };
-        let stuck = again.iter().filter(is_stuck).copied().collect();
+        // Whoever waits for a disk is seldom found waiting again and again; who waits for a child is.
+        let mut stuck = standing.threads.clone();
+        for look in 0..LOOKS {
+            let again = sys::standing::standing(pid)?.threads;
+            stuck.retain(|before| before.state == 'D' && again.contains(before));
+            if stuck.is_empty() {
+                break;
+            }
+            std::thread::park_timeout(PAUSE * look);
+        }
         Ok(Self {
             pid,
             known: Ok(Known {
