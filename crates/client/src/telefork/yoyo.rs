@@ -89,6 +89,8 @@ fn is_own(name: &[u8]) -> bool {
 /// Of a copy that is being sent. That needs what is locked while this process is away.
 const SENDING: &[u8] = b"farcall-keep";
 
+/// How long a thread that has just begun may still have the name of who started it.
+const NAMELESS: Duration = Duration::from_secs(2);
 /// How long copies may take that are being sent.
 const SENDING_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -102,6 +104,9 @@ fn check_threads() -> Result<(), TravelError> {
     let caller = fs::read_link("/proc/thread-self").ok();
     let caller = caller.and_then(|path| path.file_name()?.to_str()?.parse::<u32>().ok());
     let until = Instant::now() + SENDING_PATIENCE;
+    let named = Instant::now() + NAMELESS;
+    let program = fs::read("/proc/self/comm").ok();
+    let program = program.map(|name| name.strip_suffix(b"\n").unwrap_or(&name).to_owned());
     loop {
         let mut is_sending = false;
         for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
@@ -110,6 +115,11 @@ fn check_threads() -> Result<(), TravelError> {
             // One that has ended meanwhile has no name.
             let Ok(name) = fs::read(thread.path().join("comm")) else { continue };
             let name = name.strip_suffix(b"\n").unwrap_or(&name);
+            // One that has just begun has the name of who started it yet.
+            if tid != own && program.as_deref() == Some(name) && Instant::now() < named {
+                is_sending = true;
+                continue;
+            }
             if tid == own || !is_own(name) {
                 let name = String::from_utf8_lossy(name).into_owned();
                 return Err(TravelError::Threads { name, tid });

@@ -15,10 +15,11 @@ pub(super) const RED_ZONE: u64 = 128;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a thread that has just begun may still have the name of who started it.
-const NAMELESS: Duration = Duration::from_millis(200);
+const NAMELESS: Duration = Duration::from_secs(2);
 
 /// Until they are looked at again.
 const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// The call in which a process stands.
 const READ: u64 = libc::SYS_read as u64;
@@ -38,21 +39,25 @@ pub(super) enum Others<'a> {
 /// ends for the stop: so none of them is in the midst of changing memory.
 pub(super) fn stop(pid: Pid, others: Others<'_>) -> Result<(Frozen, Registers), Error> {
     let (until, named) = (Instant::now() + PATIENCE, Instant::now() + NAMELESS);
+    let mut pause = PAUSE;
     loop {
         let mut frozen = Frozen::freeze(pid, PATIENCE)?;
-        let (mut restless, mut main) = (None, None);
+        let (mut restless, mut main, mut program) = (None, None, Vec::new());
         for (at, thread) in frozen.tracee().threads().iter().enumerate() {
             let registers = thread.registers()?;
             let call = registers.interrupted_call();
             if at == 0 {
                 main = (call == Some(READ)).then_some(registers);
+                program = thread.name()?;
                 continue;
             }
             let (tid, name) = (thread.tid(), thread.name()?);
             let is_late = Instant::now() >= until;
             let text = || String::from_utf8_lossy(&name).into_owned();
             let may_stay = match &others {
-                Others::MustBe(own) if !own(&name) && Instant::now() >= named => {
+                Others::MustBe(own)
+                    if !own(&name) && (name != program || Instant::now() >= named) =>
+                {
                     return Err(Error::Threads { pid, tid, name: text() });
                 }
                 Others::MustEnd if is_late => {
@@ -83,6 +88,8 @@ pub(super) fn stop(pid: Pid, others: Others<'_>) -> Result<(Frozen, Registers), 
             _ => {}
         }
         frozen.release()?;
-        std::thread::park_timeout(PAUSE);
+        // Whoever is stopped again at once comes nowhere.
+        std::thread::park_timeout(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
