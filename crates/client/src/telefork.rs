@@ -16,6 +16,9 @@
 //! [`Cluster`] links to the nodes by itself when it is first used (`anew`), with what its original hands on over
 //! its standard input (`copied`).
 //!
+//! Calls, and copies that go where calls went, share one connection to each node and what it keeps of this
+//! process (`calls`).
+//!
 //! Elsewhere: capture (`telefork`), who says what when (`logic::visit`), answers of calls (`wire::answer`).
 
 use std::io::Write;

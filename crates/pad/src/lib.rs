@@ -6,8 +6,10 @@
 //!                           +-- builds, wakes, feeds and waits for --> the visitor, its child
 //! ```
 //!
-//! It gives up the rights of a worker of level `user` before it reads a byte of an image, and dies with its
-//! node; its visitor is in its control group and among its children, and ends with it.
+//! It gives up the rights of a worker of level `user` before it reads a byte of an image; a process beside it keeps the
+//! one that makes descriptors for memory that follows, until the image is built. It dies with its node; its visitor is in its control group and among its children, and ends with it.
+//!
+//! A visit of calls has many copies of one client's process, made of one memory (`calls`).
 //!
 //! Elsewhere: when it wakes the visitor, and when it leaves (`logic::visit`), the node's end (`node`), how a
 //! process is built (`telefork`).

@@ -18,7 +18,9 @@ use sys::uffd::Right;
 use wire::Message;
 use wire::limits::AWAY_PATIENCE;
 use wire::units::Time;
-use wire::visit::{Closed, Exited, Lane, SIGNALS, Stage, Stdio, TERMINAL, Taken};
+use wire::visit::{
+    Closed, Exited, Lane, PLAIN, SIGNALS, Stage, Stdio, TERMINAL, Taken, WITH_TERMINAL,
+};
 use worker::jail;
 
 use crate::arrival::{Behind, Build, Built, chain};
@@ -103,10 +105,6 @@ pub fn serve_chained(
     }
     Visit::begin(control, first, terminal)?.run(build, right, chained)
 }
-
-/// What comes with a connection that carries no pages: with the first one of a visitor that is to have a terminal.
-const PLAIN: u8 = 0;
-const WITH_TERMINAL: u8 = 3;
 
 struct Visit {
     control: UnixStream,

@@ -61,7 +61,7 @@ pub enum Error {
 /// Why a process cannot be traced, and what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Untraceable {
-    #[error("it has ended; nothing is left to do")]
+    #[error("it has ended, or never was; look with `ps` for the number that is meant")]
     Gone,
     #[error("it is this process; ask from another one")]
     Own,

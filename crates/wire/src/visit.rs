@@ -22,7 +22,7 @@
 //! ```text
 //!   CALL IMAGE ... IMAGE        ->                         on channel n: what has changed since the last
 //!                               <-  WOKEN                  it runs; BUILT: its memory is kept; or REFUSED
-//!   TAKEN CLOSED SIGNAL         ->
+//!   STDIO TAKEN CLOSED          ->
 //!                               <-  STDIO CLOSED EXITED
 //! ```
 //!
@@ -90,6 +90,11 @@ pub enum Round {
     /// The last changes, and with them all that is no memory.
     LastChanges,
 }
+
+/// What a node tells its pad with a connection that carries no pages (of those that do, `Lane::byte`): with the first
+/// one of a visitor that is to have a terminal, that.
+pub const PLAIN: u8 = 0;
+pub const WITH_TERMINAL: u8 = 3;
 
 /// Which of the connections that pages come over (`image::paging`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

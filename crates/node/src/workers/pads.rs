@@ -24,7 +24,7 @@ use sys::process::{Child, Spawn, Stderr};
 use sys::socket::{pair, send_with_fds};
 use transport::{Connection, DialTls, FlushOutcome};
 use wire::Message;
-use wire::visit::{Lane, Refused, Stage};
+use wire::visit::{Lane, PLAIN, Refused, Stage, WITH_TERMINAL};
 
 use super::{Jail, NotStarted, Workers, scratch};
 use crate::chain::{self, Ends};
@@ -33,11 +33,6 @@ use crate::source::Source;
 
 /// Numbers of accounts that workers, of which there are far fewer, do not come to.
 const ACCOUNTS: u32 = 1 << 15;
-
-/// What a pad is told with a connection that is none for pages (`Lane::byte`): with its first one, that the
-/// visitor is to have a terminal.
-const PLAIN: u8 = 0;
-const WITH_TERMINAL: u8 = 3;
 
 pub(super) type Pads = HashMap<VisitId, Pad>;
 
