@@ -16,6 +16,12 @@ use std::process::id;
 use farcall_telefork::yoyo::{Journey, Returning, Stayed, go};
 use farcall_telefork::{Pid, telepad_with, wait_for_exit};
 
+/// What is not to be seen elsewhere.
+const KEY: [u8; 32] = *b"nobody over there is to see this";
+
+/// As many as lie right below where the heap ends, and no mapping of their own.
+const KEYS: usize = 4000;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().collect();
     match &args[..] {
@@ -40,6 +46,7 @@ fn serve(address: &str) -> Result<(), Box<dyn Error>> {
 fn carry(address: &str, caller: Pid) -> Result<(), Box<dyn Error>> {
     let mut stream = TcpStream::connect(address)?;
     let mut journey = Journey::begin(caller, |_| false)?;
+    journey.hide(&[&KEY])?;
     journey.send(&mut stream)?;
     let mut back = Vec::new();
     stream.read_to_end(&mut back)?;
@@ -69,13 +76,19 @@ fn program(address: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
     let mut words: HashMap<String, usize> = HashMap::new();
     let mut numbers = vec![1_u64; 300_000];
     let mut actions: Vec<Box<dyn Fn(usize) -> usize>> = Vec::new();
+    let mut keys = vec![KEY; KEYS];
+    let mut grown: Vec<Vec<u8>> = Vec::new();
     for round in 0..rounds {
+        keys.fill(KEY);
         let there = yoyo(address, || {
             words.insert(format!("word {round}"), round);
             numbers.resize(numbers.len() + 1000, 7);
             numbers[round] += 1;
             actions.push(Box::new(move |add| round + add));
-            id()
+            let unseen = keys.iter().all(|key| *key != KEY);
+            keys[1..].fill([round as u8; KEY.len()]);
+            grown.extend((0..50).map(|_| vec![round as u8; 1000]));
+            unseen.then(id)
         });
         let there = match there {
             Ok(there) => there,
@@ -84,8 +97,11 @@ fn program(address: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
                 return Err(format!("{why}; here all is as it was: {untouched}").into());
             }
         };
-        if there == own || id() != own {
-            return Err("it did not run elsewhere".into());
+        if there.is_none() || there == Some(own) || id() != own {
+            return Err("it did not run elsewhere, or saw what it was not to see".into());
+        }
+        if keys[0] != KEY || keys[1..].iter().any(|key| *key != [round as u8; KEY.len()]) {
+            return Err("what lay where keys had been is wrong".into());
         }
     }
     let is_right = (0..rounds).all(|round| {
@@ -93,7 +109,8 @@ fn program(address: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
             && numbers[round] == 2
             && actions[round](5) == round + 5
     });
-    if !is_right || words.len() != rounds || numbers.len() != 300_000 + 1000 * rounds {
+    let is_grown = (0..).zip(&grown).all(|(at, it)| *it == [(at / 50) as u8; 1000]);
+    if !is_right || !is_grown || words.len() != rounds || numbers.len() != 300_000 + 1000 * rounds {
         return Err("what came back is wrong".into());
     }
     println!("{} words, {} numbers, {} actions", words.len(), numbers.len(), actions.len());

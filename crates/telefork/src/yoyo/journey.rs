@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sys::park::{AWAY, BACK};
 use sys::ptrace::{Call, REMOTE_LEN, Registers, Remote};
-use sys::{Pid, process_memory};
+use sys::{Pid, maps, process_memory};
 use wire::image::memory::{Mapping, MappingKind, Run, Sharing};
 use wire::image::process::Timer;
 use wire::image::{Reader, Section, Writer};
@@ -263,15 +263,33 @@ impl Journey {
         Ok(())
     }
 
+    /// What of a range has left; where there was nothing that could, what is here now.
+    fn left(&mut self, range: &Range<u64>, now: &[u8], page: u64) -> Result<Vec<u8>, Error> {
+        let twin = self.twin.pid();
+        let mut was = now.to_vec();
+        if process_memory::read(twin, range.start, &mut was).is_ok() {
+            return Ok(was);
+        }
+        // A range may begin in memory that has left, and end in what is new.
+        let page = page as usize;
+        let pages = (range.start..).step_by(page);
+        for (at, (was, now)) in pages.zip(was.chunks_mut(page).zip(now.chunks(page))) {
+            if process_memory::read(twin, at, was).is_err() {
+                was.copy_from_slice(now);
+            }
+        }
+        match maps::mappings(twin)?.is_empty() {
+            false => Ok(was),
+            true => Err(Error::Unborn { pid: twin }),
+        }
+    }
+
     /// Changes bits in memory: to what they are over there, whatever was wiped from what left.
     fn write(&mut self, range: Range<u64>, bits: &[u8], landing: &Landing) -> Result<(), Error> {
         let pid = self.frozen.pid();
         let mut now = vec![0; bits.len()];
         process_memory::read(pid, range.start, &mut now)?;
-        let mut was = vec![0; bits.len()];
-        if process_memory::read(self.twin.pid(), range.start, &mut was).is_err() {
-            was.copy_from_slice(&now);
-        }
+        let was = self.left(&range, &now, landing.page)?;
         let kernels = self.description.threads.first().and_then(|thread| thread.rseq);
         let kernels = kernels.map_or(0..0, |rseq| {
             rseq.pointer..rseq.pointer.saturating_add(u64::from(rseq.size).max(RSEQ))
