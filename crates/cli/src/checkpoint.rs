@@ -67,6 +67,8 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        // Killed, this command leaves the process as it was.
+        sys::process::work_behind()?;
         let pid = Pid(self.pid);
         let overrides = self.wishes.overrides();
         refuse(&preflight(pid, &overrides)?)?;

@@ -60,7 +60,9 @@ const INPUT_MAX: u64 = 64 << 20;
 const O_ACCMODE: i32 = 3;
 const O_RDONLY: i32 = 0;
 const O_WRONLY: i32 = 1;
-/// What the guardian is told: the original is about to be held; there is nothing left to be done.
+/// What the guardian is told: the input goes along; the original is about to be held; there is nothing left to
+/// be done.
+const TOOK_INPUT: u8 = b'i';
 const HELD: u8 = b'h';
 const DONE: u8 = b'd';
 
@@ -105,6 +107,8 @@ pub(crate) struct Move {
 
 impl Move {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        // Killed, this command leaves the process as it was.
+        sys::process::work_behind()?;
         let pid = Pid(self.pid);
         self.look()?;
         let started = sys::proc::started(pid)?;
@@ -181,7 +185,10 @@ impl Move {
             }
         };
         let input = input.take();
-        address.took_input = input.is_some();
+        if input.is_some() {
+            address.took_input = true;
+            guard.tell(TOOK_INPUT)?;
+        }
         moment("frozen");
         // What the node says instead of taking it, it says again when it is asked.
         let sent = match &mut ahead {
@@ -478,11 +485,13 @@ impl Guardian {
         if !self.is_original() {
             return Ok(ExitCode::SUCCESS);
         }
+        let took_input = told.contains(&TOOK_INPUT);
+        let at = Address { took_input, ..self.at.clone() };
         let pid = Pid(self.pid);
         match fate {
             Fate::There { pid: there } => {
                 let frozen = Frozen::freeze(pid, PATIENCE)?;
-                leave_stand_in(frozen, &self.at, Vec::new(), &format!("process {pid}"), there)?;
+                leave_stand_in(frozen, &at, Vec::new(), &format!("process {pid}"), there)?;
             }
             Fate::Here { .. } => {}
             Fate::Doubt => return Err(in_doubt(pid, &self.at.on).into()),

@@ -419,13 +419,8 @@ fn kill_the_command(how: &str, moments: impl Iterator<Item = (&'static str, bool
 
 #[test]
 fn a_move_that_is_killed_at_any_moment_leaves_one_process() {
-    if std::env::var_os("FARCALL_SOAK").is_none() {
-        let why = "one kill in thirty meets the very moment in which a call is made in the process, which ends it \
-                   then (ARCHITECTURE, what is not built yet); `cargo xtask soak` shows it";
-        return support::skipped(why);
-    }
     let stage = Stage::new("--jail none");
-    let kills = 300;
+    let kills = if std::env::var_os("FARCALL_SOAK").is_some() { 300 } else { 12 };
     // How long one takes on this machine now.
     let counting = Counting::start(&stage, "whole");
     let begun = Instant::now();
@@ -446,6 +441,46 @@ fn a_move_that_is_killed_at_any_moment_leaves_one_process() {
         counting.check_end();
     }
     eprintln!("{kills} kills: it went on here {here} times, there {} times", kills - here);
+}
+
+/// What lies where in its memory, who traces its threads, and which signals these block or have waiting.
+fn kept_of(pid: u32) -> String {
+    let mut kept = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let lines = status.lines();
+        kept.extend(lines.filter(|line| line.starts_with("Tracer") || line.starts_with("Sig")));
+    }
+    kept
+}
+
+#[test]
+fn a_checkpoint_that_is_killed_at_any_moment_leaves_a_process_that_goes_on() {
+    let stage = Stage::new("--jail none");
+    let kills = if std::env::var_os("FARCALL_SOAK").is_some() { 300 } else { 12 };
+    let counting = Counting::start(&stage, "kept");
+    let image = stage.machine.path("kept.image");
+    let checkpoint = || {
+        let mut command = stage.machine.command(["checkpoint", "--leave-running", "-o"]);
+        command.arg(&image).arg(counting.pid().to_string());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let begun = Instant::now();
+    assert!(checkpoint().wait().unwrap().success());
+    let whole = begun.elapsed();
+    let before = kept_of(counting.pid());
+    for kill in 0..kills {
+        let mut command = checkpoint();
+        std::thread::park_timeout(whole * (kill * 389 % 600) / 500);
+        signal(command.id(), "KILL");
+        command.wait().unwrap();
+        let counted = counting.count();
+        until("it goes on counting", || counting.count() > counted + 2);
+        // What traces it ends, too.
+        until("it is as it was", || kept_of(counting.pid()) == before);
+    }
+    assert!(checkpoint().wait().unwrap().success());
+    counting.check_end();
 }
 
 fn kill_the_node(how: &str, moments: impl Iterator<Item = &'static str>) {

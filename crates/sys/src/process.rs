@@ -18,8 +18,11 @@ mod spawn;
 mod child;
 mod tree;
 mod first;
+mod behind;
 pub(crate) mod pidfd;
 
+pub(crate) use behind::Finishing;
+pub use behind::work_behind;
 pub use child::Child;
 pub use first::stay_behind;
 pub use inherited::inherited;

@@ -8,6 +8,7 @@ use super::remote::{Remote, Replacement};
 use super::state::SignalMask;
 use super::stops::{Patience, Stop, Task};
 use crate::Error;
+use crate::process::Finishing;
 
 /// How long a thread takes that is let go up to a signal that waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +42,7 @@ impl Tracee {
         if !hold.is_ours || !self.has_stop()? {
             return Ok(());
         }
+        let _finishing = Finishing::begin();
         // One thread is let go up to the signal, which then comes to nobody.
         let thread = &mut self.threads[0];
         let (task, mask) = (thread.task, thread.signal_mask()?);
@@ -61,6 +63,7 @@ impl Tracee {
     /// Has it become another program, and lets it go on as that. Whatever fails, and should this process end
     /// meanwhile, it never runs again as what it was: then it is killed.
     pub fn replace(mut self, by: &Replacement, patience: Duration) -> Result<(), Error> {
+        let _finishing = Finishing::begin();
         let replaced = self.exec(by, patience);
         match replaced {
             Ok(()) => self.detach(),

@@ -25,6 +25,7 @@ use super::stops::{Patience, Stop, Task};
 use super::thread::Stopped;
 use super::x86_64::{Registers, STUB, SYSCALL, TRAP};
 use crate::maps::{self, Content};
+use crate::process::Finishing;
 use crate::{Error, Pid, Uncallable, Untraceable, process_memory};
 
 mod replace;
@@ -62,7 +63,8 @@ const OPEN: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
 const CODE: u64 = (libc::PROT_READ | libc::PROT_EXEC) as u64;
 const PRIVATE: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
 
-/// A stopped thread that makes calls. Dropped, it is what it was before, as far as that still can be.
+/// A stopped thread that makes calls. Dropped, it is what it was before, as far as that still can be. So it is if
+/// the command is killed that works behind itself: see `process::work_behind`.
 ///
 /// The other threads of its process stay stopped meanwhile. Its calls must not wait for long, and must not
 /// be `vfork`, `execve` or `exit`, nor change this memory.
@@ -82,6 +84,8 @@ pub struct Remote<'a> {
     owed: Vec<SignalInfo>,
     born: Vec<Pid>,
     is_over: bool,
+    /// Dropped after the rest.
+    _finishing: Finishing,
 }
 
 /// What a process that a call has forked has of these preparations in its own memory.
@@ -119,6 +123,7 @@ impl<'a> Remote<'a> {
         at: Option<u64>,
         patience: Duration,
     ) -> Result<Self, Error> {
+        let finishing = Finishing::begin();
         let Task { pid, tid } = thread.task;
         let refuse = |why| Error::Uncallable { pid, tid, why };
         let registers = thread.registers()?;
@@ -147,6 +152,7 @@ impl<'a> Remote<'a> {
             owed: Vec::new(),
             born: Vec::new(),
             is_over: false,
+            _finishing: finishing,
         };
         remote.list = Some(remote.map(at, LIST_LEN + SCRATCH_LEN, OPEN)?);
         let behind = at.map(|at| at + LIST_LEN + SCRATCH_LEN);
@@ -168,6 +174,7 @@ impl<'a> Remote<'a> {
         from: Inherited,
         patience: Duration,
     ) -> Result<Self, Error> {
+        let finishing = Finishing::begin();
         let before =
             Before { registers: thread.registers()?, mask: thread.signal_mask()?, section: None };
         thread.set_signal_mask(SignalMask::ALL)?;
@@ -183,6 +190,7 @@ impl<'a> Remote<'a> {
             owed: Vec::new(),
             born: Vec::new(),
             is_over: false,
+            _finishing: finishing,
         })
     }
 
@@ -242,6 +250,7 @@ impl<'a> Remote<'a> {
             born: Vec::new(),
             // What it borrows is not its own to take away.
             is_over: true,
+            _finishing: Finishing::begin(),
             thread,
         };
         let results = other.run(calls)?;

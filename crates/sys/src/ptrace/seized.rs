@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::calls::{self, Resume};
 use super::refusal;
 use super::stops::{self, Patience, Stop, Task};
+use crate::process::Finishing;
 use crate::{Error, Pid, Untraceable};
 
 /// How long the memory of one that was killed is waited for: it takes some 0.1 s for a GiB of small pages, and
@@ -171,6 +172,8 @@ impl Seized {
     }
 
     fn each_stop(&mut self, purpose: Purpose) -> Result<(), Error> {
+        // A signal that was seen here and not delivered yet would be lost with us.
+        let _finishing = Finishing::begin();
         // The list grows while it is walked.
         let mut at = 0;
         while let Some(thread) = self.threads.get(at) {
