@@ -417,6 +417,14 @@ fn kill_the_command(how: &str, moments: impl Iterator<Item = (&'static str, bool
     }
 }
 
+/// By its number, or as `kill -9 %1` does: the whole process group.
+fn kill_as_a_shell_does(command: &Child, time: u32) {
+    let whom = if time.is_multiple_of(2) { "" } else { "-" };
+    let words =
+        ["-s".to_owned(), "KILL".to_owned(), "--".to_owned(), format!("{whom}{}", command.id())];
+    assert!(Command::new("kill").args(words).status().unwrap().success());
+}
+
 #[test]
 fn a_move_that_is_killed_at_any_moment_leaves_one_process() {
     let stage = Stage::new("--jail none");
@@ -432,10 +440,11 @@ fn a_move_that_is_killed_at_any_moment_leaves_one_process() {
         let counting = Counting::start(&stage, &format!("kill-{kill}"));
         let words = format!("move {} --to there --nodes {}", counting.pid(), stage.address);
         let mut command = stage.machine.command(words.split_whitespace());
-        let mut command = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut command = command.spawn().unwrap();
         // From its beginning to a little after its end, in steps that no stage of it follows.
         std::thread::park_timeout(whole * (kill * 389 % 600) / 500);
-        signal(command.id(), "KILL");
+        kill_as_a_shell_does(&command, kill);
         command.wait().unwrap();
         here += u32::from(counting.check_one_runs());
         counting.check_end();
@@ -463,7 +472,7 @@ fn a_checkpoint_that_is_killed_at_any_moment_leaves_a_process_that_goes_on() {
     let checkpoint = || {
         let mut command = stage.machine.command(["checkpoint", "--leave-running", "-o"]);
         command.arg(&image).arg(counting.pid().to_string());
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap()
     };
     let begun = Instant::now();
     assert!(checkpoint().wait().unwrap().success());
@@ -472,7 +481,7 @@ fn a_checkpoint_that_is_killed_at_any_moment_leaves_a_process_that_goes_on() {
     for kill in 0..kills {
         let mut command = checkpoint();
         std::thread::park_timeout(whole * (kill * 389 % 600) / 500);
-        signal(command.id(), "KILL");
+        kill_as_a_shell_does(&command, kill);
         command.wait().unwrap();
         let counted = counting.count();
         until("it goes on counting", || counting.count() > counted + 2);
