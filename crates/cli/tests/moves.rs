@@ -452,15 +452,20 @@ fn a_move_that_is_killed_at_any_moment_leaves_one_process() {
     eprintln!("{kills} kills: it went on here {here} times, there {} times", kills - here);
 }
 
-/// What lies where in its memory, who traces its threads, and which signals these block or have waiting.
-fn kept_of(pid: u32) -> String {
-    let mut kept = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
-        let lines = status.lines();
-        kept.extend(lines.filter(|line| line.starts_with("Tracer") || line.starts_with("Sig")));
-    }
-    kept
+/// What `/proc` tells of each thread of a process, under these names.
+fn told_of_threads(pid: u32, names: &[&str]) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let paths = threads.map(|thread| thread.unwrap().path().join("status"));
+    let texts: Vec<String> = paths.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let is_named = |line: &&str| names.iter().any(|name| line.starts_with(name));
+    lines.filter(is_named).map(str::to_owned).collect()
+}
+
+/// What lies where in its memory, and which signals its threads block or have waiting.
+fn kept_of(pid: u32) -> (String, Vec<String>) {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    (maps, told_of_threads(pid, &["SigPnd:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:"]))
 }
 
 #[test]
@@ -486,7 +491,11 @@ fn a_checkpoint_that_is_killed_at_any_moment_leaves_a_process_that_goes_on() {
         let counted = counting.count();
         until("it goes on counting", || counting.count() > counted + 2);
         // What traces it ends, too.
-        until("it is as it was", || kept_of(counting.pid()) == before);
+        until("nobody traces it", || {
+            let tracers = told_of_threads(counting.pid(), &["TracerPid:"]);
+            tracers.iter().all(|line| line == "TracerPid:\t0")
+        });
+        assert_eq!(kept_of(counting.pid()), before, "kill {kill}");
     }
     assert!(checkpoint().wait().unwrap().success());
     counting.check_end();
