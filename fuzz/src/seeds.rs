@@ -44,6 +44,11 @@ pub fn vectors_image_upon(text: &str) -> Result<Vec<Vector>, String> {
     vectors_of("vector-image-upon", text)
 }
 
+/// Pieces of memory that follow an image: a head, and what comes behind it.
+pub fn vectors_piece(text: &str) -> Result<Vec<Vector>, String> {
+    vectors_of("vector-piece", text)
+}
+
 /// The vectors that a target begins with.
 pub fn vectors_for(target: &str, text: &str) -> Result<Vec<Vector>, String> {
     match target {
@@ -51,6 +56,7 @@ pub fn vectors_for(target: &str, text: &str) -> Result<Vec<Vector>, String> {
         "netmem" => vectors_netmem(text),
         // Images have a paper of their own.
         "image" => vectors_image(include_str!("../../docs/image.md")),
+        "image_paging" => vectors_piece(include_str!("../../docs/image.md")),
         _ => vectors(text),
     }
 }
@@ -134,7 +140,7 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
             }));
             all
         }
-        // Each kind of a piece, and a request: little-endian words.
+        // Each kind of a piece, the packed one as its vector, and a request: little-endian words.
         "image_paging" => [1_u32, 2, 3]
             .map(|kind| {
                 let [len, address] = if kind == 3 { [0, 0] } else { [4096_u32, 0x1000] };
@@ -144,6 +150,7 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
             })
             .into_iter()
             .chain([[&0x1000_u64.to_le_bytes()[..], &4096_u64.to_le_bytes()].concat()])
+            .chain(each(&|piece| piece.to_vec()))
             .collect(),
         "payload_head" => vec![(0..16).collect()],
         "kept" => (0..5).map(|kind| [kind; 40].to_vec()).collect(),

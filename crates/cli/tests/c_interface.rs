@@ -6,8 +6,10 @@
 
 mod support;
 
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use support::{Machine, Ran, Running, skipped};
 
@@ -22,16 +24,6 @@ impl C {
         let machine = Machine::new();
         let mut node = machine.start("node --socket farcall.sock --listen 127.0.0.1:0");
         node.line_with("listening at");
-        let program = Path::new(env!("CARGO_BIN_EXE_farcall"));
-        let profile = program.parent().unwrap();
-        let mut install = Command::new(env!("CARGO"));
-        install.args(["run", "--quiet", "--offline", "-p", "farcall-xtask"]);
-        install.args(["--", "install-c"]).arg(machine.path("prefix"));
-        if profile.ends_with("debug") {
-            install.arg("--debug");
-        }
-        install.env("CARGO_TARGET_DIR", profile.parent().unwrap());
-        well(&install.output().unwrap());
         Self { machine, _node: node }
     }
 
@@ -54,8 +46,18 @@ impl C {
     }
 
     fn pkg_config(&self, words: &[&str]) -> Vec<String> {
-        let folder = self.machine.path("prefix/lib/pkgconfig");
+        let folder = prefix().join("lib/pkgconfig");
         let mut ask = Command::new("pkg-config");
+        if words.contains(&"--static") {
+            // Linkers take the shared library where they find both.
+            let alone = self.machine.path("static");
+            std::fs::create_dir_all(alone.join("lib")).unwrap();
+            for name in ["include", "lib/libfarcall.a"] {
+                let linked = symlink(prefix().join(name), alone.join(name));
+                assert!(linked.is_ok() || alone.join(name).exists(), "{linked:?}");
+            }
+            ask.arg(format!("--define-variable=prefix={}", alone.display()));
+        }
         ask.args(words).arg("farcall").env("PKG_CONFIG_PATH", folder);
         let told = ask.output().expect("the C tests need pkg-config");
         well(&told);
@@ -65,12 +67,31 @@ impl C {
     /// With the node's socket in FARCALL_NODES.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env("LD_LIBRARY_PATH", self.machine.path("prefix/lib"));
+        command.env("LD_LIBRARY_PATH", prefix().join("lib"));
         command.env("FARCALL_NODES", self.machine.path("farcall.sock"));
         command.env("FARCALL_HOME", self.machine.home());
         command.stdin(Stdio::null()).current_dir(self.machine.path(""));
         command
     }
+}
+
+/// Where the library is installed: once for all tests here, and in its place if it was there.
+fn prefix() -> &'static Path {
+    static PREFIX: OnceLock<PathBuf> = OnceLock::new();
+    PREFIX.get_or_init(|| {
+        let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-prefix");
+        let program = Path::new(env!("CARGO_BIN_EXE_farcall"));
+        let profile = program.parent().unwrap();
+        let mut install = Command::new(env!("CARGO"));
+        install.args(["run", "--quiet", "--offline", "-p", "farcall-xtask"]);
+        install.args(["--", "install-c"]).arg(&prefix);
+        if profile.ends_with("debug") {
+            install.arg("--debug");
+        }
+        install.env("CARGO_TARGET_DIR", profile.parent().unwrap());
+        well(&install.output().unwrap());
+        prefix
+    })
 }
 
 /// A file of the repository.
@@ -142,7 +163,6 @@ fn the_example_counts_and_can_be_linked_statically() {
     let sums = [one.finish().says("").stdout, two.finish().says("").stdout];
     assert!(sums.iter().any(|sum| sum == "200\n"), "{sums:?}");
 
-    std::fs::remove_file(c.machine.path("prefix/lib/libfarcall.so")).unwrap();
     let alone = c.compile("examples/memory/counter.c", &["--static"]);
     let mut command = c.command(alone);
     command.arg("1").env_remove("LD_LIBRARY_PATH");
@@ -153,9 +173,6 @@ fn the_example_counts_and_can_be_linked_statically() {
 fn a_c_program_sends_copies_of_itself_into_files_and_over_tcp() {
     let c = C::new();
     for how in [&["-O0"][..], &["-O2"], &["-O2", "--static"]] {
-        if how.contains(&"--static") {
-            std::fs::remove_file(c.machine.path("prefix/lib/libfarcall.so")).unwrap();
-        }
         let program = c.compile("crates/capi/tests/programs/telefork.c", how);
         let basic = Ran::of(c.command(&program).args(["basic", "an.image"]).output().unwrap());
         assert_eq!(
@@ -209,7 +226,7 @@ fn a_python_program_sends_a_copy_of_itself_and_another_wakes_it() {
     let python = |words: &[&str]| {
         let mut command = c.command("python3");
         command.arg(source_file("crates/capi/tests/programs/telefork.py"));
-        command.arg(c.machine.path("prefix/lib/libfarcall.so")).args(words);
+        command.arg(prefix().join("lib/libfarcall.so")).args(words);
         Ran::of(command.output().unwrap()).says("").stdout
     };
     let left = python(&["leave", "python.image"]);

@@ -266,9 +266,10 @@ fn over_a_unix_socket_a_copy_says_that_it_has_no_way_to_the_cluster() {
     assert!(said.iter().all(|text| text.contains("--listen")), "{said:#?}");
 }
 
-/// How often bytes are in the memory of this process. They come with all bits turned, so that it is not for
-/// the question that they are there.
-fn count(turned: &[u8]) -> usize {
+/// How often any of these is in the memory of this process. They come with all bits turned, so that it is not
+/// for the question that they are there.
+fn count<'a>(turned: impl IntoIterator<Item = &'a Vec<u8>>) -> usize {
+    let turned: Vec<_> = turned.into_iter().map(memchr::memmem::Finder::new).collect();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let memory = File::open("/proc/self/mem").unwrap();
     let mut found = 0;
@@ -279,13 +280,10 @@ fn count(turned: &[u8]) -> usize {
         if memory.read_exact_at(&mut bytes, start).is_err() {
             continue;
         }
-        // Turned back nowhere but byte by byte: what is looked for is not to be there for it.
-        let starts = memchr::memchr_iter(!turned[0], &bytes);
-        let is_there = |at: &usize| {
-            let there = bytes[*at..].iter().zip(turned);
-            bytes.len() - at >= turned.len() && there.clone().all(|(byte, turned)| *byte == !turned)
-        };
-        found += starts.filter(is_there).count();
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        found += turned.iter().map(|form| form.find_iter(&bytes).count()).sum::<usize>();
+        // What was turned before is as it was now, and is not to be found by the next who looks.
+        bytes.fill(0);
     }
     found
 }
@@ -304,13 +302,10 @@ fn private_keys_are_in_no_copy() {
     let forms: Vec<Vec<u8>> =
         transport::Secrets::hold().forms().iter().rev().take(32).map(|form| turned(form)).collect();
     let marker = b"what is no key travels as it is".to_vec();
-    let public: Vec<u8> = turned(&marker);
-    let here: usize = forms.iter().map(|form| count(form)).sum();
+    let public = [turned(&marker)];
+    let here = count(&forms);
     assert!(here > 0, "the keys are nowhere to begin with");
-    let (there, found) = cluster
-        .fork_call(|| (forms.iter().map(|form| count(form)).sum::<usize>(), count(&public)))
-        .join()
-        .unwrap();
+    let (there, found) = cluster.fork_call(|| (count(&forms), count(&public))).join().unwrap();
     assert!(found > 0, "{marker:?}");
     assert_eq!(there, 0, "{here} here");
     // Nor in an image of the library's own making.
@@ -324,15 +319,15 @@ fn private_keys_are_in_no_copy() {
         memchr::memmem::find(&image, &form).is_some()
     };
     assert!(!forms.iter().any(is_in), "a key is in an image");
-    assert!(is_in(&public), "the image holds what is no key");
+    assert!(is_in(&public[0]), "the image holds what is no key");
     // What a copy was handed on is not in a copy of it.
     let (handed, here, there) = cluster
         .fork_call(|| {
             cluster.wait_for_nodes(1, support::PATIENCE);
             let own: Vec<Vec<u8>> =
                 transport::Secrets::hold().forms().iter().map(|form| turned(form)).collect();
-            let here: usize = own.iter().map(|form| count(form)).sum();
-            let nested = || own.iter().map(|form| count(form)).sum::<usize>();
+            let here = count(&own);
+            let nested = || count(&own);
             (own.len(), here, cluster.fork_call(nested).join().unwrap())
         })
         .join()
@@ -478,15 +473,21 @@ fn who_is_behind_a_node_that_takes_no_visitor_gets_its_copy_all_the_same() {
     }
 }
 
-/// Memory that no two pages of are the same.
+/// Memory that no two pages of are the same, and that cannot be packed.
 fn filled(len: usize) -> Vec<u64> {
-    (1..=len as u64 / 8).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
+    let noise = |at: u64| at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mebibyte: Vec<u64> = (1..=1 << 17).map(noise).collect();
+    let mut all = mebibyte.repeat(len >> 20);
+    all.iter_mut().step_by(SUMMED).zip(1_u64 << 20..).for_each(|(word, at)| *word = noise(at));
+    all
 }
 
-/// Of some words of each page.
+/// Of each so many words one, some in each page: what tests are built as takes its time for all.
+const SUMMED: usize = 64;
+
 fn sum(of: &[u64]) -> u64 {
     of.iter()
-        .step_by(64)
+        .step_by(SUMMED)
         .zip(1_u64..)
         .fold(0, |sum, (word, at)| sum.wrapping_add(word.wrapping_mul(at)))
 }

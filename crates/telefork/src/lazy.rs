@@ -13,6 +13,7 @@
 
 mod follower;
 mod server;
+mod packing;
 mod missing;
 mod ranges;
 

@@ -43,6 +43,8 @@ impl Seen {
             robust_list: (robust.head != 0)
                 .then_some(RobustList { head: robust.head, length: robust.len }),
             clear_tid: 0,
+            timer_slack: 0,
+            nice: 0,
             caller: None,
         }))
     }
@@ -53,6 +55,9 @@ impl Seen {
         let stack = questions.put(libc::SYS_sigaltstack, &[0.into(), Argument::Answer], STACK_LEN);
         let clear_tid =
             questions.put(libc::SYS_prctl, &[PR_GET_TID_ADDRESS.into(), Argument::Answer], 8);
+        let slack = questions.put(libc::SYS_prctl, &[(libc::PR_GET_TIMERSLACK as u64).into()], 0);
+        let own = [u64::from(libc::PRIO_PROCESS).into(), 0.into()];
+        let priority = questions.put(libc::SYS_getpriority, &own, 0);
         let answers = questions.ask(remote)?;
         let [pointer, flags, size] = answers.words(stack);
         if answers.result(clear_tid).is_none() {
@@ -60,7 +65,11 @@ impl Seen {
         }
         let [clear_tid] = answers.words(clear_tid);
         let alternate_stack = AlternateStack { pointer, flags: flags as u32, size };
-        Ok(Thread { alternate_stack, clear_tid, ..self.0 })
+        let timer_slack = answers.result(slack).unwrap_or(0);
+        // The kernel counts from 40 down to 1, as an answer that is negative would be an error.
+        let nice =
+            answers.result(priority).map_or(0, |told| 20_i64.saturating_sub(told as i64) as i8);
+        Ok(Thread { alternate_stack, clear_tid, timer_slack, nice, ..self.0 })
     }
 }
 

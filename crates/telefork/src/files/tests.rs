@@ -162,6 +162,8 @@ fn begun() -> Writer<Vec<u8>> {
         rseq: None,
         robust_list: None,
         clear_tid: 0,
+        timer_slack: 50_000,
+        nice: 0,
         caller: None,
     };
     writer.put(&Section::Host(Box::new(host)), &[]).unwrap();

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use sys::uffd::{Bell, Event, PAGE, Pager, Stopped};
 use wire::image::ImageId;
-use wire::image::paging::{DONE, HEAD, Piece, Request, sum};
+use wire::image::paging::{DONE, HEAD, Piece, Request, sum, unpack};
 use wire::limits::IMAGE_CHUNK_MAX;
 
 use super::missing::Missing;
@@ -166,7 +166,7 @@ impl Follower<'_> {
 
     /// Puts the pieces of a connection in place, until its end.
     fn take(&self, mut from: &UnixStream) -> Result<(), Error> {
-        let mut bytes = vec![0; IMAGE_CHUNK_MAX];
+        let (mut bytes, mut packed) = (vec![0; IMAGE_CHUNK_MAX], Vec::new());
         loop {
             let mut head = [0; HEAD];
             from.read_exact(&mut head).map_err(Error::Pages)?;
@@ -181,16 +181,30 @@ impl Follower<'_> {
                 Piece::Bytes { address, len, sum: told } => {
                     let bytes = &mut bytes[..len as usize];
                     from.read_exact(bytes).map_err(Error::Pages)?;
-                    if sum(self.id, address, bytes) != told {
+                    self.put_checked(address, bytes, told)?;
+                }
+                Piece::Packed { address, len, packed: count, sum: told } => {
+                    let bytes = &mut bytes[..len as usize];
+                    packed.resize(count as usize, 0);
+                    from.read_exact(&mut packed).map_err(Error::Pages)?;
+                    if !unpack(&packed, bytes) {
                         return Err(Error::PageSum { address });
                     }
-                    self.put(address, u64::from(len), Some(bytes))?;
+                    self.put_checked(address, bytes, told)?;
                 }
             }
             if self.lock().is_over {
                 return Ok(());
             }
         }
+    }
+
+    /// Puts one piece in place, if its bytes are those that were sent.
+    fn put_checked(&self, address: u64, bytes: &[u8], told: u64) -> Result<(), Error> {
+        if sum(self.id, address, bytes) != told {
+            return Err(Error::PageSum { address });
+        }
+        self.put(address, bytes.len() as u64, Some(bytes))
     }
 
     /// Puts one piece in place, in all processes that miss it; without bytes it is 0.

@@ -12,6 +12,7 @@ use sys::{Pid, process_memory};
 use wire::image::ImageId;
 use wire::image::paging::{DONE, HEAD, Piece, REQUEST, Request};
 
+use super::packing::Packing;
 use super::ranges::Ranges;
 use crate::Error;
 
@@ -65,17 +66,17 @@ impl PageServer {
 
     fn stream_all(&self, mut to: impl Write) -> Result<(), Error> {
         let pagemap = Pagemap::open(self.pid)?;
-        let mut buffer = buffer();
+        let (mut buffer, mut packing) = (buffer(), Packing::where_it_helps());
         let mut cursor = 0;
         let mut present = VecDeque::new();
         loop {
             let wanted = self.lock().wanted.pop_front();
             if let Some(window) = wanted {
                 for range in pagemap.look(window)?.own {
-                    self.send_unsent(&range, &mut buffer, &mut to)?;
+                    self.send_unsent(&range, &mut buffer, &mut packing, &mut to)?;
                 }
             } else if let Some(piece) = take_piece(&mut present) {
-                self.send_unsent(&piece, &mut buffer, &mut to)?;
+                self.send_unsent(&piece, &mut buffer, &mut packing, &mut to)?;
             } else if let Some(window) = self.next_scan(cursor) {
                 cursor = window.end;
                 present = pagemap.look(window)?.own.into();
@@ -123,7 +124,8 @@ impl PageServer {
     }
 
     fn answer_all(&self, mut connection: impl Read + Write) -> Result<bool, Error> {
-        let mut buffer = buffer();
+        // Whoever waits does not wait for packing, too.
+        let (mut buffer, mut packing) = (buffer(), Packing::never());
         let mut window = 0..0;
         loop {
             let mut request = [0; REQUEST];
@@ -141,7 +143,7 @@ impl PageServer {
             if self.left.within(&asked) != [asked.clone()] {
                 return Err(Error::NotLeft { address });
             }
-            self.send(&asked, &mut buffer, &mut connection)?;
+            self.send(&asked, &mut buffer, &mut packing, &mut connection)?;
             connection.flush().map_err(Error::Pages)?;
             window = next_window(&window, address);
             let mut state = self.lock();
@@ -154,10 +156,11 @@ impl PageServer {
         &self,
         range: &Range<u64>,
         buffer: &mut [u8],
+        packing: &mut Packing,
         to: &mut impl Write,
     ) -> Result<(), Error> {
         let unsent = self.lock().unsent.take(range);
-        unsent.iter().try_for_each(|part| self.send(part, buffer, to))
+        unsent.iter().try_for_each(|part| self.send(part, buffer, packing, to))
     }
 
     /// One range, with its bytes, in as many pieces as it needs.
@@ -165,6 +168,7 @@ impl PageServer {
         &self,
         range: &Range<u64>,
         buffer: &mut [u8],
+        packing: &mut Packing,
         to: &mut impl Write,
     ) -> Result<(), Error> {
         let mut at = range.start;
@@ -172,13 +176,11 @@ impl PageServer {
             let len = (range.end - at).min(PIECE) as usize;
             let bytes = &mut buffer[HEAD..HEAD + len];
             process_memory::read(self.pid, at, bytes)?;
-            let (head, sent) = match bytes.iter().all(|&byte| byte == 0) {
-                true => (Piece::Zero { address: at, len: len as u32 }, HEAD),
-                false => (Piece::of(self.id, at, bytes), HEAD + len),
+            let piece = match bytes.iter().all(|&byte| byte == 0) {
+                true => Piece::Zero { address: at, len: len as u32 },
+                false => Piece::of(self.id, at, bytes),
             };
-            // In one write: a head alone would be a packet of its own.
-            buffer[..HEAD].copy_from_slice(&head.encode());
-            to.write_all(&buffer[..sent]).map_err(Error::Pages)?;
+            packing.send(piece, &mut buffer[..HEAD + len], to).map_err(Error::Pages)?;
             at += len as u64;
         }
         Ok(())

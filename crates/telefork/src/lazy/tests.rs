@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sys::Pid;
 use sys::ptrace::{Remote, Tracee};
@@ -141,6 +141,49 @@ fn memory_that_the_copy_moves_drops_unmaps_or_divides_is_what_it_would_be_withou
         let Some((said, _)) = followed_while(what) else { return };
         assert_eq!(said, 0, "{what}");
     }
+}
+
+/// A line that takes each piece late, and counts what it takes.
+struct Slow {
+    line: UnixStream,
+    bytes: usize,
+}
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // As slow as it is to be, or slower: time is what this line is made of.
+        let until = Instant::now() + Duration::from_micros(bytes.len() as u64 / 20);
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            thread::park_timeout(left);
+        }
+        let count = self.line.write(bytes)?;
+        self.bytes += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn over_a_slow_line_all_comes_in_clearly_fewer_bytes() {
+    let (source, mut copy) = (Specimen::start("full"), Specimen::start("empty"));
+    let Some(pager) = copy.pager() else { return };
+    let server = PageServer::new(source.pid(), ID, [left()]);
+    let (stream, line) = UnixStream::pair().unwrap();
+    let (faults, to_answer) = UnixStream::pair().unwrap();
+    let mut slow = Slow { line, bytes: 0 };
+    let followed = thread::scope(|scope| {
+        let follower = scope.spawn(move || follow(pager, [left()], ID, &stream, &faults, || {}));
+        scope.spawn(|| assert!(server.answer(&to_answer).unwrap(), "all is there"));
+        server.stream(&mut slow).unwrap();
+        follower.join().unwrap().unwrap()
+    });
+    assert_eq!((followed.bytes, followed.faults), (LEN / 4 * 3, 0));
+    // The first of it tells how slow the line is.
+    assert!((slow.bytes as u64) < LEN / 4, "{} bytes", slow.bytes);
+    assert_eq!(copy.asked('a'), 0);
 }
 
 #[test]

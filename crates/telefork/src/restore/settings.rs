@@ -62,6 +62,15 @@ pub(super) fn of_thread(thread: &Thread) -> Batch {
         let args = [rseq.pointer, u64::from(rseq.size), 0, u64::from(rseq.signature)];
         batch.must("register rseq of", libc::SYS_rseq, &args.map(Argument::from));
     }
+    if thread.timer_slack != 0 {
+        let args = [libc::PR_SET_TIMERSLACK as u64, thread.timer_slack];
+        batch.must("set the timer slack of", libc::SYS_prctl, &args.map(Argument::from));
+    }
+    // Behind others as before, but never before them: whose host this is says who comes first on it.
+    if thread.nice > 0 {
+        let args = [u64::from(libc::PRIO_PROCESS), 0, thread.nice as u64];
+        batch.may("let others go before", libc::SYS_setpriority, &args.map(Argument::from));
+    }
     batch
 }
 

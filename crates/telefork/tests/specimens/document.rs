@@ -69,7 +69,6 @@ fn cell(outcome: &Outcome) -> String {
         // The table is that of a machine which has everything; the run has said what this one lacks.
         Outcome::Works | Outcome::Skipped => "works".to_owned(),
         Outcome::Refused(says) => format!("refused: {says}"),
-        Outcome::NotYet(says) => format!("not yet: {says}"),
         Outcome::Numbered => "with its old numbers".to_owned(),
         Outcome::NotRun => "not run".to_owned(),
         Outcome::Wrong(_) => "fails".to_owned(),

@@ -22,7 +22,7 @@ use std::thread;
 
 use build::Built;
 use run::Run;
-use table::{Kind, SPECIMENS, Specimen, Travels};
+use table::{SPECIMENS, Specimen, Travels};
 use visit::Visit;
 
 /// How many run at a time in one test: most of them sleep.
@@ -36,7 +36,6 @@ enum Outcome {
     Skipped,
     /// By these words, and with reason.
     Refused(&'static str),
-    NotYet(&'static str),
     /// It works only with its old numbers, and these were taken.
     Numbered,
     /// It takes more than this test has.
@@ -94,11 +93,6 @@ fn judge(visit: Visit, specimen: &Specimen, paid: Result<(), String>, end: Outco
     let Outcome::Works = end else {
         return match (travels, end) {
             (Travels::Numbered, Outcome::Wrong(_)) if visit.renumbers() => Outcome::Numbered,
-            (Travels::NotYet(says), Outcome::Wrong(words))
-                if visit.is_travel() && words.contains(says) =>
-            {
-                Outcome::NotYet(says)
-            }
             (_, end) => end,
         };
     };
@@ -106,21 +100,11 @@ fn judge(visit: Visit, specimen: &Specimen, paid: Result<(), String>, end: Outco
         (Ok(()), Travels::Refused(_)) if visit.is_choosy() => {
             Outcome::Wrong("was not refused".to_owned())
         }
-        // One that comes to its own end may have come to it before.
-        (Ok(()), Travels::NotYet(says)) if visit.is_travel() && specimen.kind == Kind::Checked => {
-            Outcome::NotYet(says)
-        }
-        (Ok(()), Travels::NotYet(_)) if visit.is_travel() => {
-            Outcome::Wrong("works, and the table does not know it".to_owned())
-        }
         (Ok(()), Travels::Numbered) if visit.renumbers() => {
             Outcome::Wrong("works with other numbers, and the table does not know it".to_owned())
         }
         (Ok(()), _) => Outcome::Works,
         (Err(words), Travels::Refused(says)) if words.contains(says) => Outcome::Refused(says),
-        (Err(words), Travels::NotYet(says)) if visit.is_travel() && words.contains(says) => {
-            Outcome::NotYet(says)
-        }
         (Err(words), _) => Outcome::Wrong(format!("refused: {words}")),
     }
 }
@@ -132,7 +116,7 @@ fn nothing_is_wrong(outcomes: &[Outcome]) {
         .zip(SPECIMENS)
         .filter_map(|(outcome, specimen)| match outcome {
             Outcome::Works | Outcome::Skipped | Outcome::NotRun => None,
-            Outcome::Refused(_) | Outcome::NotYet(_) | Outcome::Numbered => None,
+            Outcome::Refused(_) | Outcome::Numbered => None,
             Outcome::Wrong(why) => Some(format!("{}: {why}", specimen.source)),
         })
         .collect();

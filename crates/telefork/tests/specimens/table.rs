@@ -27,14 +27,12 @@ pub(crate) enum Travels {
     Refused(&'static str),
     /// Where its threads have their old numbers: they stand in its memory.
     Numbered,
-    /// Not yet: it is refused where it is to wake, or differs there, and is told so with these words.
-    NotYet(&'static str),
     /// Only with somebody who holds the other end of what it has open.
     Attended,
 }
 
 use Kind::{Checked, Checking};
-use Travels::{Attended, NotYet, Numbered, Refused, Yes};
+use Travels::{Attended, Numbered, Refused, Yes};
 
 const fn one(feature: &'static str, source: &'static str) -> Specimen {
     Specimen { feature, source, kind: Checking, travels: Yes }
@@ -42,10 +40,6 @@ const fn one(feature: &'static str, source: &'static str) -> Specimen {
 
 const fn refused(feature: &'static str, source: &'static str, says: &'static str) -> Specimen {
     Specimen { feature, source, kind: Checking, travels: Refused(says) }
-}
-
-const fn not_yet(feature: &'static str, source: &'static str, says: &'static str) -> Specimen {
-    Specimen { feature, source, kind: Checking, travels: NotYet(says) }
 }
 
 const fn numbered(feature: &'static str, source: &'static str) -> Specimen {
@@ -106,11 +100,8 @@ pub(crate) const SPECIMENS: &[Specimen] = &[
     one("umask", "umask.c"),
     one("resource limits", "limits.c"),
     one("leader of a process group", "process_group.c"),
-    not_yet(
-        "`prctl`: dumpable, no new privileges, subreaper, timer slack",
-        "dumpable.c",
-        "PR_GET_TIMERSLACK",
-    ),
+    one("`prctl`: dumpable, no new privileges, subreaper, timer slack", "dumpable.c"),
+    one("timer slack and nice value of each thread", "nice.c"),
     one("children that come afterwards", "children.c"),
     one("`exec` afterwards", "exec.c"),
     one("`dlopen` afterwards", "late_library.c"),

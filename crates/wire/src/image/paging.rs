@@ -10,6 +10,7 @@
 //!
 //! Two connections, since who waits for a page must not wait for those that nobody waits for.
 
+use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::layout::ImageId;
@@ -25,6 +26,9 @@ pub const DONE: [u8; REQUEST] = [0; REQUEST];
 /// The smallest page of any host: what addresses and lengths are multiples of.
 const PAGE: u64 = 4096;
 
+/// Bytes go packed if at least this part of them is saved: less is not worth the other side's work.
+const WORTH: usize = 8;
+
 /// Memory that somebody waits for. Addresses are those of the process when it was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -37,6 +41,8 @@ pub struct Request {
 pub enum Piece {
     /// So many bytes follow, at most `IMAGE_CHUNK_MAX`.
     Bytes { address: u64, len: u32, sum: u64 },
+    /// So many packed bytes follow, fewer than they are of memory ([`unpack`]). The sum is of the memory.
+    Packed { address: u64, len: u32, packed: u32, sum: u64 },
     /// All of them are 0.
     Zero { address: u64, len: u32 },
     /// That was all: whatever was not told of is 0.
@@ -69,6 +75,7 @@ impl Piece {
             Self::Bytes { address, len, sum } => (1_u32, len, address, sum),
             Self::Zero { address, len } => (2, len, address, 0),
             Self::End => (3, 0, 0, 0),
+            Self::Packed { address, len, packed, sum } => (4 | packed << 8, len, address, sum),
         };
         let mut bytes = [0; HEAD];
         bytes[..4].copy_from_slice(&kind.to_le_bytes());
@@ -88,7 +95,12 @@ impl Piece {
             }
             2 if is_memory(address, len) && sum == 0 => Some(Self::Zero { address, len }),
             3 if (len, address, sum) == (0, 0, 0) => Some(Self::End),
-            _ => None,
+            _ => {
+                let packed = kind >> 8;
+                let is_sent = kind & 0xff == 4 && is_memory(address, len) && packed > 0;
+                let is_bounded = packed < len && len as usize <= IMAGE_CHUNK_MAX;
+                (is_sent && is_bounded).then_some(Self::Packed { address, len, packed, sum })
+            }
         }
     }
 }
@@ -96,6 +108,21 @@ impl Piece {
 /// The sum that goes with bytes of memory at an address: of one image, and of no other place in it.
 pub fn sum(id: ImageId, address: u64, bytes: &[u8]) -> u64 {
     xxh3_64_with_seed(bytes, id.0 ^ address)
+}
+
+/// Packs bytes of memory, if that makes them clearly fewer; how many they are then.
+pub fn pack(bytes: &[u8], into: &mut Vec<u8>) -> Option<usize> {
+    let most = get_maximum_output_size(bytes.len());
+    if into.len() < most {
+        into.resize(most, 0);
+    }
+    let packed = compress_into(bytes, into).ok()?;
+    (packed < bytes.len() - bytes.len() / WORTH).then_some(packed)
+}
+
+/// Fills memory with what was packed. `false`: it is not exactly so much, or nothing that was packed.
+pub fn unpack(packed: &[u8], into: &mut [u8]) -> bool {
+    decompress_into(packed, into).is_ok_and(|len| len == into.len())
 }
 
 fn is_memory(address: u64, len: u32) -> bool {

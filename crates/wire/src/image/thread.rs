@@ -18,6 +18,10 @@ pub struct Thread {
     pub robust_list: Option<RobustList>,
     /// Where the kernel clears the thread's number when it ends; 0 for nowhere.
     pub clear_tid: u64,
+    /// Nanoseconds by which the kernel may wake it late, to wake it with others; 0 where that is not for it to say.
+    pub timer_slack: u64,
+    /// How far it stands back behind others, or before them where it is negative.
+    pub nice: i8,
     /// The thread that called `telefork`, if one did: it learns which copy it is.
     pub caller: Option<Caller>,
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use farcall_wire::image::paging::{self, Piece};
 use farcall_wire::image::{ImageId, Index, Reader, Section};
 
 use crate::sample::{brief, write};
@@ -58,6 +59,26 @@ fn the_vector_of_changes_is_what_the_code_reads_and_writes() {
         vectors.iter().map(|one| (one.name.clone(), one.bytes.clone(), one.says.clone())).collect();
     let block = block(&built).replace("vector-image", "vector-image-upon");
     assert!(written == [built], "docs/image.md should say:\n{block}");
+}
+
+#[test]
+fn vectors_of_pieces_are_what_the_code_reads() {
+    let vectors = seeds::vectors_piece(PAPER).expect("every vector is one");
+    assert!(!vectors.is_empty());
+    for seeds::Vector { name, bytes, says } in vectors {
+        let (head, rest) = bytes.split_first_chunk().expect("a head");
+        let piece = Piece::decode(head).expect(&name);
+        assert_eq!((format!("{piece:?}"), piece.encode()), (says, *head), "{name}");
+        let Piece::Packed { address, len, packed, sum } = piece else {
+            assert!(rest.is_empty(), "{name}");
+            continue;
+        };
+        let mut memory = vec![1; len as usize];
+        assert_eq!(rest.len(), packed as usize, "{name}");
+        assert!(paging::unpack(rest, &mut memory), "{name}");
+        assert_eq!(paging::sum(ImageId(ID), address, &memory), sum, "{name}");
+        assert!(memory.iter().all(|byte| *byte == b'a'), "{name}");
+    }
 }
 
 /// The parts of the image of the paper: their names, bytes, and what they say.

@@ -249,6 +249,8 @@ pub(crate) fn thread(tid: i32, called: bool) -> Thread {
         rseq: Some(Rseq { pointer: 0x7000, size: 32, signature: 0x5305_3053 }),
         robust_list: Some(RobustList { head: 0x7100, length: 24 }),
         clear_tid: 0x7200,
+        timer_slack: 70_000,
+        nice: 5,
         caller: called.then_some(Caller { register: 16 }),
     }
 }

@@ -73,6 +73,8 @@ fn thread() -> Thread {
         rseq: Some(Rseq { pointer: STACK + 64, size: 32, signature: 1 }),
         robust_list: None,
         clear_tid: STACK + 128,
+        timer_slack: 50_000,
+        nice: 0,
         caller: None,
     }
 }
