@@ -105,6 +105,16 @@ impl Daemon {
         self.folder.path().join("keys")
     }
 
+    /// A command of the `farcall` beside it, which reaches this node, over TLS if it listens for that.
+    pub(crate) fn command(&self, setting: &Setting, words: &[&str]) -> Command {
+        let mut command = Command::new(program(setting));
+        let socket = || self.folder.path().join("socket").to_string_lossy().into_owned();
+        command.args(words).env("FARCALL_HOME", self.keys());
+        command.env("FARCALL_NODES", self.address.clone().unwrap_or_else(socket));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
     /// The folder that the node keeps things in.
     pub(crate) fn data(&self) -> PathBuf {
         self.data.path().join("data")
@@ -129,7 +139,7 @@ fn reason(errors: &Path) -> String {
 }
 
 /// The `farcall` that was built beside this benchmark, unless another one is named.
-fn program(setting: &Setting) -> OsString {
+pub(crate) fn program(setting: &Setting) -> OsString {
     let beside = || setting.executable.with_file_name("farcall").into_os_string();
     std::env::var_os("FARCALL_BIN").unwrap_or_else(beside)
 }

@@ -72,6 +72,14 @@ pub enum Scene {
     Small,
     /// Copies of a process whose memory a node has.
     Calls,
+    /// A process that moves whole over TLS, by the command.
+    Tls,
+    /// The command's own time.
+    Command,
+    /// Copies on eight nodes at once.
+    All,
+    /// CRIU beside it.
+    Criu,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -123,9 +131,9 @@ impl Figure {
 
 use Floor::{AtLeast, AtMost, MoreAtMost, MoreThanRatioAtMost, RatioAtLeast, RatioAtMost};
 use Scene::{
-    Calls, Coherent, Contended, Durable, Eager, Echo, Fault, Fresh, Latency, Lazy, Lock, Memory,
-    Noop, Pause, Pipelined, Read, Ship, Small, Start, Throughput, Transact, Update, V1Large,
-    V1Latency, V1Throughput, Watched,
+    All, Calls, Coherent, Command, Contended, Criu, Durable, Eager, Echo, Fault, Fresh, Latency,
+    Lazy, Lock, Memory, Noop, Pause, Pipelined, Read, Ship, Small, Start, Throughput, Tls,
+    Transact, Update, V1Large, V1Latency, V1Throughput, Watched,
 };
 use Unit::{Bytes, Count, Microseconds, Nanoseconds, PerSecond};
 
@@ -308,6 +316,18 @@ pub const FIGURES: &[Figure] = &[
     row("call.second", Calls, "ours, bytes of another copy when one page in 100 has changed", Bytes).against("call.memory").floor(RatioAtMost(0.03)),
 
     row("small.moved", Small, "ours, a process of 1 MiB moved over a Unix socket: how long it stood still", Microseconds).floor(AtMost(15_000.0)),
+
+    row("tls.raw", Tls, "raw copy of 1 GiB over TLS, the same suite, into memory that is there", Microseconds),
+    row("tls.move", Tls, "ours, `farcall move` of a process of 1 GiB in huge pages over TLS: how long it stood still", Microseconds).against("tls.raw").floor(RatioAtMost(1.6)),
+    row("tls.move.pages", Tls, "the same in pages of 4 KiB", Microseconds).against("tls.raw").floor(RatioAtMost(1.6)),
+    row("command.start", Command, "`farcall --version`", Microseconds),
+    row("command.moved", Command, "ours, `farcall move` of a process of 1 MiB, from the command's start until it runs there", Microseconds).against("command.start").floor(MoreAtMost(15_000.0)),
+    row("all.memory", All, "memory of a process, which one copy of it takes at least", Bytes),
+    row("all.sent", All, "ours, bytes that it sends for copies on 8 nodes", Bytes).against("all.memory").floor(RatioAtMost(1.3)),
+    row("all.time.eight", All, "ours, copies on 8 nodes one after the other, each touches its 64 MiB and ends", Microseconds),
+    row("all.time", All, "ours, the same 8 at once", Microseconds).against("all.time.eight").floor(RatioAtMost(0.6)),
+    row("criu.ours", Criu, "ours, a process of 1 GiB in pages of 4 KiB moved over a Unix socket", Microseconds),
+    row("criu.both", Criu, "CRIU, dump and restore of the same, into memory", Microseconds).against("criu.ours").floor(RatioAtLeast(2.5)),
 
     row("watched.watch", Watched, "ours, memory of the node for a watch", Bytes),
 ];

@@ -22,9 +22,14 @@ mod lazy;
 mod pause;
 mod fault;
 mod small;
+mod tls;
+mod command;
+mod all;
+mod criu;
 mod calls;
 mod copy;
 mod journey;
+mod commanded;
 mod subject;
 
 /// Its scenes, in the order in which they are measured.
@@ -35,6 +40,10 @@ const PARTS: &[Part] = &[
     Part { scene: Scene::Fault, measurements: fault::measurements },
     Part { scene: Scene::Small, measurements: small::measurements },
     Part { scene: Scene::Calls, measurements: calls::measurements },
+    Part { scene: Scene::Tls, measurements: tls::measurements },
+    Part { scene: Scene::Command, measurements: command::measurements },
+    Part { scene: Scene::All, measurements: all::measurements },
+    Part { scene: Scene::Criu, measurements: criu::measurements },
 ];
 
 struct Part {

@@ -51,6 +51,8 @@ pub enum Work {
     /// Answers each whole message with one of another size: those that came in one read, in one
     /// write.
     Answers,
+    /// Reads a whole message into memory that it has had before, then answers with its first bytes.
+    Keep,
 }
 
 /// Bytes of a message, and of what comes back for it.
@@ -83,6 +85,11 @@ impl Pair {
     /// The same where what comes back has another size than what was sent.
     pub fn answering(setting: &Setting, transport: Transport, sizes: Sizes) -> Result<Self, Error> {
         Self::start_sized(setting, transport, Work::Answers, sizes)
+    }
+
+    /// The same where the child has memory for a whole message, which it has touched.
+    pub fn keeping(setting: &Setting, transport: Transport, sizes: Sizes) -> Result<Self, Error> {
+        Self::start_sized(setting, transport, Work::Keep, sizes)
     }
 
     fn start_sized(
@@ -234,6 +241,7 @@ fn spawn(
         Work::Relay => "relay",
         Work::Records => "records",
         Work::Answers => "answers",
+        Work::Keep => "keep",
     };
     Command::new(program)
         .args(["child", transport, work, &sizes.ask.to_string(), &sizes.answer.to_string()])
@@ -267,6 +275,7 @@ fn serve<S: Read + Write>(
         Work::Echo => echo(&mut stream, bytes),
         Work::Records => records(&mut stream, bytes),
         Work::Answers => answers(&mut stream, sizes),
+        Work::Keep => keep(&mut stream, sizes),
         Work::Relay => {
             let (mut near, far) = UnixStream::pair().map_err(Error::kernel("pair sockets"))?;
             let _worker = spawn(program, Transport::Unix, Work::Echo, sizes, far.into())?;
@@ -320,6 +329,15 @@ fn records<S: Read + Write>(stream: &mut S, bytes: usize) -> io::Result<()> {
         }
         buffer.copy_within(whole..filled, 0);
         filled -= whole;
+    }
+}
+
+fn keep<S: Read + Write>(stream: &mut S, sizes: Sizes) -> io::Result<()> {
+    let mut message = vec![1; sizes.ask];
+    loop {
+        stream.read_exact(&mut message)?;
+        stream.write_all(&message[..sizes.answer])?;
+        stream.flush()?;
     }
 }
 

@@ -3,7 +3,8 @@
  *
  *   heap MIB huge|small        has so much memory of random bytes, says `ready`, and looks at the clock over and over:
  *                              the longest time between two looks is how long it stood still. When its number is
- *                              another, it has woken elsewhere: `woke NUMBER STILL`. At SIGUSR1 it says what it knows,
+ *                              another, it has woken elsewhere: `woke NUMBER STILL`, then when: `at TIME`. At SIGUSR1 it says
+ *                              what it knows,
  *                              `still LONGEST`, and forgets it; at SIGUSR2 it forks, `fork RETURNED REAPED`.
  *   touch MIB COUNT            the same, and when it has woken it touches so many pages, each alone: `touch MEDIAN`
  *   raw-send MIB, raw-receive MIB    a copy of so much memory through descriptor 3, into huge pages: `received TIME`
@@ -104,6 +105,8 @@ static void look(char *heap, unsigned long len, unsigned long count) {
             fflush(stdout);
             if (count)
                 touch(heap, len, count);
+            else
+                printf("at %ld\n", here), fflush(stdout);
             longest = 0, last = now();
         }
         if (asked) {

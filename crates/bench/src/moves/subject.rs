@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -46,6 +46,10 @@ impl Program {
             Ok(status) => Err(failed(format!("cc ended with {status}"))),
             Err(error) => Err(failed(format!("cc: {error}"))),
         }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Starts it, and waits until it has its memory.
