@@ -41,7 +41,7 @@ use super::error::TravelError;
 use super::hearing::{Heard, Hearing};
 use super::luggage::{Forms, begin, handed_on};
 use super::trip::{Ended, Trip};
-use super::watch::{Watch, union};
+use super::watch::{Key, Watch, union};
 use crate::Cluster;
 use crate::driver::{State, now};
 use crate::error::chain;
@@ -57,9 +57,6 @@ const QUEUED: usize = 64 * 1024;
 
 const LINE: Token = Token(0);
 const JOBS: Token = Token(1);
-
-/// The name of a node, and which of the roads to it.
-pub(super) type Key = (String, u32);
 
 /// The roads of a cluster. Dropped, all that runs on them ends.
 #[derive(Debug, Default)]

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use sys::tracking::Tracker;
 
-use super::calls::Key;
+/// The name of a node, and which of the roads to it.
+pub(super) type Key = (String, u32);
 
 #[derive(Debug, Default)]
 pub(super) struct Watch {
