@@ -312,6 +312,8 @@ pub const FIGURES: &[Figure] = &[
     row("fault.ours", Fault, "ours, a touch of a page over there while 1 GiB streams behind, TCP, p50", Microseconds).against("fault.raw").floor(RatioAtMost(3.0)),
     row("call.fork", Calls, "a copy of this process of 100 MiB made, ended and waited for", Microseconds),
     row("call.empty", Calls, "ours, an empty call of a copy of it on a node that has its memory, p50", Microseconds).against("call.fork").floor(RatioAtMost(3.0)),
+    row("call.fork.huge", Calls, "the same copy of it with that in huge pages", Microseconds),
+    row("call.huge", Calls, "ours, an empty call of a copy of it with that in huge pages, p50", Microseconds).against("call.fork.huge").floor(AtMost(5_000.0)),
     row("call.memory", Calls, "memory of a process that a node has", Bytes),
     row("call.second", Calls, "ours, bytes of another copy when one page in 100 has changed", Bytes).against("call.memory").floor(RatioAtMost(0.03)),
 

@@ -428,6 +428,28 @@ fn a_copy_that_hangs_or_dies_harms_no_other_and_each_is_told_of_its_node() {
 }
 
 #[test]
+fn more_copies_than_one_connection_takes_run_all_the_same_and_calls_pass_them() {
+    let _alone = alone();
+    let pair = Pair::start();
+    pair.cluster.prepare("one").unwrap();
+    let mut copies = Vec::new();
+    for _ in 0..=wire::limits::CALLS_MAX {
+        match pair.cluster.telefork("one").unwrap() {
+            Telefork::Child(_) => loop {
+                thread::park();
+            },
+            Telefork::Parent(copy) => copies.push(copy),
+        }
+    }
+    assert!(copies.iter().all(|copy| copy.wait_until_awake().is_some()));
+    assert_eq!(pair.cluster.fork_call_on("one", || 7).join().unwrap(), 7);
+    pair.nodes[0].signal("KILL");
+    for copy in copies {
+        assert!(matches!(copy.wait(), Err(TravelError::Lost { .. })));
+    }
+}
+
+#[test]
 fn the_second_copy_takes_what_changed_and_nothing_else() {
     // What sending takes of this process's own memory, a MiB or two, is to count little.
     const SIZE: usize = 2 * LARGE;

@@ -92,11 +92,13 @@ impl Calls {
         for (channel, copy) in &mut self.copies {
             self.line.channel = *channel;
             copy.streams.turn(Some(&mut self.line));
-            if let Some(exited) = copy.ended
-                && copy.streams.finish(false)
-            {
-                self.line.channel = *channel;
+            if let Some(exited) = copy.ended {
+                // What others hold open that it has left behind does not end by itself.
+                copy.streams.finish(false);
                 copy.streams.turn(Some(&mut self.line));
+                if !copy.streams.finish(false) {
+                    continue;
+                }
                 self.line.put(&Message::Exited(exited));
                 gone.push(*channel);
             }

@@ -27,6 +27,24 @@ const PIECES_MAX: usize = 1024;
 /// relocations that are read-only, and the next page is not.
 const SLOW_BYTES: usize = 1 << 16;
 
+/// Asks the kernel to lay memory of this process into large pages, as far as whole pages of it are there. To be
+/// asked before it is touched.
+pub fn lay_large(memory: &mut [u8]) -> Result<(), Error> {
+    let page = crate::pagemap::page_size() as usize;
+    let range = memory.as_mut_ptr_range();
+    let (start, end) = (range.start.addr().next_multiple_of(page), range.end.addr() / page * page);
+    if start >= end {
+        return Ok(());
+    }
+    let at = range.start.map_addr(|_| start);
+    // SAFETY: the range is within memory that is borrowed, and this advice changes nothing of what is in it.
+    let done = unsafe { libc::madvise(at.cast(), end - start, libc::MADV_HUGEPAGE) };
+    if done != 0 {
+        return Err(Error::kernel("lay memory into large pages")(io::Error::last_os_error()));
+    }
+    Ok(())
+}
+
 /// Fills `into` with what lies at an address of a process.
 pub fn read(of: Pid, at: u64, into: &mut [u8]) -> Result<(), Error> {
     let piece = Piece { at, len: into.len() };

@@ -48,7 +48,7 @@ use std::ops::Range;
 use crate::maps::{Device, Mapping, Maps, Sharing};
 use crate::pagemap::{Pagemap, Reset, Seen};
 use crate::ranges::{parts, push, subtract, union};
-use crate::uffd::Writes;
+use crate::uffd::{FEATURE_WP_ASYNC, Writes};
 use crate::{Error, Pid};
 
 /// Tracks one process while it lives. Dropped, nothing of it stays there.
@@ -91,6 +91,23 @@ impl Changed {
 pub fn probe() -> Result<(), Error> {
     let writes = Writes::own()?;
     prepare(Pid::own(), writes).map(drop)
+}
+
+/// Whether writes to this mapping are remembered by the kernel and nothing else: nobody is asked about them, and
+/// a copy without that is as good.
+pub fn is_tracked(of: Pid, mapping: &Range<u64>) -> Result<bool, Error> {
+    let first = mapping.start..mapping.start + crate::pagemap::page_size();
+    Ok(Pagemap::open(of)?.written(first, Reset::No).is_ok())
+}
+
+/// Whether a descriptor of a process is by which it tracks itself, and does nothing else.
+pub fn is_tracker(of: Pid, descriptor: u32) -> bool {
+    let about = std::fs::read_to_string(format!("/proc/{of}/fdinfo/{descriptor}"));
+    let about = about.unwrap_or_default();
+    // `API: aa:a000:7c`, of which the second are the features.
+    let features = about.lines().find_map(|line| line.strip_prefix("API:")?.split(':').nth(1));
+    let features = features.and_then(|text| u64::from_str_radix(text, 16).ok());
+    features.is_some_and(|features| features & FEATURE_WP_ASYNC != 0)
 }
 
 fn prepare(of: Pid, writes: Writes) -> Result<Tracker, Error> {

@@ -13,7 +13,7 @@ use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
 use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::capture::{self, Changes, Frozen, Sent, Told};
+use crate::capture::{self, Changes, Frozen, Look, Next, Sent, Told};
 use crate::lazy::PageServer;
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
@@ -80,7 +80,13 @@ pub fn depart() -> Result<Departed, Error> {
 impl Departing {
     /// Has it held: from now on it ends only when this does.
     pub fn hold(self) -> Result<Leaving, Error> {
-        Ok(Leaving { kept: Kept::hold(self.0)? })
+        self.hold_known(None)
+    }
+
+    /// The same of one that was looked at not long before: what the program has advised on its memory since then
+    /// can be lost, as with [`Frozen::freeze_known`].
+    pub fn hold_known(self, look: Option<Look>) -> Result<Leaving, Error> {
+        Ok(Leaving { kept: Kept::hold(self.0, look)? })
     }
 }
 
@@ -118,7 +124,7 @@ impl Leaving {
     pub fn send_changes(
         &self,
         number: i32,
-        told: &Told,
+        told: Told,
         changed: Option<&[Range<u64>]>,
         to: &mut impl Write,
     ) -> Result<Changes, Error> {
@@ -166,6 +172,16 @@ impl Leaving {
         send(&self.kept, &description, to)
     }
 
+    /// The flags of its mappings, for the next one.
+    pub fn look(&self) -> &Look {
+        self.kept.look()
+    }
+
+    /// Has it end by itself; who calls `end` waits for that.
+    pub fn begin_end(&mut self) {
+        self.kept.begin_end();
+    }
+
     /// Only when this returns is its memory free.
     pub fn end(self) -> Result<(), Error> {
         self.kept.end()
@@ -173,8 +189,8 @@ impl Leaving {
 }
 
 /// A parked copy, but for its descriptors.
-pub(crate) fn described(frozen: &mut Frozen) -> Result<Description, Error> {
-    let mut description = frozen.describe()?;
+pub(crate) fn described(frozen: &mut Frozen, next: Next) -> Result<Description, Error> {
+    let mut description = frozen.describe_closed(next)?;
     for thread in &mut description.threads {
         name_caller(thread);
     }

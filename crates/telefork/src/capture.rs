@@ -107,6 +107,12 @@ impl Frozen {
 
     /// All that is to be known of it but the bytes of its pages.
     pub fn describe(&mut self) -> Result<Description, Error> {
+        let descriptors = files::describe(self.pid(), &self.overrides)?;
+        Ok(Description { descriptors, ..self.describe_closed(Next::GoesOn)? })
+    }
+
+    /// The same as if it had nothing open.
+    pub(crate) fn describe_closed(&mut self, next: Next) -> Result<Description, Error> {
         let pid = self.pid();
         let mut found = match &self.look {
             None => maps::detailed(pid)?,
@@ -115,6 +121,7 @@ impl Frozen {
         if self.is_tracked {
             changes::untold(&mut found);
         }
+        mappings::leave_tracking(pid, &mut found)?;
         if let Some((at, objection)) = mappings::objections(&found).next() {
             return Err(Error::Mapping { pid, at, objection });
         }
@@ -131,13 +138,18 @@ impl Frozen {
             if let Some(outside) = outside.take() {
                 process = Some(outside.ask(&mut remote)?);
             }
-            remote.finish()?;
+            match next {
+                Next::GoesOn => remote.finish()?,
+                Next::Ends => {
+                    outlive_parent(&mut remote)?;
+                    remote.stay();
+                }
+            }
         }
         let Some(mut process) = process else { return Err(Error::Headless { pid }) };
         process.pending = thread::shared_pending(&self.tracee.threads()[0])?;
         process.stopped = self.tracee.job_stop().map_or(0, |signal| signal as u8);
-        let descriptors = files::describe(pid, &self.overrides)?;
-        Ok(Description { host, process, threads, mappings, descriptors })
+        Ok(Description { host, process, threads, mappings, descriptors: Vec::new() })
     }
 
     /// Puts its files that are taken along, and then its pages. It was described so.
@@ -176,7 +188,7 @@ impl Frozen {
     pub fn send_changes<W: Write>(
         &self,
         description: &Description,
-        told: &Told,
+        told: Told,
         difference: &Difference,
         changed: Option<&[Range<u64>]>,
         to: &mut Writer<W>,
@@ -253,16 +265,10 @@ impl Frozen {
         Ok(())
     }
 
-    /// Has it end with the thread that holds it, whichever made it.
+    /// Has it end with the thread that holds it, as soon as it is described as what [`Next::Ends`].
     pub(crate) fn bind_to_tracer(&mut self) -> Result<(), Error> {
-        for thread in self.tracee.threads_mut() {
-            thread.kill_with_tracer()?;
-            let mut remote = Remote::enter(thread, CALLS_PATIENCE)?;
-            let args = [libc::PR_SET_PDEATHSIG as u64, 0, 0, 0, 0, 0];
-            remote.run(&[Call { number: libc::SYS_prctl, args }])?;
-            remote.finish()?;
-        }
-        Ok(())
+        let mut threads = self.tracee.threads_mut().iter_mut();
+        Ok(threads.try_for_each(|thread| thread.kill_with_tracer())?)
     }
 
     /// Lets it go on.
@@ -283,6 +289,20 @@ impl Frozen {
     pub fn end(self) -> Result<(), Error> {
         Ok(self.tracee.kill()?)
     }
+}
+
+/// What becomes of a process that is described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    GoesOn,
+    /// It never runs again, and ends with the thread that holds it, whichever has made it.
+    Ends,
+}
+
+fn outlive_parent(remote: &mut Remote<'_>) -> Result<(), Error> {
+    let args = [libc::PR_SET_PDEATHSIG as u64, 0, 0, 0, 0, 0];
+    remote.run(&[Call { number: libc::SYS_prctl, args }])?;
+    Ok(())
 }
 
 /// Puts zeros over these bytes wherever they lie in the memory of a process that stands still; returns how
@@ -317,7 +337,7 @@ pub(crate) fn send_parked_told<W: Write>(
 pub(crate) fn send_parked_changes<W: Write>(
     pid: Pid,
     description: &Description,
-    told: &Told,
+    told: Told,
     changed: Option<&[Range<u64>]>,
     to: &mut Writer<W>,
 ) -> Result<Changes, Error> {

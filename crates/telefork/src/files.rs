@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sys::Pid;
 use sys::descriptors::Listed;
 use wire::image::descriptor::{Content, Descriptor, FileNo, OpenFile, Opened};
+use wire::image::text::Text;
 
 use crate::Error;
 
@@ -60,10 +61,22 @@ pub fn describe(pid: Pid, overrides: &Overrides) -> Result<Vec<Descriptor>, Erro
         numbered.clone().filter(|(listed, _)| listed.number <= 2).map(|(_, &of)| of).collect();
     let terminal = sys::proc::terminal(pid)?;
     let mut shipped = BTreeMap::new();
+    let tracks = listed.iter().any(|it| unsupported::is_tracker(pid, it));
     let mut all = Vec::with_capacity(listed.len());
     for (listed, &description) in numbered {
         let wish = overrides.of(listed.number);
         if wish == Some(Override::Drop) {
+            continue;
+        }
+        // A copy begins without it. What has it has the number still, to close it.
+        if tracks && unsupported::is_for_tracking(pid, listed) {
+            all.push(Descriptor {
+                number: listed.number,
+                close_on_exec: listed.close_on_exec,
+                description,
+                flags: libc::O_PATH as u32,
+                what: Opened::Device { path: Text::from("/dev/null") },
+            });
             continue;
         }
         let is_standard = standard.contains(&description);

@@ -14,7 +14,7 @@ use sys::standing::{Standing, Thread};
 use sys::{Pid, Untraceable, maps};
 use wire::image::descriptor::{Descriptor, Opened};
 
-use crate::capture::mappings::objections;
+use crate::capture::mappings::{leave_tracking, objections};
 use crate::files::{self, Overrides};
 use crate::{Description, Error, Objection};
 
@@ -94,7 +94,8 @@ impl Facts {
             return Ok(Self { pid, known: Err(refusal) });
         }
         let standing = sys::standing::standing(pid)?;
-        let mappings = maps::detailed(pid)?;
+        let mut mappings = maps::detailed(pid)?;
+        leave_tracking(pid, &mut mappings)?;
         let descriptors = files::describe(pid, overrides)?;
         let children = sys::proc::children(pid)?;
         // Whoever waits for a disk is seldom found waiting again and again; who waits for a child is.

@@ -92,7 +92,8 @@ impl Subject {
         self.frozen(|frozen, description| {
             let difference = told.until(&description).unwrap();
             let mut writer = Writer::new(Vec::new(), ImageId(id));
-            let sent = frozen.send_changes(&description, told, &difference, None, &mut writer);
+            let sent =
+                frozen.send_changes(&description, told.clone(), &difference, None, &mut writer);
             (writer.finish().unwrap(), sent.unwrap().1)
         })
     }

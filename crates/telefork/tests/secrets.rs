@@ -53,7 +53,7 @@ fn a_page_that_held_a_secret_alone_does_not_come_with_later_changes() {
     let changed = [];
     copy.wipe_near(&[&secret], &changed).unwrap();
     image.clear();
-    let sent = copy.send_changes(0, &told, Some(&changed), &mut image).unwrap();
+    let sent = copy.send_changes(0, told, Some(&changed), &mut image).unwrap();
     assert!(matches!(sent, Changes::Sent(..)) && !image.is_empty(), "{sent:?}");
     assert!(memchr::memmem::find(&image, &secret).is_none());
     copy.end().unwrap();

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use client::{Cluster, Telefork};
 use sys::park::{Parked, park};
+use sys::process_memory;
 
 use super::Moves;
 use crate::daemon::Daemon;
@@ -23,16 +24,24 @@ const CALLS: usize = 31;
 
 const NODE: &str = "bench";
 
+/// What its memory is laid into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    Small,
+    Large,
+}
+
 pub(super) fn measurements(moves: Moves<'_>) -> Vec<Measurement<'_>> {
     vec![
-        moves.all(&["call.fork", "call.empty"], called),
+        moves.all(&["call.fork", "call.empty"], |moves| called(moves, Pages::Small)),
+        moves.all(&["call.fork.huge", "call.huge"], |moves| called(moves, Pages::Large)),
         moves.all(&["call.memory", "call.second"], second),
     ]
 }
 
 /// Microseconds of a fork, exit and wait of this process, and of an empty call, both the middle ones.
-fn called(moves: &Moves<'_>) -> Result<Vec<f64>, Error> {
-    let (_node, cluster, memory) = begun(moves)?;
+fn called(moves: &Moves<'_>, pages: Pages) -> Result<Vec<f64>, Error> {
+    let (_node, cluster, memory) = begun(moves, pages)?;
     let (mut forks, mut calls) = (Vec::new(), Vec::new());
     for _ in 0..CALLS {
         let begin = Instant::now();
@@ -58,7 +67,7 @@ fn called(moves: &Moves<'_>) -> Result<Vec<f64>, Error> {
 
 /// Bytes of the memory that was sent before, and of a copy when one page in a hundred has changed.
 fn second(moves: &Moves<'_>) -> Result<Vec<f64>, Error> {
-    let (_node, cluster, mut memory) = begun(moves)?;
+    let (_node, cluster, mut memory) = begun(moves, Pages::Small)?;
     memory.iter_mut().step_by(PAGE * CHANGED).for_each(|byte| *byte = byte.wrapping_add(1));
     match cluster.telefork(NODE).map_err(ours("copy this process to a node"))? {
         Telefork::Child(_) => exit(0),
@@ -72,15 +81,18 @@ fn second(moves: &Moves<'_>) -> Result<Vec<f64>, Error> {
 }
 
 /// A node that keeps the memory of this process, with that much of it.
-fn begun(moves: &Moves<'_>) -> Result<(Daemon, Cluster, Vec<u8>), Error> {
+fn begun(moves: &Moves<'_>, pages: Pages) -> Result<(Daemon, Cluster, Vec<u8>), Error> {
     let mut word = 0x9e37_79b9_7f4a_7c15_u64;
-    let memory = (0..SIZE / 8).flat_map(|_| {
+    let mut memory = vec![0; SIZE];
+    if pages == Pages::Large {
+        process_memory::lay_large(&mut memory).map_err(ours("have large pages"))?;
+    }
+    for bytes in memory.as_chunks_mut().0 {
         word ^= word << 13;
         word ^= word >> 7;
         word ^= word << 17;
-        word.to_le_bytes()
-    });
-    let memory: Vec<u8> = memory.collect();
+        *bytes = word.to_le_bytes();
+    }
     let node = Daemon::start(moves.setting, "copies of a process on a node", &["--jail", "none"])?;
     let cluster = node.cluster()?;
     cluster.prepare(NODE).map_err(ours("send this process to a node"))?;

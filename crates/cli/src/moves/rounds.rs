@@ -101,7 +101,9 @@ impl Ahead {
             Some(_) => frozen.set_tracked(),
             None if self.rounds.is_empty() => match frozen.track() {
                 Ok(tracker) => self.tracker = Some(tracker),
-                Err(telefork::Error::Kernel(error @ sys::Error::NoTracking { .. })) => {
+                Err(telefork::Error::Kernel(
+                    error @ (sys::Error::NoTracking { .. } | sys::Error::TrackedAlready { .. }),
+                )) => {
                     eprintln!("note: {error}: all pages are compared in each round");
                 }
                 Err(error) => return Err(error.into()),
@@ -131,9 +133,9 @@ impl Ahead {
         progress: &Progress,
     ) -> Result<(u64, u64), Unsent> {
         let changed = changed.map(|changed| changed.everywhere());
-        let told = self.told.take();
-        let known = told.as_ref().and_then(|told| Some((told, told.until(description).ok()?)));
-        let (round, part) = match &known {
+        let difference = self.told.as_ref().and_then(|told| told.until(description).ok());
+        let known = self.told.take().zip(difference.as_ref());
+        let (round, part) = match known {
             None => (Round::Whole, Part::All),
             Some((told, difference)) => {
                 let changed = changed.as_deref();
@@ -160,12 +162,12 @@ impl Ahead {
     ) -> Result<(u64, u64), Unsent> {
         let Standing { frozen, description, changed } = standing;
         let changed = changed.as_ref().map(Changed::everywhere);
-        let told = self.told.take();
-        let known = told.as_ref().and_then(|told| Some((told, told.until(description).ok()?)));
+        let difference = self.told.as_ref().and_then(|told| told.until(description).ok());
+        let known = self.told.take().zip(difference.as_ref());
         let round = if known.is_some() { Round::LastChanges } else { Round::LastWhole };
         let (sent, bytes) = send(visit, Some(round), progress, |to| {
             let mut writer = Writer::new(to, telefork::image_id()?);
-            let sent = match &known {
+            let sent = match known {
                 Some((told, difference)) => {
                     let changed = changed.as_deref();
                     frozen.send_changes(description, told, difference, changed, &mut writer)?.0

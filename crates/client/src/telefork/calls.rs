@@ -1,5 +1,5 @@
-//! Copies that share what their node has of this process's memory: one connection to each node, and a thread
-//! that has it.
+//! Copies that share what their node has of this process's memory: a connection to each node, and a thread that
+//! has it.
 //!
 //! ```text
 //!   calling thread               the road's thread                          the node's pad
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Images are sent one after another, each upon the one before; where one cannot be, or what is kept is lost,
-//! everything is sent again. A connection that is lost ends all its copies, and their handles say so.
+//! everything is sent again. Where as many copies run as one road takes, another one is made: its node keeps the
+//! memory once more. A connection that is lost ends all its copies, and their handles say so.
 //!
 //! Elsewhere: what changed (`telefork::capture`), what a copy says (`hearing`).
 
@@ -18,12 +19,14 @@ use std::io::{self, Write};
 use std::ops::{Deref, Range};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
 use ::telefork::Leaving;
-use ::telefork::capture::{Changes, Told};
+use ::telefork::capture::{Changes, Look, Told};
 use bytes::Bytes;
 use memory::Error;
 use mio::unix::SourceFd;
@@ -38,7 +41,7 @@ use super::error::TravelError;
 use super::hearing::{Heard, Hearing};
 use super::luggage::{Forms, begin, handed_on};
 use super::trip::{Ended, Trip};
-use super::watch::{Watch, union};
+use super::watch::{Key, Watch, union};
 use crate::Cluster;
 use crate::driver::{State, now};
 use crate::error::chain;
@@ -55,11 +58,13 @@ const QUEUED: usize = 64 * 1024;
 const LINE: Token = Token(0);
 const JOBS: Token = Token(1);
 
-/// The roads of a cluster, by the names of their nodes. Dropped, all that runs on them ends.
+/// The roads of a cluster. Dropped, all that runs on them ends.
 #[derive(Debug, Default)]
 struct Roads {
-    roads: HashMap<String, Road>,
+    roads: HashMap<Key, Road>,
+    places: HashMap<Key, Places>,
     watch: Watch,
+    flags: Option<Look>,
 }
 
 impl Drop for Roads {
@@ -98,6 +103,8 @@ pub(super) struct Job {
     pub(super) changed: Option<Vec<Range<u64>>>,
     /// Nodes that end with the cluster are there as long as its copies are.
     pub(super) cluster: Cluster,
+    /// Of one that wakes and is no call.
+    pub(super) place: Option<Arc<Place>>,
 }
 
 /// The trip of one that is to go.
@@ -132,30 +139,83 @@ pub(super) fn look(cluster: &Cluster) {
     roads(&mut cluster.driver().state()).watch.look();
 }
 
-/// What to send of a copy that was just made.
-pub(super) fn changed(cluster: &Cluster, node: &str) -> Option<Vec<Range<u64>>> {
-    roads(&mut cluster.driver().state()).watch.take(node)
+/// What is known of the flags of this process's mappings, if that is not long ago.
+pub(super) fn flags(cluster: &Cluster) -> Option<Look> {
+    roads(&mut cluster.driver().state()).flags.clone().filter(|look| look.age() < FLAGS_AGE)
 }
 
-/// Whether something is kept at a node, or is on its way there.
-pub(super) fn has_road(cluster: &Cluster, node: &str) -> bool {
-    roads(&mut cluster.driver().state()).roads.contains_key(node)
+/// Keeps that for the next copy.
+pub(super) fn keep_flags(cluster: &Cluster, look: &Look) {
+    let mut state = cluster.driver().state();
+    let kept = &mut roads(&mut state).flags;
+    if kept.as_ref().is_none_or(|kept| kept.age() > look.age()) {
+        *kept = Some(look.clone());
+    }
+}
+
+/// To tell them the kernel visits each page, which takes as long as a fork; programs seldom change them.
+const FLAGS_AGE: Duration = Duration::from_secs(1);
+
+/// What to send of a copy that was just made.
+pub(super) fn changed(cluster: &Cluster, road: &Key) -> Option<Vec<Range<u64>>> {
+    roads(&mut cluster.driver().state()).watch.take(road)
+}
+
+/// A place for a copy that runs for as long as it likes, where something is kept at its node, or is on its way
+/// there: on the first road that has one, which may be a new one. `None`: it goes alone.
+pub(super) fn place(cluster: &Cluster, node: &str) -> Option<Place> {
+    let mut state = cluster.driver().state();
+    let Roads { roads, places, .. } = roads(&mut state);
+    if !roads.contains_key(&(node.to_owned(), 0)) {
+        return None;
+    }
+    (0..).find_map(|number| places.entry((node.to_owned(), number)).or_default().take(number))
+}
+
+/// Copies on one road that are no calls; the rest of what a node takes is for those. Calls wait for their turn, as
+/// they end soon; who waited for another copy might wait for ever.
+const COPIES_MAX: usize = CALLS_MAX - 16;
+
+/// How many copies of a road are no calls.
+#[derive(Debug, Clone, Default)]
+struct Places(Arc<AtomicUsize>);
+
+impl Places {
+    fn take(&self, road: u32) -> Option<Place> {
+        let next = |taken| (taken < COPIES_MAX).then_some(taken + 1);
+        self.0.fetch_update(Relaxed, Relaxed, next).ok()?;
+        Some(Place { road, taken: self.0.clone() })
+    }
+}
+
+/// Taken until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The number of its road.
+    pub(super) road: u32,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Sends a copy down the road to its node, which is made if there is none.
-pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
-    let node = job.trip.node().to_owned();
+pub(super) fn go(cluster: &Cluster, key: &Key, mut job: Job) -> Result<(), TravelError> {
+    let (node, _) = key;
     loop {
-        let road = roads(&mut cluster.driver().state()).roads.get(&node).cloned();
+        let road = roads(&mut cluster.driver().state()).roads.get(key).cloned();
         let road = match road {
             Some(road) => road,
             None => {
                 let unsent = |source| TravelError::Unsent { node: node.clone(), source };
-                let way = cluster.way_to(&node).map_err(unsent)?;
-                let road = start(&node, way)?;
+                let way = cluster.way_to(node).map_err(unsent)?;
+                let road = start(node, way)?;
                 // Another thread may have been quicker.
                 let mut state = cluster.driver().state();
-                roads(&mut state).roads.entry(node.clone()).or_insert(road).clone()
+                roads(&mut state).roads.entry(key.clone()).or_insert(road).clone()
             }
         };
         match road.jobs.send(job) {
@@ -167,7 +227,7 @@ pub(super) fn go(cluster: &Cluster, mut job: Job) -> Result<(), TravelError> {
             // It has ended with its connection: the next one is another.
             Err(unsent) => {
                 job = unsent.0;
-                roads(&mut cluster.driver().state()).roads.remove(&node);
+                roads(&mut cluster.driver().state()).roads.remove(key);
             }
         }
     }
@@ -205,8 +265,8 @@ struct Carrier {
     told: Option<Told>,
     /// Where something may have been written since; `None` where nobody knows.
     changed: Option<Vec<Range<u64>>>,
-    /// The same for copies that were refused, which the next one brings; `None` where nobody knows.
-    skipped: Option<Vec<Range<u64>>>,
+    /// One that was sent, and is ending.
+    ending: Option<Leaving>,
     /// The highest channel that was used.
     latest: u64,
     /// Nobody sends jobs any more.
@@ -218,6 +278,8 @@ struct Running {
     trip: Heeded,
     hearing: Hearing,
     cluster: Cluster,
+    /// Given back when it has ended.
+    _place: Option<Arc<Place>>,
 }
 
 /// The trip of one that runs.
@@ -274,7 +336,7 @@ impl Carrier {
             running: BTreeMap::new(),
             told: None,
             changed: None,
-            skipped: Some(Vec::new()),
+            ending: None,
             latest: 0,
             closed: false,
         })
@@ -304,7 +366,7 @@ impl Carrier {
                         break source;
                     }
                 }
-                job.end();
+                self.see_off(job.leaving);
                 continue;
             }
             if let Err(error) = self.wait() {
@@ -324,6 +386,12 @@ impl Carrier {
         }
     }
 
+    /// Its memory takes a while to be free, and nobody waits for that but the next one.
+    fn see_off(&mut self, mut leaving: Leaving) {
+        leaving.begin_end();
+        self.ending = Some(leaving);
+    }
+
     fn lost(&self, source: &Arc<Error>) -> TravelError {
         TravelError::Lost { node: self.node.clone(), source: source.clone() }
     }
@@ -331,11 +399,7 @@ impl Carrier {
     fn collect(&mut self) {
         loop {
             match self.todo.try_recv() {
-                Ok(mut job) => {
-                    let skipped = self.skipped.replace(Vec::new());
-                    job.changed = both(skipped, job.changed.take());
-                    self.admit(job);
-                }
+                Ok(job) => self.waiting.push_back(job),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
                     self.closed = true;
@@ -343,22 +407,6 @@ impl Carrier {
                 }
             }
         }
-    }
-
-    /// Calls wait for their turn, as they end soon. Other copies run for as long as they like: who waited for them
-    /// might wait for ever.
-    fn admit(&mut self, mut job: Job) {
-        let ahead = self.waiting.iter().filter(|job| job.wakes).count();
-        let is_full = self.running.len() + ahead >= CALLS_MAX;
-        if !is_full || !job.wakes || job.mark.is_some() {
-            self.waiting.push_back(job);
-            return;
-        }
-        // It goes with the next one.
-        self.skipped = job.changed.take();
-        let reason = format!("{CALLS_MAX} copies run there already; wait for one of them");
-        job.trip.ends(Err(TravelError::Refused { node: self.node.clone(), reason }));
-        job.end();
     }
 
     /// Until something has come.
@@ -399,6 +447,10 @@ impl Carrier {
     fn ends(&mut self, channel: u64, end: Result<Ended, TravelError>) {
         if let Some(Running { trip, cluster, .. }) = self.running.remove(&channel) {
             drop(cluster);
+            if self.running.is_empty() {
+                // Behind the last call nothing of it is left.
+                self.ending = None;
+            }
             trip.0.ends(end);
         }
     }
@@ -448,7 +500,7 @@ impl Carrier {
             }
             (CallImage::Changes, Some(before)) => {
                 let changed = self.changed.as_deref();
-                let changes = job.leaving.send_changes(number, &before, changed, &mut pour);
+                let changes = job.leaving.send_changes(number, before, changed, &mut pour);
                 changes.map(|changes| match changes {
                     Changes::Sent(_, told) => Some(told),
                     Changes::SendAll(_) => None,
@@ -480,7 +532,8 @@ impl Carrier {
                     }
                     let hearing = Hearing::new(&self.node, job.mark);
                     let (trip, cluster) = (Heeded(job.trip.0.clone()), job.cluster.clone());
-                    self.running.insert(channel, Running { trip, hearing, cluster });
+                    let running = Running { trip, hearing, cluster, _place: job.place.clone() };
+                    self.running.insert(channel, running);
                 } else {
                     job.trip.ends(Ok(Ended { status: 0, answer: None }));
                 }

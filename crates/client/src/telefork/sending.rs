@@ -10,7 +10,7 @@ use memory::Error;
 use transport::Secrets;
 use wire::answer::Mark;
 
-use super::calls::{self, Job, Unsent};
+use super::calls::{self, Job, Place, Unsent};
 use super::chain as chains;
 use super::error::TravelError;
 use super::hearing::Printing;
@@ -43,12 +43,17 @@ pub(super) fn leave(
     // Calls share what their node has of us, and so does who goes where something is kept.
     if let [node] = nodes
         && let [trip] = &trips[..]
-        && (mark.is_some() || calls::has_road(cluster, node))
     {
-        return Ok(match leave_by_road(cluster, trip, mark, true)? {
-            None => Left::Parent(trips),
-            Some(number) => Left::Child(number),
-        });
+        let going = match mark {
+            Some(mark) => Some(Going::Calls(mark)),
+            None => calls::place(cluster, node).map(Going::Stays),
+        };
+        if let Some(going) = going {
+            return Ok(match leave_by_road(cluster, trip, going)? {
+                None => Left::Parent(trips),
+                Some(number) => Left::Child(number),
+            });
+        }
     }
     // In the copy nobody else has it.
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,19 +84,28 @@ const SHARES: &str = "it shares what its node has kept of this process, and all 
 /// One copy is made and put on its road at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// What a copy that goes by road is for.
+enum Going {
+    /// It answers behind this, and ends.
+    Calls(Mark),
+    /// It runs for as long as it likes.
+    Stays(Place),
+    /// It does not wake.
+    Prepares,
+}
+
 /// Makes a copy whose memory is only sent; `None` where it wakes.
 pub(super) fn prepare(cluster: &Cluster, node: &str) -> Result<Option<Arc<Trip>>, TravelError> {
     cluster.driver().check_linked()?;
     let trip = Arc::new(Trip::new(node.to_owned(), 0));
-    Ok(leave_by_road(cluster, &trip, None, false)?.is_none().then_some(trip))
+    Ok(leave_by_road(cluster, &trip, Going::Prepares)?.is_none().then_some(trip))
 }
 
 /// Sends a copy to where others of this process are, or will be. The copy's number, in the copy.
 fn leave_by_road(
     cluster: &Cluster,
     trip: &Arc<Trip>,
-    mark: Option<Mark>,
-    wakes: bool,
+    going: Going,
 ) -> Result<Option<u32>, TravelError> {
     // Copies go in the order in which they are made, with what was written between them.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,16 +117,36 @@ fn leave_by_road(
         Departed::Parent(departing) => departing,
     };
     // Until it is held it ends with the calling thread, which may be about to end.
-    let leaving = departing.hold().map_err(|source| TravelError::Unmade { source })?;
+    let held = departing.hold_known(calls::flags(cluster));
+    let leaving = held.map_err(|source| TravelError::Unmade { source })?;
+    calls::keep_flags(cluster, leaving.look());
     let trip = trip.clone();
-    if mark.is_none() && wakes {
+    let road = match &going {
+        Going::Stays(place) => place.road,
+        Going::Calls(_) | Going::Prepares => 0,
+    };
+    let key = (trip.node().to_owned(), road);
+    let (mark, place, wakes) = match going {
+        Going::Calls(mark) => (Some(mark), None, true),
+        Going::Stays(place) => (None, Some(Arc::new(place)), true),
+        Going::Prepares => (None, None, false),
+    };
+    if place.is_some() {
         trip.comes_whole(SHARES.to_owned());
     }
-    let changed = calls::changed(cluster, trip.node());
-    let cluster = cluster.clone();
-    let (trip, is_wiped, cluster_of) = (Unsent(trip), false, cluster.clone());
-    let job = Job { leaving, forms, trip, mark, wakes, is_wiped, changed, cluster: cluster_of };
-    calls::go(&cluster, job)?;
+    let changed = calls::changed(cluster, &key);
+    let job = Job {
+        leaving,
+        forms,
+        trip: Unsent(trip),
+        mark,
+        wakes,
+        is_wiped: false,
+        changed,
+        cluster: cluster.clone(),
+        place,
+    };
+    calls::go(cluster, &key, job)?;
     Ok(None)
 }
 

@@ -8,13 +8,16 @@ use std::ops::Range;
 
 use sys::tracking::Tracker;
 
+/// The name of a node, and which of the roads to it.
+pub(super) type Key = (String, u32);
+
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     tracker: Option<Tracker>,
     /// It was tried, and cannot be.
     is_vain: bool,
-    /// By node: what was written since a copy last went there.
-    since: HashMap<String, Vec<Range<u64>>>,
+    /// By road: what was written since a copy last went there.
+    since: HashMap<Key, Vec<Range<u64>>>,
 }
 
 impl Watch {
@@ -30,20 +33,24 @@ impl Watch {
                 let found = changed.everywhere();
                 self.since.values_mut().for_each(|since| *since = union(since, &found));
             }
-            // Nothing is known until copies have gone to the nodes again.
-            Err(_) => self.since.clear(),
+            // Nothing is known until copies have gone to the nodes again. Where this process has been moved, the
+            // one that there was stayed behind.
+            Err(_) => {
+                self.since.clear();
+                self.tracker = None;
+            }
         }
     }
 
     /// Behind that: what may differ from what the node has been told. `None` where nobody knows.
-    pub(super) fn take(&mut self, node: &str) -> Option<Vec<Range<u64>>> {
+    pub(super) fn take(&mut self, road: &Key) -> Option<Vec<Range<u64>>> {
         let tracker = self.tracker.as_mut()?;
         // Written while the copy was made. It is told again.
         let Ok(late) = tracker.peek() else {
             self.since.clear();
             return None;
         };
-        let before = self.since.insert(node.to_owned(), Vec::new())?;
+        let before = self.since.insert(road.clone(), Vec::new())?;
         Some(union(&before, &late.everywhere()))
     }
 }

@@ -287,6 +287,11 @@ impl<'a> Remote<'a> {
         Ok(found)
     }
 
+    /// Leaves all that calls need where it is, in a process that never goes on as what it was.
+    pub fn stay(mut self) {
+        self.is_over = true;
+    }
+
     /// Leaves nothing behind: the thread is as it was when it was entered.
     pub fn finish(mut self) -> Result<(), Error> {
         self.leave()

@@ -7,16 +7,17 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use sys::park::Twin;
-use sys::{Pid, beside, thread};
+use sys::{Pid, beside, maps, thread};
 
 use super::{PATIENCE, described};
-use crate::capture::Frozen;
+use crate::capture::{Frozen, Look, Next};
 use crate::{Description, Error};
 
 /// A copy that is held. Dropped, it is gone.
 #[derive(Debug)]
 pub(super) struct Kept {
     description: Description,
+    look: Look,
     /// Nobody waits for the copy any more.
     over: Option<Sender<()>>,
     keeper: Option<JoinHandle<Result<(), Error>>>,
@@ -25,7 +26,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Has a copy held, and described.
-    pub(super) fn hold(twin: Twin) -> Result<Self, Error> {
+    pub(super) fn hold(twin: Twin, look: Option<Look>) -> Result<Self, Error> {
         let pid = twin.pid();
         let (tell, told) = channel();
         let (over, ended) = channel::<()>();
@@ -33,9 +34,12 @@ impl Kept {
             // What it is told through outlives it here: even if it is killed, we hear.
             let (tell, ended) = (tell, ended);
             beside::run(|| {
-                let mut frozen = Frozen::freeze(pid, PATIENCE)?;
+                let known = maps::mappings(pid)?;
+                let look =
+                    look.filter(|look| look.knows(&known)).map_or_else(|| Look::at(pid), Ok)?;
+                let mut frozen = Frozen::freeze_known(pid, Some(look.clone()), PATIENCE)?;
                 frozen.bind_to_tracer()?;
-                let _ = tell.send(described(&mut frozen)?);
+                let _ = tell.send((described(&mut frozen, Next::Ends)?, look));
                 let _ = ended.recv();
                 frozen.end()
             })?
@@ -44,8 +48,8 @@ impl Kept {
             Error::Kernel(sys::Error::Kernel { action: "start a thread", source })
         })?;
         match told.recv() {
-            Ok(description) => {
-                Ok(Self { description, over: Some(over), keeper: Some(keeper), twin })
+            Ok((description, look)) => {
+                Ok(Self { description, look, over: Some(over), keeper: Some(keeper), twin })
             }
             Err(_) => match joined(keeper) {
                 Ok(()) => Err(Error::Unborn { pid }),
@@ -62,12 +66,17 @@ impl Kept {
         &self.description
     }
 
-    /// Only when this returns is its memory free.
-    pub(super) fn end(mut self) -> Result<(), Error> {
-        self.release()
+    pub(super) fn look(&self) -> &Look {
+        &self.look
     }
 
-    fn release(&mut self) -> Result<(), Error> {
+    /// It ends by itself from now on.
+    pub(super) fn begin_end(&mut self) {
+        drop(self.over.take());
+    }
+
+    /// Only when this returns is its memory free.
+    pub(super) fn end(mut self) -> Result<(), Error> {
         drop(self.over.take());
         self.keeper.take().map_or(Ok(()), joined)
     }
@@ -75,8 +84,12 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // Whoever wants to know calls `end`.
-        let _ = self.release();
+        // Whoever wants to know calls `end`. A panic there has been told of, and is not to be one in the midst of
+        // another.
+        drop(self.over.take());
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
     }
 }
 

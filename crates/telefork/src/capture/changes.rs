@@ -24,13 +24,13 @@ use crate::difference::Difference;
 use crate::{Description, Error};
 
 /// What is sent of a process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub enum Part<'a> {
     All,
     /// What has changed since a receiver was told, by what it says of the description; of pages those that
     /// can have been written, if somebody has watched.
     Changes {
-        told: &'a Told,
+        told: Told,
         difference: &'a Difference,
         changed: Option<&'a [Range<u64>]>,
     },

@@ -6,9 +6,11 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sys::Pid;
 use sys::maps::{self, Content, Flags, Presence};
+use sys::tracking;
 use wire::image::host::BuildId;
 use wire::image::memory::{
     Backing, FileIdentity, Mapping, MappingKind, Permissions, Sharing, Trust,
@@ -37,20 +39,37 @@ pub enum Carry {
 /// are split, and keep their flags. What a program advises between the look and the freezing is lost; that
 /// can cost speed over there, and what a later fork of it shares.
 #[derive(Debug, Clone)]
-pub struct Look(Vec<maps::Mapping>);
+pub struct Look {
+    mappings: Vec<maps::Mapping>,
+    at: Instant,
+}
 
 impl Look {
     /// Takes it now.
     pub fn at(pid: Pid) -> Result<Self, Error> {
-        Ok(Self(maps::detailed(pid)?))
+        Ok(Self { mappings: maps::detailed(pid)?, at: Instant::now() })
+    }
+
+    /// How long ago it was taken.
+    pub fn age(&self) -> Duration {
+        self.at.elapsed()
+    }
+
+    /// Whether it has seen all of these mappings, or what they have grown from.
+    pub(crate) fn knows(&self, found: &[maps::Mapping]) -> bool {
+        found.iter().all(|mapping| self.known(mapping).is_some())
+    }
+
+    /// The one that lies there, or the next one, which has grown downwards.
+    fn known(&self, mapping: &maps::Mapping) -> Option<&maps::Mapping> {
+        let at = self.mappings.partition_point(|known| known.range.end <= mapping.range.start);
+        self.mappings.get(at).filter(|known| is_same(known, mapping))
     }
 
     /// Gives mappings the flags that they had.
     pub(super) fn complete(&self, mut found: Vec<maps::Mapping>) -> Vec<maps::Mapping> {
         for mapping in &mut found {
-            let at = self.0.partition_point(|known| known.range.end <= mapping.range.start);
-            // The one that lies there, or the next one, which has grown downwards.
-            let known = self.0.get(at).filter(|known| is_same(known, mapping));
+            let known = self.known(mapping);
             mapping.flags = Some(known.and_then(|known| known.flags).unwrap_or_default());
         }
         found
@@ -86,6 +105,19 @@ fn is_same(known: &maps::Mapping, found: &maps::Mapping) -> bool {
         (mapping.sharing, mapping.device, mapping.inode, mapping.content.clone())
     };
     overlaps && of(known) == of(found)
+}
+
+/// What a process has the kernel remember of its own writes is nothing that a copy needs: it begins without.
+pub fn leave_tracking(pid: Pid, found: &mut [maps::Mapping]) -> Result<(), Error> {
+    for mapping in found {
+        let watched = mapping.flags.filter(|flags| flags.contains(Flags::FAULTS_WRITES));
+        if let Some(flags) = watched
+            && tracking::is_tracked(pid, &mapping.range)?
+        {
+            mapping.flags = Some(flags.without(Flags::FAULTS_WRITES));
+        }
+    }
+    Ok(())
 }
 
 /// All mappings that cannot travel, each with its address.

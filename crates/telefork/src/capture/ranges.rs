@@ -1,4 +1,4 @@
-//! Ranges of addresses: what is left of one without others, and the runs of pages that it is in an image.
+//! Ranges of addresses: one without others or with them, and the runs of pages that it is in an image.
 
 use std::ops::Range;
 
@@ -16,6 +16,27 @@ pub(super) fn without(range: Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64
     }
     if at < range.end {
         found.push(at..range.end);
+    }
+    found
+}
+
+/// What a range has in common with others, which are in their order.
+pub(super) fn common(range: &Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let begin = others.partition_point(|other| other.end <= range.start);
+    let near = others[begin..].iter().take_while(|other| other.start < range.end);
+    near.map(|other| other.start.max(range.start)..other.end.min(range.end)).collect()
+}
+
+/// All that is in one or the other, in its order.
+pub(super) fn union(one: &[Range<u64>], other: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut all = [one, other].concat();
+    all.sort_unstable_by_key(|range| range.start);
+    let mut found: Vec<Range<u64>> = Vec::with_capacity(all.len());
+    for range in all {
+        match found.last_mut() {
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => found.push(range),
+        }
     }
     found
 }

@@ -10,6 +10,7 @@
 //! Elsewhere: which
 //! mappings keep what was told of them (`difference`).
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ use wire::image::{ImageId, Section, Writer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::pages::{CHUNK, Selected, Sent, Zeros, is_zero, push, zeros};
-use super::ranges::{runs, without};
+use super::ranges::{common, runs, union, without};
 use crate::difference::{Difference, Unchangeable, difference};
 use crate::{Description, Error};
 
@@ -30,8 +31,9 @@ use crate::{Description, Error};
 pub struct Told {
     id: ImageId,
     mappings: Vec<wire::image::memory::Mapping>,
-    /// Pages that it does not have as their mapping begins, with a sum of their bytes, in their order.
-    pages: Vec<(u64, u64)>,
+    /// Pages that it does not have as their mapping begins, with a sum of their bytes. This is kept in memory of
+    /// processes that are sent themselves: a page that has not changed is not to change it.
+    pages: BTreeMap<u64, u64>,
     guards: Vec<Range<u64>>,
 }
 
@@ -48,9 +50,9 @@ impl Told {
 }
 
 /// What is to be put: all, or what has changed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Since<'a> {
-    pub(super) told: &'a Told,
+    pub(super) told: Told,
     pub(super) difference: &'a Difference,
     /// The pages that can have been written, in the order of their addresses; `None` where nobody knows.
     pub(super) changed: Option<&'a [Range<u64>]>,
@@ -84,20 +86,33 @@ pub(super) fn send_of<W: Write>(
 ) -> Result<(Sent, Told), Error> {
     let pagemap = Pagemap::open(pid)?;
     let page = u64::from(description.host.page_size);
-    let had = since.map_or(&[][..], |since| &since.told.pages);
+    let is_since = since.is_some();
+    let (told, difference, changed) = match since {
+        Some(Since { told, difference, changed }) => (Some(told), Some(difference), changed),
+        None => (None, None, None),
+    };
+    let fresh: Vec<_> = difference.map_or(Vec::new(), |it| it.fresh().collect());
+    let (mut pages, had_guards) = told.map(|told| (told.pages, told.guards)).unwrap_or_default();
+    let mut kept = 0;
+    for mapping in &description.mappings {
+        forget(&mut pages, kept / page..mapping.start / page);
+        kept = mapping.end;
+    }
+    forget(&mut pages, kept / page..u64::MAX);
+    fresh.iter().for_each(|range| forget(&mut pages, range.start / page..range.end / page));
     let mut putting = Putting {
         pid,
         stands,
         page,
         waiting: Vec::new(),
-        told: Vec::new(),
+        told: pages,
         buffer: vec![0; CHUNK],
         sent: Sent::default(),
     };
     let mut selected = Vec::with_capacity(description.mappings.len());
     let mut guards = Vec::new();
     for mapping in &description.mappings {
-        let is_known = since.is_some() && matches!(mapping.kind, MappingKind::Special { .. });
+        let is_known = is_since && matches!(mapping.kind, MappingKind::Special { .. });
         let found = if is_known {
             Selected { bytes: Vec::new(), guards: Vec::new() }
         } else {
@@ -106,50 +121,40 @@ pub(super) fn send_of<W: Write>(
         guards.extend(found.guards.iter().cloned());
         selected.push(found);
     }
-    let all = selected.iter().flat_map(|found| &found.bytes);
-    let all: u64 = all.map(|range| (range.end - range.start) / page).sum();
-    putting.told.reserve_exact(all as usize);
-    if let Some(since) = since {
-        unguard(since, description, &guards, page, to)?;
-    }
-    let fresh: Vec<_> = since.map_or(Vec::new(), |it| it.difference.fresh().collect());
-    let had = Had { pages: had, fresh: &fresh, page };
+    unguard(&had_guards, description, &guards, page, to)?;
+    // What can be other than it was told.
+    let suspect = changed.map(|changed| union(changed, &fresh));
     for (mapping, found) in description.mappings.iter().zip(&selected) {
         let zeros = zeros(mapping);
         let is_special = matches!(mapping.kind, MappingKind::Special { .. });
         // What others write as well nobody has watched.
-        let changed = since.and_then(|it| it.changed);
-        let changed = changed.filter(|_| mapping.sharing == Sharing::Private);
+        let suspect = suspect.as_deref().filter(|_| mapping.sharing == Sharing::Private);
         for range in &found.bytes {
-            for number in range.start / page..range.end / page {
-                let before = had.sum(number);
-                let is_written = match (changed, before) {
-                    (Some(changed), Some(_)) => contains(changed, number * page),
-                    // It was 0 when all else was told, or a key that nobody was to see, and is not looked at again.
-                    (Some(changed), None)
-                        if matches!(zeros, Zeros::Omitted)
-                            && !contains(&fresh, number * page)
-                            && !contains(changed, number * page) =>
-                    {
-                        continue;
-                    }
-                    _ => true,
-                };
-                match before {
-                    Some(sum) if !is_written => putting.told.push((number, sum)),
-                    _ => putting.put(Waiting { number, before, zeros, is_gone: is_special }, to)?,
+            let parts = match (suspect, zeros) {
+                // What was 0 when all else was told, or a key that nobody was to see, is not looked at again.
+                (Some(suspect), Zeros::Omitted) => common(range, suspect),
+                _ => vec![range.clone()],
+            };
+            for number in parts.iter().flat_map(|part| part.start / page..part.end / page) {
+                let before = putting.told.get(&number).copied();
+                let is_written = suspect.is_none_or(|suspect| contains(suspect, number * page));
+                if is_written || before.is_none() {
+                    putting.put(Waiting { number, before, zeros, is_gone: is_special }, to)?;
                 }
             }
         }
         // Those that were told, and are not there any more.
-        if since.is_some() && !is_special {
+        if is_since && !is_special {
             let absent = without(mapping.start..mapping.end, &found.bytes);
             let mut gone = Vec::new();
             for part in absent {
                 for part in without(part, &found.guards) {
-                    for number in had.within(&part) {
+                    for number in within(&putting.told, part.start / page..part.end / page) {
                         match zeros {
-                            Zeros::Omitted => push(&mut gone, number),
+                            Zeros::Omitted => {
+                                putting.told.remove(&number);
+                                push(&mut gone, number);
+                            }
                             // What the file has there shows again.
                             Zeros::Named => {
                                 let before = Some(0);
@@ -169,25 +174,21 @@ pub(super) fn send_of<W: Write>(
         let runs = runs(range.clone(), page);
         to.put(&Section::Placed(Placed { runs, place: Place::Guard }), &[])?;
     }
-    let Putting { mut told, sent, .. } = putting;
-    // Sorting takes memory, and what is kept in this process is sent as it is.
-    if !told.is_sorted_by_key(|(number, _)| *number) {
-        told.sort_unstable_by_key(|(number, _)| *number);
-    }
+    let Putting { told, sent, .. } = putting;
     let mappings = description.mappings.clone();
     Ok((sent, Told { id: to.id(), mappings, pages: told, guards }))
 }
 
 /// Tells of guards that are none any more, and of which nothing else may be told then.
 fn unguard<W: Write>(
-    since: Since<'_>,
+    had: &[Range<u64>],
     description: &Description,
     guards: &[Range<u64>],
     page: u64,
     to: &mut Writer<W>,
 ) -> Result<(), Error> {
     let mut gone = Vec::new();
-    for before in &since.told.guards {
+    for before in had {
         for mapping in description.mappings.iter().filter(|it| it.start < before.end) {
             let part = before.start.max(mapping.start)..before.end.min(mapping.end);
             if !part.is_empty() {
@@ -212,26 +213,17 @@ fn put_zeros<W: Write>(runs: Vec<Run>, to: &mut Writer<W>) -> Result<(), Error> 
 /// Runs that are told of at once.
 const RUNS: usize = 1 << 14;
 
-/// What the receiver has, where it keeps it.
-struct Had<'a> {
-    pages: &'a [(u64, u64)],
-    fresh: &'a [Range<u64>],
-    page: u64,
+/// The numbers of pages that were told.
+fn within(told: &BTreeMap<u64, u64>, numbers: Range<u64>) -> Vec<u64> {
+    told.range(numbers).map(|(number, _)| *number).collect()
 }
 
-impl Had<'_> {
-    fn sum(&self, number: u64) -> Option<u64> {
-        let at = self.pages.binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        (!contains(self.fresh, number * self.page)).then(|| self.pages[at].1)
-    }
-
-    fn within(&self, range: &Range<u64>) -> impl Iterator<Item = u64> {
-        let (start, end) = (range.start / self.page, range.end / self.page);
-        let begin = self.pages.partition_point(|(number, _)| *number < start);
-        let pages = self.pages[begin..].iter().map(|(number, _)| *number);
-        pages
-            .take_while(move |number| *number < end)
-            .filter(|number| !contains(self.fresh, number * self.page))
+/// The receiver has them no more.
+fn forget(told: &mut BTreeMap<u64, u64>, numbers: Range<u64>) {
+    if !numbers.is_empty() {
+        for number in within(told, numbers) {
+            told.remove(&number);
+        }
     }
 }
 
@@ -258,7 +250,7 @@ struct Putting {
     stands: Stands,
     page: u64,
     waiting: Vec<Waiting>,
-    told: Vec<(u64, u64)>,
+    told: BTreeMap<u64, u64>,
     buffer: Vec<u8>,
     sent: Sent,
 }
@@ -308,16 +300,20 @@ impl Putting {
                 }
                 self.sent.zeros += 1;
                 if zeros == Zeros::Named && !is_gone {
-                    self.told.push((number, ZERO));
+                    self.told.insert(number, ZERO);
+                } else {
+                    self.told.remove(&number);
                 }
                 continue;
             }
             let sum = xxh3_64(bytes);
-            if !is_gone {
-                self.told.push((number, sum));
-            }
             if before == Some(sum) && !is_gone {
                 continue;
+            }
+            if is_gone {
+                self.told.remove(&number);
+            } else {
+                self.told.insert(number, sum);
             }
             push(&mut full, number);
             slices.push(bytes);

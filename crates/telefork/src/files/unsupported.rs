@@ -1,5 +1,6 @@
 //! What cannot travel: told by the name that the kernel gives it, with the reason and what to do.
 
+use sys::Pid;
 use sys::descriptors::Listed;
 use wire::image::descriptor::{DescriptorKind, Opened};
 use wire::image::text::Text;
@@ -114,6 +115,17 @@ const MADE_UP: [(u64, &str); 9] = [
 ];
 const HUGETLBFS: u64 = 0x9584_58f6;
 const MQUEUE: u64 = 0x1980_0202;
+
+/// By which a process has the kernel remember what it writes.
+pub(super) fn is_tracker(pid: Pid, listed: &Listed) -> bool {
+    listed.name == b"anon_inode:[userfaultfd]" && sys::tracking::is_tracker(pid, listed.number)
+}
+
+/// The same, and what it then asks about itself.
+pub(super) fn is_for_tracking(pid: Pid, listed: &Listed) -> bool {
+    let own = ["pagemap", "maps"].map(|name| format!("/proc/{pid}/{name}").into_bytes());
+    own.contains(&listed.name) || is_tracker(pid, listed)
+}
 
 /// A finding by name or file system; `None` where the kind of file decides. Standard streams that are
 /// pipes or sockets are not asked for here.

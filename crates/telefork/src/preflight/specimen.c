@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -86,6 +88,17 @@ int main(int argc, char **argv) {
         must(syscall(SYS_pidfd_open, getpid(), 0));
     } else if (is("userfaultfd", argv)) {
         must(syscall(SYS_userfaultfd, O_CLOEXEC | 1));
+    } else if (is("tracked", argv)) {
+        // As `sys::tracking` does it.
+        int fd = must(syscall(SYS_userfaultfd, O_CLOEXEC | 1));
+        uint64_t api[3] = {0xaa, 1 << 15 | 1 << 13, 0};
+        must(ioctl(fd, 0xc018aa3f, api));
+        char *at = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        memset(at, 1, 1 << 16);
+        uint64_t range[4] = {(uint64_t)at, 1 << 16, 2, 0};
+        must(ioctl(fd, 0xc020aa00, range));
+        must(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+        must(open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
     } else if (is("master", argv)) {
         must(open("/dev/ptmx", O_RDWR | O_NOCTTY));
     } else if (is("proc", argv)) {

@@ -299,3 +299,36 @@ fn what_this_host_cannot_have_is_judged_from_facts() {
         with(&|known| known.objections = vec![(0x1000, device.clone()), (0x2000, device.clone())]);
     check_report(&report, "device", "memory at 0x1000", "the memory of a device (/dev/nvidia0)");
 }
+
+#[test]
+fn who_has_the_kernel_remember_its_own_writes_travels_without_that_and_keeps_it_here() {
+    use wire::image::{ImageId, Reader, Writer};
+    let Some(specimen) = specimen("tracked") else { return };
+    let report = look(&specimen);
+    assert!(report.is_movable(), "{:?}", report.findings);
+    let pid = specimen.subject;
+    let is_watched = |mapping: &maps::Mapping| {
+        mapping.flags.is_some_and(|flags| flags.contains(maps::Flags::FAULTS_WRITES))
+    };
+    let watched = || maps::detailed(pid).unwrap().iter().filter(|it| is_watched(it)).count();
+    assert_eq!(watched(), 1);
+    let mut frozen = crate::capture::Frozen::freeze(pid, Duration::from_secs(10)).unwrap();
+    let description = frozen.describe().unwrap();
+    let mut writer = Writer::new(Vec::new(), ImageId(1));
+    description.put(&mut writer).unwrap();
+    frozen.send(&description, &mut writer).unwrap();
+    let image = writer.finish().unwrap();
+    frozen.release().unwrap();
+    assert_eq!(watched(), 1, "the original has lost it");
+    let ends = [(); 3].map(|()| fs::File::open("/dev/null").unwrap().into());
+    let descriptors =
+        crate::restore::Descriptors::Opened(files::Stdio::Given(ends), Overrides::none());
+    let restore =
+        crate::restore::Restore { descriptors, keeps_numbers: false, ..Default::default() };
+    let mut reader = Reader::new(&image[..]).unwrap().unwrap();
+    let copy = restore.build(&mut reader).unwrap();
+    assert!(!maps::detailed(copy.pid()).unwrap().iter().any(is_watched));
+    let names = fs::read_dir(format!("/proc/{}/fd", copy.pid())).unwrap().flatten();
+    let names: Vec<_> = names.map(|entry| fs::read_link(entry.path()).unwrap()).collect();
+    assert_eq!(names, vec![PathBuf::from("/dev/null"); 6]);
+}

@@ -14,7 +14,7 @@ use wire::image::{Reader, Section, Writer};
 use super::difference::{Difference, difference};
 use super::stopping::{Others, RED_ZONE, stop};
 use crate::call::{described, image_id, strangers, stream};
-use crate::capture::{Frozen, Twin};
+use crate::capture::{Frozen, Next, Twin};
 use crate::{Description, Error};
 
 /// Mapping and unmapping take long where there is much.
@@ -46,7 +46,7 @@ impl Journey {
     /// and do not go.
     pub fn begin(caller: Pid, own: impl Fn(&[u8]) -> bool) -> Result<Self, Error> {
         let (mut frozen, registers) = stop(caller, Others::MustBe(&own))?;
-        let mut description = described(&mut frozen)?;
+        let mut description = described(&mut frozen, Next::GoesOn)?;
         description.descriptors = strangers(caller, stream)?;
         for mapping in &description.mappings {
             let (at, len) = (mapping.start, mapping.end - mapping.start);

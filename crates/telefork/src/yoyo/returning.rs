@@ -12,6 +12,7 @@ use wire::image::{Section, Writer};
 use super::stopping::{Others, RED_ZONE, stop};
 use crate::Error;
 use crate::call::{described, image_id};
+use crate::capture::Next;
 
 /// Bytes that are compared, and sent, at once.
 const CHUNK: usize = 1 << 17;
@@ -32,7 +33,7 @@ impl Returning {
     pub fn send(&self, to: &mut impl Write) -> Result<(), Error> {
         // Threads that it has left running would not come along.
         let (mut frozen, registers) = stop(self.copy, Others::MustEnd)?;
-        let mut description = described(&mut frozen)?;
+        let mut description = described(&mut frozen, Next::GoesOn)?;
         let Some(thread) = description.threads.first_mut() else {
             return Err(Error::Headless { pid: self.copy });
         };
