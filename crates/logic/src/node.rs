@@ -284,6 +284,10 @@ pub enum Effect {
     },
     /// For a vault.
     Region(crate::regions::Effect),
+    /// End this visit's pad, and whatever it has.
+    EndVisit {
+        visit: VisitId,
+    },
     /// Start a pad and give it this connection, which is no link any more. `VisitEnded` follows in any case.
     BeginVisit {
         visit: VisitId,
