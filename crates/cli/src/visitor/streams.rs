@@ -428,7 +428,7 @@ fn lost(visit: &Visit, unreached: &Unreached) -> anyhow::Error {
         Unreached::Unknown(error) => error.as_ref(),
     };
     let help = match unreached {
-        Unreached::Gone(_) => "wake it again from its image, on another node",
+        Unreached::Gone(_) => "start it again, or wake it from an image of it if there is one",
         Unreached::Unknown(_) => "see with `farcall ps`, once the node can be reached",
     };
     let lost = complaint(&codes::E0708, what).help(help);
