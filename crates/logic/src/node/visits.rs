@@ -220,7 +220,7 @@ impl Node {
             && let Some((&oldest, _)) = guests.find(|(_, guest)| guest.stage == Stage::Ended)
         {
             self.visits.remove(oldest);
-            self.effects.push_back(Effect::EndVisit { visit: oldest });
+            self.effects.push_back(Effect::EndVisit(oldest));
         }
         if self.visits.count() >= VISITS_MAX {
             let reason = format!("{VISITS_MAX} visitors are here; choose another node");
