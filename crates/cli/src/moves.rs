@@ -50,7 +50,7 @@ use crate::values::{fine, spell_size};
 use crate::visitor::{self, Heard, Passage, cut, moment};
 use crate::{config, terminal};
 use rounds::{Ahead, Sent, Standing};
-use sent::{Unsent, send};
+use sent::{Interrupts, Unsent, send};
 
 /// How long all threads of a process may take to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -116,32 +116,14 @@ impl Move {
         let named = self.nodes.named()?;
         let named = if named.is_empty() { vec![crate::status::own_node()?] } else { named };
         let cluster = Cluster::connect(&named)?;
-        let from = config::host_name()?.to_string();
         let terminal = terminal_of(pid);
-        let begin = Begin {
-            from: cut(from),
-            pid: pid.0.unsigned_abs(),
-            command: cut(command(pid)),
-            memory: self.memory,
-            terminal: terminal.is_some(),
-        };
-        let mut visit = cluster.visit(&self.to, begin)?;
-        let node = visit.node().to_owned();
-        let nodes = named.iter().map(|node| reachable_anywhere(node)).collect();
-        let mut address = Address {
-            on: node.clone(),
-            visit: visit.token(),
-            nodes,
-            terminal: terminal.is_some(),
-            took_input: false,
-        };
-        let what = format!("process {pid}");
-        let lanes = self.lazy.then(|| lazy::lanes(&visit, &what)).transpose()?;
+        let (mut visit, mut address) = self.enter(&cluster, &named, terminal.is_some())?;
+        let lanes = self.lazy.then(|| lazy::lanes(&visit, &self.what())).transpose()?;
         if lanes.is_some() {
-            lazy::warn(&what, &node);
+            lazy::warn(&self.what(), &address.on);
         }
         let mut guard = Guard::start(pid, started, &address)?;
-        let interrupts = Heard::of(&[SIGINT, SIGTERM, SIGHUP])?;
+        let interrupts = Interrupts::new()?;
         moment("begun");
         let input = RefCell::new(None);
         let look = |description: &mut Description| {
@@ -150,68 +132,45 @@ impl Move {
             input.replace(pass_streams(description));
             Ok(())
         };
+        // 2. Its image goes: while it runs, if that is wished, and then as it stands still. Dropped, it goes on.
         let overrides = self.wishes.overrides();
         let mut ahead = self.pre_copy.then(|| Ahead::new(pid));
         if let Some(ahead) = &mut ahead {
-            let mut interrupted = false;
-            ahead.go(&overrides, &mut visit, &look, &mut || {
-                interrupted |= !interrupts.take().is_empty();
-                interrupted
-            })?;
-            if interrupted {
-                let why = "it was interrupted; start it again";
-                let what = format!("process {pid}");
-                return Err(visitor::not_there(&what, &node, why).note("it goes on here").into());
-            }
+            let went = ahead.go(&overrides, &mut visit, &look, &interrupts);
+            self.not_interrupted(&interrupts, &address)?;
+            went?;
         }
-        // 2. It stands still; dropped, it goes on.
-        let expected = sys::proc::memory(pid)?.map_or(0, |memory| memory.resident);
-        let progress = match &ahead {
-            None => Progress::of_bytes("sent", expected),
-            Some(_) => Progress::of_bytes("last", 0),
-        };
-        let (standing, begun) = match &mut ahead {
-            Some(ahead) => {
-                let (frozen, begun) = ahead.freeze(&overrides)?;
-                (ahead.describe(frozen, &look)?, begun)
-            }
-            None => {
-                let begun = Instant::now();
-                let mut frozen = Frozen::freeze(pid, PATIENCE)?;
-                frozen.set_overrides(overrides);
-                let mut description = frozen.describe()?;
-                look(&mut description)?;
-                (Standing::of(frozen, description), begun)
-            }
-        };
+        let (standing, begun, expected) = self.stop(ahead.as_mut(), &look)?;
         let input = input.take();
         if input.is_some() {
             address.took_input = true;
             guard.tell(TOOK_INPUT)?;
         }
         moment("frozen");
-        // What the node says instead of taking it, it says again when it is asked.
-        let sent = match &mut ahead {
-            Some(ahead) if ahead.is_said => Ok((None, 0, 0)),
-            Some(ahead) => ahead
-                .finish(&standing, &mut visit, &progress)
-                .map(|(bytes, pages)| (None, bytes, pages)),
-            None => send_all(&standing, &mut visit, &progress, lanes.is_some()),
-        };
-        progress.finish();
-        let (server, bytes, pages) = match sent {
+        let sent = send_last(
+            &standing,
+            ahead.as_mut(),
+            &mut visit,
+            expected,
+            &interrupts,
+            lanes.is_some(),
+        );
+        let sent = match sent {
+            // What the node says instead of taking it, it says again when it is asked.
+            Err(Unsent { is_said: true, .. }) => Last::default(),
+            Err(Unsent { source, .. }) => {
+                self.not_interrupted(&interrupts, &address)?;
+                return Err(source);
+            }
             Ok(sent) => sent,
-            Err(error) if error.is_said => (None, 0, 0),
-            Err(error) => return Err(error.source),
         };
-        let left = lanes.zip(server).map(|(lanes, server)| lazy::Ahead { server, lanes });
         let Standing { mut frozen, description, .. } = standing;
         moment("sent");
-        let token = visit.token();
+        // 3. The commit, and what became of it.
         let mut source = Source::new(Terms::default(), wake(terminal));
         let mut passage = Passage {
             visit: Some(visit),
-            again: &mut || cluster.visit_again(&node, token),
+            again: &mut || cluster.visit_again(&address.on, address.visit),
             hold: &mut || {
                 moment("built");
                 guard.tell(HELD)?;
@@ -219,48 +178,108 @@ impl Move {
                 moment("held");
                 Ok(())
             },
-            is_unwanted: &|| !interrupts.take().is_empty(),
+            is_unwanted: &|| interrupts.have_come(),
         };
         let fate = passage.settle(&mut source)?;
-        let visit = passage.visit.take();
-        let last = Sent { bytes, pages, stood: begun.elapsed() };
+        // The stand-in is the next to hear of it.
+        drop(passage.visit.take());
+        let last = Sent { bytes: sent.bytes, pages: sent.pages, stood: begun.elapsed() };
         moment("settled");
-        // 3. What became of it.
+        let what = self.what();
         match fate {
             Fate::There { pid: there } => {
-                // The stand-in is the next to hear of it.
-                drop(visit);
-                if let Some(left) = left {
-                    let (what, address) = (&what[..], &address);
-                    let forgotten = forgotten(&description);
-                    let gone = lazy::Gone { what, there, address, forgotten };
+                let forgotten = forgotten(&description);
+                if let Some((lanes, server)) = lanes.zip(sent.server) {
+                    let left = lazy::Ahead { server, lanes };
+                    let gone = lazy::Gone { what: &what, there, address: &address, forgotten };
                     lazy::follow(frozen, &description, left, gone, &mut guard, &interrupts)?;
-                    note_input(input.as_deref());
-                    return Ok(ExitCode::SUCCESS);
+                } else {
+                    leave_stand_in(frozen, &address, forgotten, &what, &runs(&address, there))?;
+                    moment("replaced");
+                    guard.tell(DONE)?;
+                    terminal::say(&self.told(&address.on, there, &last, ahead.as_ref()))?;
                 }
-                leave_stand_in(frozen, &address, forgotten(&description), &what, there)?;
-                moment("replaced");
-                guard.tell(DONE)?;
-                let rounds = ahead.as_ref().map(|ahead| (&ahead.rounds[..], ahead.is_tracked()));
-                terminal::say(&self.told(&node, there, &last, rounds))?;
                 note_input(input.as_deref());
                 Ok(ExitCode::SUCCESS)
+            }
+            Fate::Gone { why } => {
+                leave_stand_in(frozen, &address, forgotten(&description), &what, &ran(&address))?;
+                guard.tell(DONE)?;
+                Err(visitor::gone(&what, &address.on, &why).into())
             }
             Fate::Here { why } => {
                 frozen.release()?;
                 guard.tell(DONE)?;
-                Err(visitor::not_there(&what, &node, &why).note("it goes on here").into())
+                Err(self.stays(&address, &why))
             }
             Fate::Doubt => {
                 drop(frozen);
                 guard.tell(DONE)?;
-                Err(in_doubt(pid, &node).into())
+                Err(in_doubt(pid, &address.on).into())
             }
         }
     }
 
+    fn what(&self) -> String {
+        format!("process {}", self.pid)
+    }
+
+    /// Opens the visit, and says by what it is found again.
+    fn enter(
+        &self,
+        cluster: &Cluster,
+        named: &[String],
+        terminal: bool,
+    ) -> anyhow::Result<(Visit, Address)> {
+        let pid = Pid(self.pid);
+        let begin = Begin {
+            from: cut(config::host_name()?.to_string()),
+            pid: pid.0.unsigned_abs(),
+            command: cut(command(pid)),
+            memory: self.memory,
+            terminal,
+        };
+        let visit = cluster.visit(&self.to, begin)?;
+        let on = visit.node().to_owned();
+        let nodes = named.iter().map(|node| reachable_anywhere(node)).collect();
+        let address = Address { on, visit: visit.token(), nodes, terminal, took_input: false };
+        Ok((visit, address))
+    }
+
+    /// It stands still: since when, and how many bytes are expected to go.
+    fn stop(
+        &self,
+        ahead: Option<&mut Ahead>,
+        look: &dyn Fn(&mut Description) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(Standing, Instant, u64)> {
+        let (pid, overrides) = (Pid(self.pid), self.wishes.overrides());
+        let Some(ahead) = ahead else {
+            let expected = sys::proc::memory(pid)?.map_or(0, |memory| memory.resident);
+            let begun = Instant::now();
+            let mut frozen = Frozen::freeze(pid, PATIENCE)?;
+            frozen.set_overrides(overrides);
+            let mut description = frozen.describe()?;
+            look(&mut description)?;
+            return Ok((Standing::of(frozen, description), begun, expected));
+        };
+        let (frozen, begun) = ahead.freeze(&overrides)?;
+        Ok((ahead.describe(frozen, look)?, begun, 0))
+    }
+
+    /// It does not wake there, and goes on here.
+    fn stays(&self, address: &Address, why: &str) -> anyhow::Error {
+        visitor::not_there(&self.what(), &address.on, why).note("it goes on here").into()
+    }
+
+    fn not_interrupted(&self, interrupts: &Interrupts, address: &Address) -> anyhow::Result<()> {
+        match interrupts.have_come() {
+            true => Err(self.stays(address, "it was interrupted; start it again")),
+            false => Ok(()),
+        }
+    }
+
     /// That it has moved, and what that took.
-    fn told(&self, node: &str, there: u32, last: &Sent, ahead: Option<(&[Sent], bool)>) -> String {
+    fn told(&self, node: &str, there: u32, last: &Sent, ahead: Option<&Ahead>) -> String {
         let pid = self.pid;
         let milliseconds = |span: Duration| span.as_secs_f64() * 1e3;
         if self.json {
@@ -269,15 +288,15 @@ impl Move {
                     "stood_still_ms": milliseconds(sent.stood) })
             };
             let rounds: Vec<_> =
-                ahead.iter().flat_map(|(rounds, _)| *rounds).map(in_json).collect();
+                ahead.iter().flat_map(|ahead| &ahead.rounds).map(in_json).collect();
             return terminal::json_line(&json!({ "pid": pid, "node": node, "as": there,
                 "bytes": last.bytes, "pages": last.pages,
                 "stood_still_ms": milliseconds(last.stood), "rounds": rounds,
-                "tracked": ahead.map(|(_, is_tracked)| is_tracked) }));
+                "tracked": ahead.map(Ahead::is_tracked) }));
         }
         let mut text = format!("process {pid} runs on {node} now, as {there}\n");
-        if let Some((rounds, _)) = ahead {
-            let went: Vec<_> = rounds.iter().map(|round| spell_size(round.bytes)).collect();
+        if let Some(ahead) = ahead {
+            let went: Vec<_> = ahead.rounds.iter().map(|round| spell_size(round.bytes)).collect();
             let (went, rest, stood) = (went.join(", "), spell_size(last.bytes), fine(last.stood));
             text += &format!(
                 "it stood still for {stood}, while {rest} went; {went} went while it ran\n"
@@ -311,21 +330,29 @@ fn note_input(input: Option<&str>) {
     }
 }
 
-/// The original ends where a program cannot take its place: it runs elsewhere.
+/// What is said of one that is not here any more.
+fn runs(address: &Address, there: u32) -> String {
+    format!("runs on {} now, as {there}", address.on)
+}
+
+fn ran(address: &Address) -> String {
+    format!("ran on {}", address.on)
+}
+
+/// The original ends where a program cannot take its place: it `runs` elsewhere.
 fn leave_stand_in(
     frozen: Frozen,
     address: &Address,
     forgotten: Vec<i32>,
     what: &str,
-    there: u32,
+    runs: &str,
 ) -> anyhow::Result<()> {
     let replaced = match address.replacement(forgotten) {
         Ok(replacement) => frozen.replace(&replacement).map_err(anyhow::Error::from),
         Err(error) => frozen.end().map_err(anyhow::Error::from).and(Err(error)),
     };
     replaced.map_err(|error| {
-        let node = &address.on;
-        let lost = format!("{what} runs on {node} now, as {there}, and nothing stands in for it");
+        let lost = format!("{what} {runs}, and nothing stands in for it");
         complaint(&codes::E0710, lost)
             .note(format!("{error:#}"))
             .note("who started it is told that it was killed, and what it writes is lost")
@@ -394,15 +421,47 @@ fn forgotten(description: &Description) -> Vec<i32> {
     all.filter_map(number).collect()
 }
 
+/// What was sent of a process that stands still.
+#[derive(Default)]
+struct Last {
+    /// Of pages that stay behind.
+    server: Option<PageServer>,
+    bytes: u64,
+    pages: u64,
+}
+
+/// The last image of a process in rounds, or the one that has all of it.
+fn send_last(
+    standing: &Standing,
+    ahead: Option<&mut Ahead>,
+    visit: &mut Visit,
+    expected: u64,
+    interrupts: &Interrupts,
+    is_lazy: bool,
+) -> Result<Last, Unsent> {
+    let name = if ahead.is_some() { "last" } else { "sent" };
+    let progress = Progress::of_bytes(name, expected);
+    let sent = match ahead {
+        Some(ahead) if ahead.is_said => Ok(Last::default()),
+        Some(ahead) => ahead
+            .finish(standing, visit, &progress, interrupts)
+            .map(|(bytes, pages)| Last { server: None, bytes, pages }),
+        None => send_all(standing, visit, &progress, interrupts, is_lazy),
+    };
+    progress.finish();
+    sent
+}
+
 /// The whole process, as one image; `is_ahead`: most of its pages stay behind.
 fn send_all(
     standing: &Standing,
     visit: &mut Visit,
     progress: &Progress,
+    interrupts: &Interrupts,
     is_ahead: bool,
-) -> Result<(Option<PageServer>, u64, u64), Unsent> {
+) -> Result<Last, Unsent> {
     let Standing { frozen, description, .. } = standing;
-    let ((server, pages), bytes) = send(visit, None, progress, |to| {
+    let ((server, pages), bytes) = send(visit, None, progress, interrupts, |to| {
         let mut writer = Writer::new(to, telefork::image_id()?);
         description.put(&mut writer)?;
         let sent = match is_ahead {
@@ -412,7 +471,7 @@ fn send_all(
         writer.finish()?;
         Ok(sent)
     })?;
-    Ok((server, bytes, pages))
+    Ok(Last { server, bytes, pages })
 }
 
 /// The words that a process was started with.
@@ -462,7 +521,7 @@ pub(crate) struct Guardian {
 }
 
 impl Guardian {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
         // Whoever ends all of a terminal's programs leaves this one its few seconds.
         let _heard = Heard::of(&[SIGINT, SIGTERM, SIGHUP])?;
         let mut told = Vec::new();
@@ -485,14 +544,11 @@ impl Guardian {
         if !self.is_original() {
             return Ok(ExitCode::SUCCESS);
         }
-        let took_input = told.contains(&TOOK_INPUT);
-        let at = Address { took_input, ..self.at.clone() };
+        self.at.took_input = told.contains(&TOOK_INPUT);
         let pid = Pid(self.pid);
         match fate {
-            Fate::There { pid: there } => {
-                let frozen = Frozen::freeze(pid, PATIENCE)?;
-                leave_stand_in(frozen, &at, Vec::new(), &format!("process {pid}"), there)?;
-            }
+            Fate::There { pid: there } => self.leave_stand_in(&runs(&self.at, there))?,
+            Fate::Gone { .. } => self.leave_stand_in(&ran(&self.at))?,
             Fate::Here { .. } => {}
             Fate::Doubt => return Err(in_doubt(pid, &self.at.on).into()),
         }
@@ -500,6 +556,11 @@ impl Guardian {
         kill(nix::unistd::Pid::from_raw(self.pid), Signal::SIGCONT)
             .context("cannot let the process go on; send it SIGCONT")?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn leave_stand_in(&self, runs: &str) -> anyhow::Result<()> {
+        let frozen = Frozen::freeze(Pid(self.pid), PATIENCE)?;
+        leave_stand_in(frozen, &self.at, Vec::new(), &format!("process {}", self.pid), runs)
     }
 
     fn again(&self, cluster: &mut Option<Cluster>) -> Result<Visit, Error> {

@@ -56,6 +56,7 @@ fn stage(of: Stage) -> &'static str {
         Stage::Runs => "runs",
         Stage::Ended => "ended",
         Stage::Idle => "idle",
+        Stage::Refused => "refused",
     }
 }
 

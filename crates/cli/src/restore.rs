@@ -114,12 +114,17 @@ impl Restore {
                     has_terminal: terminal,
                     has_input: true,
                     is_redrawn: terminal,
+                    early: Vec::new(),
                 };
                 visitor::serve(&mut visit, &heard, served, AWAY_PATIENCE.into())
             }
             (Fate::Here { why }, _) => {
                 let what = self.file.display().to_string();
                 Err(visitor::not_there(&what, &node, &why).into())
+            }
+            (Fate::Gone { why }, _) => {
+                let what = format!("the process of {}", self.file.display());
+                Err(visitor::gone(&what, &node, &why).into())
             }
             (Fate::Doubt | Fate::There { .. }, _) => {
                 let what = format!("it is not known whether it runs: {node} cannot be asked");

@@ -14,11 +14,11 @@ use client::Cluster;
 use client::visit::Visit;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use sys::ptrace::Replacement;
-use wire::limits::VISIT_DOUBT;
+use wire::limits::VISIT_KEPT;
 
 use crate::codes;
-use crate::errors::complaint;
-use crate::visitor::{self, Heard, Leaves, SIGNALS, Screen, Served};
+use crate::errors::{Complaint, complaint};
+use crate::visitor::{self, Heard, Leaves, SIGNALS, Screen, Served, Waiting, beside, pause};
 
 /// Stand in for a process that has moved
 #[derive(Args)]
@@ -44,7 +44,25 @@ pub(crate) struct Address {
     pub(crate) took_input: bool,
 }
 
+struct Unreached {
+    /// There is no such visit any more.
+    is_over: bool,
+    reason: String,
+}
+
 impl Address {
+    fn reach(&self) -> Result<(Visit, Cluster), Unreached> {
+        let unreached =
+            |error: &anyhow::Error| Unreached { is_over: false, reason: error.to_string() };
+        let cluster = Cluster::connect(&self.nodes).map_err(|error| unreached(&error.into()))?;
+        match cluster.visit_again(&self.on, self.visit) {
+            Ok(visit) => Ok((visit, cluster)),
+            Err(error) => {
+                Err(Unreached { is_over: visitor::is_over(&error), reason: error.to_string() })
+            }
+        }
+    }
+
     pub(crate) fn words(&self) -> Vec<String> {
         let (visit, nodes) = (self.visit.to_string(), self.nodes.join(","));
         let words = ["--on", &self.on, "--visit", &visit, "--nodes", &nodes];
@@ -75,33 +93,46 @@ impl StandIn {
         let heard = Heard::of(&SIGNALS).context("cannot hear of signals")?;
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
             .context("cannot hear of signals")?;
-        let patience = Duration::from(VISIT_DOUBT);
-        let (mut visit, _cluster) = self.attach(Instant::now() + patience)?;
+        let patience = Duration::from(VISIT_KEPT);
+        let mut waiting = Waiting::default();
+        let mut is_unwanted = || waiting.is_over(&heard, &self.at.on);
+        let (mut visit, _cluster) = self.attach(Instant::now() + patience, &mut is_unwanted)?;
         let screen = self.at.terminal.then(|| Screen::open(Leaves::Visitors)).flatten();
         let (has_terminal, has_input) = (self.at.terminal, !self.at.took_input);
-        let served = Served { screen, has_terminal, has_input, is_redrawn: false };
+        let early = waiting.came();
+        let served = Served { screen, has_terminal, has_input, is_redrawn: false, early };
         visitor::serve(&mut visit, &heard, served, patience)
     }
 
     /// The first connection. The visitor goes on meanwhile.
-    fn attach(&self, until: Instant) -> anyhow::Result<(Visit, Cluster)> {
+    fn attach(
+        &self,
+        until: Instant,
+        is_unwanted: &mut dyn FnMut() -> bool,
+    ) -> anyhow::Result<(Visit, Cluster)> {
+        let on = &self.at.on;
+        let cannot = |reason: Option<String>| {
+            let what = format!("the process that moved to {on} cannot be reached");
+            let help = "see with `farcall ps` whether it runs";
+            let lost = complaint(&codes::E0708, what).help(help);
+            reason.into_iter().fold(lost, Complaint::note)
+        };
+        let mut last = None;
         loop {
-            let error = match Cluster::connect(&self.at.nodes) {
-                Ok(cluster) => match cluster.visit_again(&self.at.on, self.at.visit) {
-                    Ok(visit) => return Ok((visit, cluster)),
-                    Err(error) => (visitor::is_over(&error), error.to_string()),
-                },
-                Err(error) => (false, error.to_string()),
-            };
-            let (is_over, reason) = error;
-            if is_over || Instant::now() >= until {
-                let what = format!("the process that moved to {} cannot be reached", self.at.on);
-                return Err(complaint(&codes::E0708, what)
-                    .note(reason)
-                    .help("see with `farcall ps` whether it runs")
-                    .into());
+            let at = self.at.clone();
+            match beside(move || at.reach(), is_unwanted) {
+                Some(Ok(reached)) => return Ok(reached),
+                Some(Err(Unreached { is_over: true, reason })) => {
+                    let what = format!("the process that moved to {on} is no more");
+                    let help = "look at what it has done";
+                    return Err(complaint(&codes::E0708, what).note(reason).help(help).into());
+                }
+                Some(Err(Unreached { reason, .. })) => last = Some(reason),
+                None => return Err(cannot(last).into()),
             }
-            std::thread::park_timeout(Duration::from_secs(1));
+            if !pause(until, is_unwanted) {
+                return Err(cannot(last).into());
+            }
         }
     }
 }

@@ -4,7 +4,9 @@ mod streams;
 mod screen;
 mod outputs;
 
+use std::io::IsTerminal;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use client::memory::Error;
@@ -73,6 +75,12 @@ pub(crate) fn not_there(what: &str, node: &str, why: &str) -> Complaint {
     complaint(&codes::E0706, format!("{what} does not wake on {node}: {reason}")).help(help)
 }
 
+/// It ran on the node, and is over before anybody here heard of it.
+pub(crate) fn gone(what: &str, node: &str, why: &str) -> Complaint {
+    let (reason, help) = why.split_once("; ").unwrap_or((why, "look at what it has done"));
+    complaint(&codes::E0734, format!("{what} is lost on {node}: {reason}")).help(help)
+}
+
 /// Text that a node is told, no longer than that may be.
 pub(crate) fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(VISIT_TEXT_MAX));
@@ -114,44 +122,114 @@ impl Heard {
     }
 }
 
+/// How often it is looked whether somebody who waits for a connection still wants it.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Why a visit was not reached again.
 enum Unreached {
     /// It is no more.
     Gone(Error),
-    /// Nobody could say.
-    Unknown(Error),
+    /// Nobody could say; with what was said last, if anything was.
+    Unknown(Option<Error>),
 }
 
-/// Tries to reach a visit again until `until`. Between two tries it is asked whether anybody wants that still.
+/// Tries to reach a visit again until `until`, as long as somebody wants that still.
 fn reach(
     visit: &mut Visit,
     until: Instant,
     is_unwanted: &mut dyn FnMut() -> bool,
 ) -> Result<(), Unreached> {
-    let mut refusals = 0;
+    let (mut refusals, mut last) = (0, None);
+    visit.close();
     loop {
-        let error = match visit.again() {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
+        let way = visit.way_back();
+        let error = match beside(move || way.go(), is_unwanted) {
+            Some(Ok(reached)) => {
+                *visit = reached;
+                return Ok(());
+            }
+            Some(Err(error)) => error,
+            None => return Err(Unreached::Unknown(last)),
         };
         // Where nobody listens any more, the node has ended, and its visitors with it.
         refusals = if is_refused(&error) { refusals + 1 } else { 0 };
         if is_over(&error) || refusals >= 3 {
             return Err(Unreached::Gone(error));
         }
-        let next = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < next {
-            if Instant::now() >= until || is_unwanted() {
-                return Err(Unreached::Unknown(error));
-            }
-            std::thread::park_timeout(Duration::from_millis(100));
+        if !pause(until, is_unwanted) {
+            return Err(Unreached::Unknown(Some(error)));
         }
+        last = Some(error);
+    }
+}
+
+/// Does something that may take long on a thread of its own. `None`: nobody wants it any more; what comes of it
+/// is for nobody.
+pub(crate) fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    is_unwanted: &mut dyn FnMut() -> bool,
+) -> Option<T> {
+    let (done, outcome) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("connecting".to_owned());
+    let started = thread.spawn(move || {
+        let _ = done.send(work());
+    });
+    // Without a thread there is no outcome either.
+    started.ok()?;
+    loop {
+        match outcome.recv_timeout(LOOK) {
+            Ok(outcome) => return Some(outcome),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) if is_unwanted() => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// A second between two tries. `false`: there is to be no other one.
+pub(crate) fn pause(until: Instant, is_unwanted: &mut dyn FnMut() -> bool) -> bool {
+    let next = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < next {
+        if Instant::now() >= until || is_unwanted() {
+            return false;
+        }
+        std::thread::park_timeout(LOOK);
+    }
+    true
+}
+
+/// Signals that come while there is no connection: they are kept for the process. Who insists on an end does not
+/// wait for it.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    came: Vec<i32>,
+    asked: usize,
+}
+
+impl Waiting {
+    /// Takes those that have come; whether nobody wants to wait any more.
+    pub(crate) fn is_over(&mut self, heard: &Heard, node: &str) -> bool {
+        let came = heard.take();
+        let ending = came.iter().filter(|number| streams::ENDING.contains(number)).count();
+        // For people: in a script this is the process's own output.
+        if self.asked == 0 && ending > 0 && std::io::stderr().is_terminal() {
+            eprintln!(
+                "note: {node} is not reached: this goes to the process when it is; once more leaves it alone"
+            );
+        }
+        self.asked += ending;
+        self.came.extend(came);
+        self.asked > 1
+    }
+
+    pub(crate) fn came(self) -> Vec<i32> {
+        self.came
     }
 }
 
 /// There is no such visit any more.
 pub(crate) fn is_over(error: &Error) -> bool {
-    matches!(lost(error), SourceEvent::Absent { .. })
+    matches!(lost(error), SourceEvent::Absent { .. } | SourceEvent::Over { .. })
 }
 
 fn is_refused(error: &Error) -> bool {

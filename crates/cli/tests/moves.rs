@@ -542,6 +542,93 @@ fn whenever_the_node_is_killed_before_the_commit_the_process_goes_on_here() {
 }
 
 #[test]
+fn what_ran_there_and_is_lost_does_not_go_on_here() {
+    let stage = Stage::new("--jail none");
+    let counting = Counting::start(&stage, "woke");
+    let mut command = stage.move_up_to(counting.pid(), "", "woke");
+    until("it is woken", || stage.visitors().len() == 1);
+    let visitor = stage.visitors()[0];
+    stage.pads().into_iter().for_each(|pad| signal(pad, "KILL"));
+    until("it is gone", || !is_alive(visitor) && stage.visitors().is_empty());
+    // Its guardian asks what became of it.
+    signal(command.id(), "KILL");
+    command.wait().unwrap();
+    let (errors, mut counting) = (counting.file.with_extension("errors"), counting);
+    assert_eq!(counting.child.code(), Some(1), "whoever started it is told that it failed");
+    let errors = std::fs::read_to_string(errors).unwrap();
+    assert!(errors.contains("error[E0708]") && errors.contains("is no more"), "{errors}");
+}
+
+#[test]
+fn a_move_is_interrupted_also_while_its_node_takes_nothing() {
+    let stage = Stage::new("--jail none");
+    for how in ["", "--pre-copy"] {
+        let counting = Counting::start_large(&stage, &format!("pours{how}"));
+        let moment = if how.is_empty() { "frozen" } else { "begun" };
+        let mut command = stage.move_up_to(counting.pid(), how, moment);
+        let pads = stage.pads();
+        pads.iter().for_each(|pad| signal(*pad, "STOP"));
+        signal(command.id(), "INT");
+        signal(command.id(), "CONT");
+        assert_eq!(command.wait().unwrap().code(), Some(1));
+        let mut said = String::new();
+        command.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains("it was interrupted") && said.contains("it goes on here"), "{said}");
+        pads.iter().for_each(|pad| signal(*pad, "CONT"));
+        assert!(counting.check_one_runs());
+        counting.check_end();
+    }
+}
+
+#[test]
+fn a_stand_in_hears_while_it_waits_for_its_node() {
+    let stage = Stage::new("--jail none");
+    let script = "trap 'echo usr' USR1; trap 'exit 9' TERM; echo go; while :; do :; done";
+    let (mut shell, _input, mut output) = shell(script);
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let mut command = stage.move_up_to(shell.pid(), "", "settled");
+    let visitor = stage.visitors()[0];
+    stage.node.borrow().as_ref().unwrap().signal("STOP");
+    signal(command.id(), "CONT");
+    until("it is a stand-in that hears", || {
+        words_of(shell.pid()).contains("stand-in") && hears(shell.pid(), 10)
+    });
+    // It has no connection yet.
+    signal(shell.pid(), "USR1");
+    signal(shell.pid(), "TERM");
+    stage.node.borrow().as_ref().unwrap().signal("CONT");
+    output.read_line(&mut line).unwrap();
+    assert_eq!((line.as_str(), shell.code()), ("go\nusr\n", Some(9)));
+    assert!(command.wait().unwrap().success());
+    until("it is gone", || !is_alive(visitor));
+
+    // Where nobody listens it is left by who insists.
+    let words = "stand-in --on nobody --visit 7 --nodes 127.0.0.1:1";
+    let mut command = stage.machine.command(words.split_whitespace());
+    let mut waits = command.stderr(Stdio::piped()).spawn().unwrap();
+    until("it hears", || hears(waits.id(), 2));
+    until("it ends", || {
+        let ended = waits.try_wait().unwrap().is_some();
+        if !ended {
+            signal(waits.id(), "INT");
+        }
+        ended
+    });
+    let mut said = String::new();
+    waits.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("error[E0708]"), "{said}");
+}
+
+/// Whether a process has a handler for a signal.
+fn hears(pid: u32, number: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (number - 1) != 0)
+}
+
+#[test]
 fn whenever_the_command_is_killed_in_rounds_one_of_both_goes_on_with_its_memory() {
     kill_the_command("--pre-copy", MOMENTS_OF_ROUNDS.into_iter().chain(MOMENTS));
 }

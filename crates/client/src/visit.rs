@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use memory::Error;
 use memory::line::{Line, Target as Way, now};
 use wire::Message;
-use wire::hello::Purpose;
+use wire::hello::{Goodbye, Purpose};
 use wire::name::Name;
 use wire::units::{Span, Time};
 #[cfg(target_arch = "x86_64")]
@@ -50,6 +50,24 @@ pub struct VisitReport {
     pub node: String,
     /// What is known of it there.
     pub visit: Told,
+}
+
+/// The way back to a visit, for whoever does not wait for it himself.
+pub struct WayBack {
+    way: Way,
+    me: Name,
+    token: u64,
+}
+
+impl WayBack {
+    /// Makes the connection. [`Error::Down`] with a goodbye `Absent` or `Over` says that there is no such visit,
+    /// and that nothing of it runs.
+    pub fn go(self) -> Result<Visit, Error> {
+        let Self { way, me, token } = self;
+        let purpose = Purpose::Visit { entry: Entry::Return { visit: token } };
+        let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
+        Ok(Visit { way, me, line, token, node: welcome.node.to_string() })
+    }
 }
 
 /// How a node is reached.
@@ -96,15 +114,8 @@ impl Cluster {
 
     /// Another connection for a visit that was begun with the same certificate; see [`Visit::token`].
     pub fn visit_again(&self, node: &str, token: u64) -> Result<Visit, Error> {
-        let shared = self.driver();
-        let until = Some(Instant::now() + PATIENCE);
-        let found = shared.wait_for(until, |state| state.nodes.find_up(Some(node)));
-        let absent = || Error::NoNode { node: node.to_owned() };
-        let way = way(shared, found.ok_or_else(absent)?)?;
-        let (_, me) = shared.state().nodes.credentials();
-        let purpose = Purpose::Visit { entry: Entry::Return { visit: token } };
-        let (line, welcome) = Line::dial_for(&way, &me, purpose, PATIENCE)?;
-        Ok(Visit { way, me, line, token, node: welcome.node.to_string() })
+        let WayTo { way, me } = self.way_to(node)?;
+        WayBack { way, me, token }.go()
     }
 
     /// The visitors of all nodes that this user may see.
@@ -147,7 +158,16 @@ impl Visit {
 
     /// Sends bytes of the image. `false`: the node has said something instead of taking them.
     pub fn pour(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        self.line.pour(bytes, STANDSTILL)
+        self.pour_unless(bytes, &mut || false)
+    }
+
+    /// The same. `false` also where nobody wants them sent any more, which is asked again and again.
+    pub fn pour_unless(
+        &mut self,
+        bytes: &[u8],
+        is_unwanted: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, Error> {
+        self.line.pour(bytes, STANDSTILL, is_unwanted)
     }
 
     /// Sends a message, or queues what the socket does not take.
@@ -228,12 +248,15 @@ impl Visit {
         self.line.poll_timeout()
     }
 
-    /// Makes the connection again, after it was lost. [`Error::Down`] with a goodbye `Absent` says that
-    /// there is no such visit, and that nothing of it runs.
+    /// How to make the connection again, after it was lost.
+    pub fn way_back(&self) -> WayBack {
+        WayBack { way: self.way.clone(), me: self.me.clone(), token: self.token }
+    }
+
+    /// Makes the connection again.
     pub fn again(&mut self) -> Result<(), Error> {
         self.line.close();
-        let purpose = Purpose::Visit { entry: Entry::Return { visit: self.token } };
-        self.line = Line::dial_for(&self.way, &self.me, purpose, PATIENCE)?.0;
+        *self = self.way_back().go()?;
         Ok(())
     }
 
@@ -379,8 +402,11 @@ pub fn after(span: Duration) -> Time {
 pub fn lost(error: &Error) -> SourceEvent {
     use logic::link::Down;
     match error {
-        Error::Down { source: Down::Goodbye(wire::hello::Goodbye::Absent { reason }), .. } => {
+        Error::Down { source: Down::Goodbye(Goodbye::Absent { reason }), .. } => {
             SourceEvent::Absent { why: reason.clone() }
+        }
+        Error::Down { source: Down::Goodbye(Goodbye::Over { reason }), .. } => {
+            SourceEvent::Over { why: reason.clone() }
         }
         _ => SourceEvent::Lost,
     }

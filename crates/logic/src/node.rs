@@ -191,7 +191,6 @@ pub enum Event {
     },
     /// From a vault, or from a peer of another protocol for regions.
     Region(crate::regions::Event),
-    /// A pad tells how far its visit is.
     VisitCame {
         visit: VisitId,
         stage: wire::visit::Stage,
@@ -284,6 +283,7 @@ pub enum Effect {
     },
     /// For a vault.
     Region(crate::regions::Effect),
+    EndVisit(VisitId),
     /// Start a pad and give it this connection, which is no link any more. `VisitEnded` follows in any case.
     BeginVisit {
         visit: VisitId,

@@ -5,7 +5,7 @@
 //!             |                                |  \--REFUSED-> let it go on         Here
 //!             | lost, refused                  | lost
 //!             v                                v
-//!            Here                            Asking --WOKEN / REFUSED, Absent--> There / Here
+//!            Here                            Asking --WOKEN / Over / REFUSED, Absent--> There / Gone / Here
 //!
 //! pad      Building --> Built --WAKE--> Waking --> Runs --> Ended
 //!                         | lost, lease over, asked after
@@ -28,7 +28,7 @@ mod source;
 mod pad;
 pub mod flow;
 
-use wire::limits::{AWAY_PATIENCE, VISIT_DOUBT, VISIT_KEPT, VISIT_LEASE};
+use wire::limits::{AWAY_PATIENCE, VISIT_DOUBT, VISIT_KEPT, VISIT_LEASE, VISIT_WAITS};
 use wire::units::Span;
 
 pub use pad::{Pad, PadEffect, PadEvent};
@@ -45,6 +45,8 @@ pub struct Terms {
     pub doubt: Span,
     /// A pad with the end of a visitor that nobody knows yet.
     pub kept: Span,
+    /// What a visitor writes for a client that is away.
+    pub waits: Span,
     /// A pad with a visitor that ends without its client.
     pub away: Span,
 }
@@ -56,6 +58,7 @@ impl Default for Terms {
             pause: Span::from_secs(1),
             doubt: VISIT_DOUBT,
             kept: VISIT_KEPT,
+            waits: VISIT_WAITS,
             away: AWAY_PATIENCE,
         }
     }

@@ -57,6 +57,9 @@ impl fmt::Debug for Target {
     }
 }
 
+/// How often somebody who waits is asked whether he still wants to.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Now, as the machines see it.
 pub fn now() -> Time {
     Time(monotonic_nanoseconds())
@@ -216,8 +219,14 @@ impl Line {
     }
 
     /// Sends bytes that are no frame, behind all that was queued, and waits until the socket has them.
-    /// `false`: the other side has said something meanwhile, and not all of them were sent.
-    pub fn pour(&mut self, mut bytes: &[u8], patience: Duration) -> Result<bool, Error> {
+    /// `false`: the other side has said something meanwhile, or nobody wants it any more, and not all of them
+    /// were sent.
+    pub fn pour(
+        &mut self,
+        mut bytes: &[u8],
+        patience: Duration,
+        is_unwanted: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, Error> {
         let mut until = now() + Span::from(patience);
         while !bytes.is_empty() {
             let sent = self.connection.send(bytes);
@@ -238,9 +247,12 @@ impl Line {
                 let seconds = patience.as_secs();
                 return Err(Error::Silent { node: self.node.clone(), seconds });
             }
-            let ready = wait(&self.socket, true, until.since(now()).into());
+            let ready = wait(&self.socket, true, Duration::from(until.since(now())).min(LOOK));
             let ready =
                 ready.map_err(|source| Error::Kernel { action: "wait at a socket", source })?;
+            if is_unwanted() {
+                return Ok(false);
+            }
             if ready.readable {
                 self.read(now())?;
             }

@@ -669,6 +669,7 @@ impl Daemon {
             Effect::BeginVisit { visit, connection, arrival } => {
                 self.begin_visit(now, visit, connection, *arrival);
             }
+            Effect::EndVisit(visit) => self.workers.kill_visit(visit),
             Effect::ReturnVisit { visit, connection, what } => {
                 self.return_to_visit(visit, connection, what);
             }

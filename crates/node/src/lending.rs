@@ -97,9 +97,13 @@ impl Line {
         let connection = Connection::dial(address, tls).map_err(words)?;
         let mut line = Line::new(connection)?;
         let mut greeting: Option<Link> = None;
-        // A greeting only needs the time for its own timeout, which `Line` has.
-        let now = Time(0);
+        // A greeting only needs the time for its own timeout, which is this one: also for a peer that always says
+        // a little.
+        let (now, begun) = (Time(0), Instant::now());
         loop {
+            if begun.elapsed() >= line.silence {
+                return Err(format!("no greeting came for {} s", line.silence.as_secs()));
+            }
             let was_ready = line.connection.is_ready();
             if was_ready && greeting.is_none() {
                 let peer = line.connection.peer();

@@ -124,8 +124,10 @@ struct Visit {
     following: Option<Following>,
     /// Once it runs.
     visitor: Option<Pid>,
-    /// How it ended, until all that it wrote is on its way.
+    /// How it ended.
     ended: Option<Exited>,
+    /// All that it wrote, and its end, is on its way over the latest line.
+    is_seen_off: bool,
     is_over: bool,
 }
 
@@ -168,6 +170,7 @@ impl Visit {
             following: None,
             visitor: None,
             ended: None,
+            is_seen_off: false,
             is_over: false,
         })
     }
@@ -367,6 +370,7 @@ impl Visit {
             }
             PadEffect::Pass(message) => self.pass(message),
             PadEffect::Resume => {
+                self.is_seen_off = false;
                 if let Some(line) = &mut self.line {
                     let bytes = self.signals.again();
                     line.put(&Message::Taken(Taken { stream: SIGNALS, bytes }));
@@ -377,7 +381,8 @@ impl Visit {
                 }
                 self.tell_modes();
             }
-            PadEffect::Alone => self.streams.throw_away(),
+            PadEffect::Unread => self.streams.throw_away(),
+            PadEffect::Alone => self.streams.end_inputs(),
             PadEffect::HangUp => self.line = None,
             PadEffect::End => self.end(),
             PadEffect::Tell(stage) => self.tell(stage),
@@ -410,7 +415,9 @@ impl Visit {
                 Ok(())
             }
             message => {
-                let hangs_up = matches!(message, Message::Closed(Closed { stream: TERMINAL, .. }));
+                // Once: whoever comes back says it again.
+                let hangs_up = matches!(message, Message::Closed(Closed { stream: TERMINAL, .. }))
+                    && !self.streams.is_ended(TERMINAL);
                 let heard = self.streams.hear(message);
                 if let (Some(terminal), Some(visitor), true) = (terminal, self.visitor, hangs_up)
                     && self.ended.is_none()
@@ -452,7 +459,7 @@ impl Visit {
 
     /// What its terminal makes of bytes is known to its client before anything that follows.
     fn tell_modes(&mut self) {
-        let has_begun = self.visitor.is_some();
+        let has_begun = self.visitor.is_some() || self.ended.is_some();
         if let (Ok(Some(terminal)), Some(line), true) =
             (&mut self.terminal, &mut self.line, has_begun)
             && let Some(modes) = terminal.news()
@@ -503,9 +510,11 @@ impl Visit {
         }
     }
 
-    /// The visitor has ended: when all that it wrote is on its way, so is its end.
+    /// The visitor has ended: when all that it wrote is on its way, so is its end. Until there is a line for that,
+    /// both are kept.
     fn see_off(&mut self) {
-        let (Some(exited), Some(_)) = (self.ended, self.visitor) else { return };
+        let Some(exited) = self.ended.filter(|_| !self.is_seen_off) else { return };
+        self.handle(PadEvent::Ended(exited));
         if let Some(following) = self.following.take() {
             let is_killed = exited == Exited::Signal(9);
             match is_killed.then(|| following.failure(LAST_WORDS)).flatten() {
@@ -514,6 +523,11 @@ impl Visit {
                     .say(&format!("its memory did not follow it: {reason}; it is ended")),
                 None => self.streams.reserve(false),
             }
+        }
+        if self.line.is_none() {
+            // Those that it left behind write nothing that is its own.
+            let _ = sys::process::end_adopted(&[]);
+            return;
         }
         // Whom its client has killed does not wait for its reader: it may have been killed before it wrote the rest.
         let is_killed = matches!(exited, Exited::Signal(by) if self.told & 1 << (by & 63) != 0);
@@ -526,8 +540,9 @@ impl Visit {
         if is_sent {
             self.tell_modes();
             self.visitor = None;
+            self.is_seen_off = true;
             let _ = sys::process::end_adopted(&[]);
-            self.handle(PadEvent::Ended(exited));
+            self.handle(PadEvent::AllSent);
         }
     }
 }

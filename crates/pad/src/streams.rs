@@ -21,8 +21,10 @@ pub(crate) struct Streams {
     inputs: Vec<Input>,
     /// From the visitor: 1 and 2, and its terminal's.
     outputs: Vec<Output>,
-    /// Nobody will ever read it.
-    is_thrown_away: bool,
+    /// Nobody reads it: so many bytes were thrown away for that.
+    unread: Option<u64>,
+    /// What the pad has to say among the visitor's errors, when there is room for it.
+    note: Option<String>,
 }
 
 struct Input {
@@ -106,7 +108,8 @@ impl Streams {
         let this = Self {
             inputs: vec![Input::new(0, to_visitor.into())?],
             outputs: vec![Output::new(1, from_1.into())?, Output::new(2, from_2.into())?],
-            is_thrown_away: false,
+            unread: None,
+            note: None,
         };
         Ok((this, [input.into(), output_1.into(), output_2.into()]))
     }
@@ -131,7 +134,7 @@ impl Streams {
     }
 
     fn has_room(&self, output: &Output) -> bool {
-        self.is_thrown_away || output.sending.room() > 0
+        self.unread.is_some() || output.sending.room() > 0
     }
 
     /// Something about the streams from the client.
@@ -162,6 +165,11 @@ impl Streams {
         Ok(())
     }
 
+    /// Whether its client has said that no more comes.
+    pub(crate) fn is_ended(&self, stream: u8) -> bool {
+        self.inputs.iter().any(|input| input.stream == stream && input.ends.is_some())
+    }
+
     fn input(&mut self, stream: u8) -> Option<&mut Input> {
         self.inputs.iter_mut().find(|input| input.stream == stream)
     }
@@ -187,17 +195,20 @@ impl Streams {
     /// Takes what the visitor has written, as far as there is room.
     fn drain(&mut self) {
         let mut piece = [0; 16 * 1024];
+        self.put_note();
         for output in &mut self.outputs {
             while let Some(from) = &mut output.from {
-                let room = if self.is_thrown_away { piece.len() } else { output.sending.room() };
+                let room = if self.unread.is_some() { piece.len() } else { output.sending.room() };
                 let room = room.min(piece.len());
                 if room == 0 {
                     break;
                 }
                 match from.read(&mut piece[..room]) {
                     Ok(0) => output.end(),
-                    Ok(_) if self.is_thrown_away => {}
-                    Ok(count) => output.sending.push(&piece[..count]),
+                    Ok(count) => match &mut self.unread {
+                        Some(unread) => *unread += count as u64,
+                        None => output.sending.push(&piece[..count]),
+                    },
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(_) => break,
                 }
@@ -224,6 +235,11 @@ impl Streams {
 
     /// On a new line: where everything is, and whatever may not have arrived.
     pub(crate) fn resume(&mut self, line: &mut Line) {
+        if let Some(unread) = self.unread.take().filter(|unread| *unread > 0) {
+            let words = "that it wrote while nobody was connected are lost";
+            self.note = Some(format!("farcall: {unread} bytes {words}\n"));
+            self.put_note();
+        }
         for input in &mut self.inputs {
             let bytes = input.receiving.again();
             line.put(&Message::Taken(Taken { stream: input.stream, bytes }));
@@ -233,6 +249,18 @@ impl Streams {
         }
         // At most a window each, and all of it: the visitor's end may come right behind.
         self.put(line, |_| false);
+    }
+
+    fn put_note(&mut self) {
+        let errors = &mut self.outputs[1];
+        // Who has closed it, or it was closed to him, has no place for this.
+        let is_open = errors.from.is_some();
+        if let Some(text) =
+            self.note.take_if(|text| !is_open || errors.sending.room() >= text.len())
+            && is_open
+        {
+            errors.sending.push(text.as_bytes());
+        }
     }
 
     /// Whether the pad may have something to say among the visitor's errors.
@@ -256,22 +284,26 @@ impl Streams {
         self.reserve(false);
     }
 
-    /// Nobody is there: there is nothing to read, and what is written goes nowhere.
+    /// Nobody is there: what is written goes nowhere until somebody comes back, who is told how much that was.
     pub(crate) fn throw_away(&mut self) {
+        self.unread = self.unread.or(Some(0));
+    }
+
+    /// There is nothing more to read.
+    pub(crate) fn end_inputs(&mut self) {
         self.inputs.iter_mut().for_each(|input| input.to = None);
-        self.is_thrown_away = true;
     }
 
     /// The visitor has ended: what others, whom it started, write from now on is not its own.
     /// One that was killed is not waited for. `true`: all of it is on its way.
     pub(crate) fn finish(&mut self, is_killed: bool) -> bool {
-        self.inputs.iter_mut().for_each(|input| input.to = None);
+        self.end_inputs();
         self.drain();
         for output in &mut self.outputs {
-            if self.is_thrown_away || is_killed || output.sending.room() > 0 {
+            if is_killed || (output.sending.room() > 0 && self.note.is_none()) {
                 output.end();
             }
         }
-        self.is_thrown_away || self.outputs.iter().all(|output| output.sending.is_sent())
+        self.outputs.iter().all(|output| output.sending.is_sent())
     }
 }

@@ -59,7 +59,8 @@ impl<R: Read> Read for Tee<R> {
 
 struct Onward {
     to: UnixStream,
-    /// How long it may hold us up from here: a little, and what the bytes take at the slowest.
+    /// How long it may hold us up from here: a little, and what the next bytes take at the slowest. Who was fast
+    /// has saved up no more than that.
     left: Duration,
 }
 
@@ -70,7 +71,8 @@ impl Onward {
 
     /// Writes all of it. `None`: it is too slow, or gone, and gets no more.
     fn pass(mut self, mut bytes: &[u8]) -> Option<Self> {
-        self.left += Duration::from_secs(1).mul_f64(bytes.len() as f64 / FETCH_RATE_MIN as f64);
+        let slowest = Duration::from_secs(1).mul_f64(bytes.len() as f64 / FETCH_RATE_MIN as f64);
+        self.left = self.left.min(FETCH_SILENCE.into()) + slowest;
         while !bytes.is_empty() {
             let begun = Instant::now();
             self.to.set_write_timeout(Some(self.left)).ok()?;

@@ -22,7 +22,9 @@ use sys::uffd::Right;
 use wire::Message;
 use wire::hello::Goodbye;
 use wire::limits::{CONTROL_BODY_MAX, STDIO_WINDOW};
-use wire::visit::{Alone, Closed, Exited, Resize, SIGNALS, Stdio as Bytes0, TERMINAL, Taken, Wake};
+use wire::visit::{
+    Alone, Closed, Exited, Resize, SIGNALS, Stage, Stdio as Bytes0, TERMINAL, Taken, Wake,
+};
 use worker::jail::Level;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,13 +44,15 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 14] = [
         ("a visitor reads, writes and ends as if it were here", reads_writes_and_ends),
         ("a visitor that was not woken is gone with its connection", gone_with_its_connection),
         ("nothing is lost or doubled over two connections", nothing_is_lost),
+        ("an end waits for its client with what was written last", its_end_waits),
         ("signals go there, and stops come back", signals_and_stops),
         ("a visitor with a terminal has it for its own", terminal),
         ("a terminal that is hung up tells whoever has it", hung_up),
+        ("a terminal is hung up once", hung_up_once),
         ("a visitor ends with its node", ends_with_its_node),
         ("an image that is none is refused in words", refused_in_words),
         ("who asks before it was woken rules it out", asked_before),
@@ -359,6 +363,36 @@ fn nothing_is_lost() {
     visit.is_over();
 }
 
+fn its_end_waits() {
+    // More than a window, so that not all of it can be taken off its pipe.
+    let mut visit = Visit::woken("seq 1 60000; exit 3", Alone::GoesOn);
+    // Whatever else is under way is lost.
+    while visit.output.is_empty() {
+        let message = visit.next();
+        visit.take(message);
+    }
+    visit.line.shutdown(std::net::Shutdown::Both).expect("a socket");
+    // It stands still, since nobody takes what it writes.
+    let seen = Instant::now();
+    kill(nix::unistd::Pid::from_raw(visit.pid as i32), Signal::SIGTERM).expect("a visitor");
+    let again = visit.control.as_ref().expect("a node").try_clone().expect("a socket");
+    let mut control = &again;
+    control.set_nonblocking(true).expect("a socket");
+    let mut stages = Vec::new();
+    while stages.last() != Some(&Stage::Ended.byte()) {
+        assert!(seen.elapsed() < PATIENCE, "the node is told of no end: {stages:?}");
+        let _ = control.read_to_end(&mut stages);
+        std::thread::yield_now();
+    }
+    control.set_nonblocking(false).expect("a socket");
+    visit.line = connect(&again);
+    visit.input.clear();
+    assert_eq!(visit.rest(), Exited::Signal(15));
+    let wanted: String = (1..=60_000).map(|number| format!("{number}\n")).collect();
+    assert!(wanted.as_bytes().starts_with(&visit.output), "{} bytes", visit.output.len());
+    visit.is_over();
+}
+
 fn signals_and_stops() {
     let mut visit =
         Visit::woken("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done", Alone::Ends);
@@ -468,6 +502,23 @@ fn hung_up() {
     visit.says("ready");
     visit.send(&Message::Closed(Closed { stream: TERMINAL, at: 0 }));
     assert_eq!(visit.rest(), Exited::Code(3));
+}
+
+fn hung_up_once() {
+    let mut visit = Visit::on_terminal(
+        "trap 'echo hup' HUP; trap 'exit 4' USR1; echo ready; while :; do sleep 0.01; done",
+    );
+    visit.says("ready");
+    visit.send(&Message::Closed(Closed { stream: TERMINAL, at: 0 }));
+    visit.says("hup");
+    visit.line = connect(visit.control.as_ref().expect("a node"));
+    visit.input.clear();
+    // Whoever comes back says it again; then the rest is in order.
+    visit.send(&Message::Closed(Closed { stream: TERMINAL, at: 0 }));
+    visit.signal(0, Signal::SIGUSR1);
+    assert_eq!(visit.rest(), Exited::Code(4));
+    let said = String::from_utf8_lossy(&visit.output).into_owned();
+    assert_eq!(said.matches("hup").count(), 1, "{said:?}");
 }
 
 fn ends_with_its_node() {

@@ -461,7 +461,7 @@ impl Daemon {
             Effect::FetchBlob { link, channel, blob } => self.fetch(net, link, channel, blob),
             Effect::LendBlob { connection, hash } => self.lend(net, connection, &hash),
             Effect::Redeem { .. } => net.judge.fail("nobody joins here".to_owned()),
-            Effect::BeginVisit { .. } | Effect::ReturnVisit { .. } => {
+            Effect::BeginVisit { .. } | Effect::ReturnVisit { .. } | Effect::EndVisit(_) => {
                 net.judge.fail("no process moves here".to_owned());
             }
             Effect::Worker(effect) => self.carry_out_worker(net, effect),

@@ -80,4 +80,8 @@ pub enum Goodbye {
     Absent {
         reason: String,
     },
+    /// What was asked for ran here, and is no more.
+    Over {
+        reason: String,
+    },
 }

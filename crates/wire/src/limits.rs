@@ -332,10 +332,14 @@ pub const VISITS_MAX: usize = 128;
 pub const VISITS_OVER_MAX: usize = 1024;
 /// Bytes of a visitor's command, and of the name of the host that it comes from.
 pub const VISIT_TEXT_MAX: usize = 128;
-/// How long a visitor's end is kept for a client that does not know it yet.
-pub const VISIT_KEPT: Span = Span::from_secs(600);
+/// How long a visitor's end is kept for a client that does not know it yet, and how long a stand-in tries to hear
+/// it: a night without a network, and the morning. A node that is full forgets the oldest of them before.
+pub const VISIT_KEPT: Span = Span::from_secs(24 * 60 * 60);
+/// How long what a visitor writes waits for a client that is away. Then it is thrown away, and its client is told
+/// how much that was: it does not stand still for a night because of a full pipe.
+pub const VISIT_WAITS: Span = Span::from_secs(600);
 /// How long a source asks what became of a process that it gave up for one that was to be woken. Less than
-/// `VISIT_KEPT`: a visitor that has come and gone is never taken for one that was not there.
+/// `VISIT_WAITS`: a visitor that has come and gone is never taken for one that was not there.
 pub const VISIT_DOUBT: Span = Span::from_secs(300);
 /// Bytes of a standard stream that may be under way: what a pipe holds.
 pub const STDIO_WINDOW: u64 = 64 * 1024;

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A connection that is lost is made again with `Return`, which the pad answers with `WOKEN` or `REFUSED`,
-//! and the node with `GOODBYE Absent` when there is no such visit: then nothing of it runs. Each direction
+//! and the node with `GOODBYE Absent` when there is no such visit, or `Over` when it ran and is no more. Each direction
 //! of each stream counts its bytes, so that nothing is lost or doubled over two connections.
 //!
 //! Calls of copies come over one connection, as many as there are: instead of the image of one process the first
@@ -252,6 +252,8 @@ pub enum Stage {
     Ended,
     /// Memory is kept for calls of its client, and none runs.
     Idle,
+    /// It never ran, and never will.
+    Refused,
 }
 
 impl Round {
@@ -296,11 +298,12 @@ impl Stage {
             Self::Runs => 2,
             Self::Ended => 3,
             Self::Idle => 4,
+            Self::Refused => 5,
         }
     }
 
     pub fn of_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Arriving, Self::Built, Self::Runs, Self::Ended, Self::Idle];
+        let all = [Self::Arriving, Self::Built, Self::Runs, Self::Ended, Self::Idle, Self::Refused];
         all.get(usize::from(byte)).copied()
     }
 }

@@ -15,13 +15,14 @@ use telefork::Description;
 use telefork::capture::Frozen;
 use telefork::lazy::PageServer;
 
-use super::{DONE, Guard, leave_stand_in};
+use super::sent::Interrupts;
+use super::{DONE, Guard, leave_stand_in, runs};
 use crate::codes;
 use crate::errors::{Complaint, complaint};
 use crate::progress::Progress;
 use crate::stand_in::Address;
 use crate::terminal;
-use crate::visitor::{Heard, moment};
+use crate::visitor::moment;
 
 /// How often it is looked whether somebody wants to end this command.
 const LOOK: Duration = Duration::from_millis(200);
@@ -71,7 +72,7 @@ pub(super) fn follow(
     ahead: Ahead,
     gone: Gone<'_>,
     guard: &mut Guard,
-    interrupts: &Heard,
+    interrupts: &Interrupts,
 ) -> anyhow::Result<()> {
     let Gone { what, there, address, forgotten } = gone;
     let node = &address.on;
@@ -84,7 +85,7 @@ pub(super) fn follow(
     };
     let serving = ahead.lanes.serve(server);
     let mut replace = |frozen: Frozen| -> anyhow::Result<()> {
-        leave_stand_in(frozen, address, forgotten.clone(), what, there)?;
+        leave_stand_in(frozen, address, forgotten.clone(), what, &runs(address, there))?;
         moment("replaced");
         guard.tell(DONE)
     };
@@ -107,7 +108,7 @@ pub(super) fn follow(
                 }
                 progress.more((serving.sent() - shown) as usize);
                 shown = serving.sent();
-                if !interrupts.take().is_empty() && !std::mem::replace(&mut is_told, true) {
+                if interrupts.have_come() && !std::mem::replace(&mut is_told, true) {
                     progress.aside(|| {
                         // The terminal may be what went away.
                         let _ = writeln!(

@@ -13,7 +13,7 @@ use wire::image::Writer;
 use wire::visit::Round;
 
 use super::PATIENCE;
-use super::sent::{Unsent, send};
+use super::sent::{Interrupts, Unsent, send};
 use crate::progress::Progress;
 use crate::visitor::moment;
 
@@ -49,16 +49,16 @@ impl Ahead {
         self.tracker.is_some()
     }
 
-    /// All rounds while it runs. `look` is at each description, and says what stands in the way; `is_unwanted`
-    /// is asked between rounds.
+    /// All rounds while it runs. `look` is at each description, and says what stands in the way; it ends
+    /// early where somebody interrupts it.
     pub(super) fn go(
         &mut self,
         overrides: &Overrides,
         visit: &mut Visit,
         look: &dyn Fn(&mut Description) -> anyhow::Result<()>,
-        is_unwanted: &mut dyn FnMut() -> bool,
+        interrupts: &Interrupts,
     ) -> anyhow::Result<()> {
-        while self.wants_more() && !is_unwanted() {
+        while self.wants_more() && !interrupts.have_come() {
             let (frozen, begun) = self.freeze(overrides)?;
             let (description, changed) = self.describe(frozen, look)?.let_go()?;
             let stood = begun.elapsed();
@@ -67,7 +67,7 @@ impl Ahead {
             let expected = changed.as_ref().map_or(memory, Changed::bytes);
             let name = format!("round {}", self.rounds.len() + 1);
             let progress = Progress::of_bytes(&name, expected);
-            match self.send(&description, changed, visit, &progress) {
+            match self.send(&description, changed, visit, &progress, interrupts) {
                 Ok((bytes, pages)) => self.rounds.push(Sent { bytes, pages, stood }),
                 Err(Unsent { is_said: true, .. }) => self.is_said = true,
                 Err(Unsent { source, .. }) => return Err(source),
@@ -131,6 +131,7 @@ impl Ahead {
         changed: Option<Changed>,
         visit: &mut Visit,
         progress: &Progress,
+        interrupts: &Interrupts,
     ) -> Result<(u64, u64), Unsent> {
         let changed = changed.map(|changed| changed.everywhere());
         let difference = self.told.as_ref().and_then(|told| told.until(description).ok());
@@ -143,7 +144,7 @@ impl Ahead {
             }
         };
         let pid = self.pid;
-        let ((sent, told), bytes) = send(visit, Some(round), progress, |to| {
+        let ((sent, told), bytes) = send(visit, Some(round), progress, interrupts, |to| {
             let mut writer = Writer::new(to, telefork::image_id()?);
             let made = send_running(pid, description, part, &mut writer)?;
             writer.finish()?;
@@ -159,13 +160,14 @@ impl Ahead {
         standing: &Standing,
         visit: &mut Visit,
         progress: &Progress,
+        interrupts: &Interrupts,
     ) -> Result<(u64, u64), Unsent> {
         let Standing { frozen, description, changed } = standing;
         let changed = changed.as_ref().map(Changed::everywhere);
         let difference = self.told.as_ref().and_then(|told| told.until(description).ok());
         let known = self.told.take().zip(difference.as_ref());
         let round = if known.is_some() { Round::LastChanges } else { Round::LastWhole };
-        let (sent, bytes) = send(visit, Some(round), progress, |to| {
+        let (sent, bytes) = send(visit, Some(round), progress, interrupts, |to| {
             let mut writer = Writer::new(to, telefork::image_id()?);
             let sent = match known {
                 Some((told, difference)) => {

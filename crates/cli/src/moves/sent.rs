@@ -1,11 +1,14 @@
-//! The image on its way to the node, and the bar that says how far it is.
+//! The image on its way to the node, the bar that says how far it is, and who wants it to go no further.
 
+use std::cell::Cell;
 use std::io::Write;
 
 use client::visit::Visit;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use wire::visit::Round;
 
 use crate::progress::Progress;
+use crate::visitor::{Heard, moment};
 
 /// Bytes of an image that are sent at once.
 const PIECE: usize = 1 << 20;
@@ -17,17 +20,38 @@ pub(super) struct Unsent {
     pub(super) source: anyhow::Error,
 }
 
+/// Whether somebody has asked this command to end.
+pub(super) struct Interrupts {
+    heard: Heard,
+    have_come: Cell<bool>,
+}
+
+impl Interrupts {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let heard = Heard::of(&[SIGINT, SIGTERM, SIGHUP])?;
+        Ok(Self { heard, have_come: Cell::new(false) })
+    }
+
+    pub(super) fn have_come(&self) -> bool {
+        if !self.heard.take().is_empty() {
+            self.have_come.set(true);
+        }
+        self.have_come.get()
+    }
+}
+
 /// Has somebody put an image onto a visit, behind the byte of its round if it is one of several. Returns what
-/// comes back, and the image's bytes.
+/// comes back, and the image's bytes. Who is interrupted sends no more of it.
 pub(super) fn send<T>(
     visit: &mut Visit,
     round: Option<Round>,
     progress: &Progress,
+    interrupts: &Interrupts,
     put: impl FnOnce(&mut dyn Write) -> anyhow::Result<T>,
 ) -> Result<(T, u64), Unsent> {
     let mut is_said = false;
     let mut bytes = 0;
-    let pour = Pour { visit, is_said: &mut is_said, bytes: &mut bytes, progress };
+    let pour = Pour { visit, is_said: &mut is_said, bytes: &mut bytes, progress, interrupts };
     let mut pour = std::io::BufWriter::with_capacity(PIECE, pour);
     let sent = (|| -> anyhow::Result<T> {
         if let Some(round) = round {
@@ -49,6 +73,7 @@ struct Pour<'a> {
     is_said: &'a mut bool,
     bytes: &'a mut u64,
     progress: &'a Progress,
+    interrupts: &'a Interrupts,
 }
 
 impl Write for Pour<'_> {
@@ -56,14 +81,18 @@ impl Write for Pour<'_> {
         if *self.is_said {
             return Err(std::io::Error::other("the node has said something"));
         }
-        match self.visit.pour(bytes) {
+        moment("pours");
+        if self.interrupts.have_come() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        match self.visit.pour_unless(bytes, &mut || self.interrupts.have_come()) {
             Ok(true) => {
                 *self.bytes += bytes.len() as u64;
                 self.progress.more(bytes.len());
                 Ok(bytes.len())
             }
             Ok(false) => {
-                *self.is_said = true;
+                *self.is_said = !self.interrupts.have_come();
                 Err(std::io::Error::other("the node has said something"))
             }
             Err(error) => Err(std::io::Error::other(error)),

@@ -22,7 +22,7 @@ use wire::visit::{self, Closed, Exited, Stdio, TERMINAL, Taken};
 
 use super::outputs::Outputs;
 use super::screen::{Screen, is_ours};
-use super::{Heard, Unreached, moment, reach};
+use super::{Heard, Unreached, Waiting, moment, reach};
 use crate::codes;
 use crate::errors::complaint;
 
@@ -33,7 +33,7 @@ pub(crate) const SIGNALS: [i32; 14] = [
     SIGPROF, SIGIO, SIGXCPU, SIGWINCH,
 ];
 /// Those by which somebody wants an end.
-const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+pub(super) const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// How long nothing is waited for that nobody tells of: who is in the foreground of the terminal.
 const LOOK: Duration = Duration::from_millis(500);
@@ -50,6 +50,8 @@ pub(crate) struct Served {
     pub(crate) has_input: bool,
     /// What it drew is on another screen: it is asked to draw anew.
     pub(crate) is_redrawn: bool,
+    /// Signals that came before there was a connection to pass them on over.
+    pub(crate) early: Vec<i32>,
 }
 
 /// Something that goes to the visitor.
@@ -92,14 +94,34 @@ impl Going {
 struct Streams {
     input: Going,
     typed: Going,
-    signals: Going,
+    signals: Signals,
     outputs: Outputs,
     screen: Option<Screen>,
-    /// Signals that this command has sent to its own group: they are not passed on.
+}
+
+/// Signals that have come: for the visitor, unless this command has sent them itself.
+struct Signals {
+    going: Going,
+    /// Those that this command has sent to its own group: they are not passed on.
     own: Vec<i32>,
-    /// Those that were passed on, a bit for each.
+    /// Those that are passed on, a bit for each.
     passed: u64,
     is_resized: bool,
+}
+
+impl Signals {
+    fn keep(&mut self, came: Vec<i32>) {
+        for number in came {
+            if number == SIGWINCH {
+                self.is_resized = true;
+            } else if let Some(at) = self.own.iter().position(|known| *known == number) {
+                self.own.swap_remove(at);
+            } else if self.going.sending.room() > 0 {
+                self.passed |= 1 << (number & 63);
+                self.going.sending.push(&[u8::try_from(number).unwrap_or_default()]);
+            }
+        }
+    }
 }
 
 /// What became of one connection.
@@ -146,7 +168,7 @@ pub(crate) fn serve(
 
 impl Streams {
     fn new(served: Served) -> anyhow::Result<Self> {
-        let Served { screen, has_terminal, has_input, is_redrawn } = served;
+        let Served { screen, has_terminal, has_input, is_redrawn, early } = served;
         let mut outputs = Outputs::new()?;
         outputs.add(1, stdout());
         outputs.add(2, stderr());
@@ -158,43 +180,34 @@ impl Streams {
         let mut input = Going::new(0);
         // What is typed is the terminal's, once.
         input.is_open = has_input && (screen.is_none() || !stdin().is_terminal());
-        let (typed, mut signals) = (Going::new(TERMINAL), Going::new(visit::SIGNALS));
+        let (typed, mut going) = (Going::new(TERMINAL), Going::new(visit::SIGNALS));
         if is_redrawn {
-            signals.sending.push(&[SIGWINCH as u8]);
+            going.sending.push(&[SIGWINCH as u8]);
         }
-        Ok(Self {
-            input,
-            typed,
-            signals,
-            outputs,
-            screen,
-            own: Vec::new(),
-            passed: 0,
-            is_resized: false,
-        })
+        let mut signals = Signals { going, own: Vec::new(), passed: 0, is_resized: false };
+        signals.keep(early);
+        Ok(Self { input, typed, signals, outputs, screen })
     }
 
     /// Until there is a connection again. Signals wait for it; who insists is told what is known.
     fn reach(&mut self, visit: &mut Visit, heard: &Heard, until: Instant) -> anyhow::Result<()> {
-        let mut asked = 0;
+        let (node, mut waiting) = (visit.node().to_owned(), Waiting::default());
         let mut is_unwanted = || {
             // Ctrl-C is heard meanwhile: nobody reads what is typed.
             self.screen.iter_mut().for_each(Screen::leave_sane);
-            let came = heard.take();
-            asked += came.iter().filter(|number| ENDING.contains(number)).count();
-            keep(came, &mut self.own, &mut self.signals, &mut self.is_resized);
-            asked > 1
+            waiting.is_over(heard, &node)
         };
         let reached = reach(visit, until, &mut is_unwanted);
+        self.signals.keep(waiting.came());
         reached.map_err(|unreached| lost(visit, &unreached))
     }
 
     /// On a new connection, whose first words are the node's.
     fn again(&mut self, visit: &mut Visit) -> anyhow::Result<()> {
-        for going in [&mut self.input, &mut self.typed, &mut self.signals] {
+        for going in [&mut self.input, &mut self.typed, &mut self.signals.going] {
             going.is_resuming = true;
         }
-        self.is_resized = self.screen.is_some();
+        self.signals.is_resized = self.screen.is_some();
         for output in self.outputs.all() {
             let bytes = output.receiving.again();
             output.is_closed = false;
@@ -210,7 +223,7 @@ impl Streams {
             screen.enter();
         }
         // 1. All that has come. Who was let go on is not stopped by what came before that.
-        self.listen(heard);
+        self.signals.keep(heard.take());
         while let Some(message) = visit.next(now())? {
             if let Message::Refused(_) = message {
                 let what = format!("the process on {} has never run there", visit.node());
@@ -223,10 +236,10 @@ impl Streams {
         }
         self.tell_written(visit)?;
         // 2. What is here for the visitor.
-        self.listen(heard);
-        self.signals.send(visit)?;
+        self.signals.keep(heard.take());
+        self.signals.going.send(visit)?;
         if let Some(screen) = &self.screen {
-            if std::mem::take(&mut self.is_resized)
+            if std::mem::take(&mut self.signals.is_resized)
                 && let Some(size) = screen.size()
             {
                 visit.send(&Message::Resize(size))?;
@@ -281,19 +294,10 @@ impl Streams {
                 if let Ok(signal) = Signal::try_from(signal)
                     && kill(nix::unistd::Pid::from_raw(0), signal).is_ok()
                 {
-                    self.own.push(signal as i32);
+                    self.signals.own.push(signal as i32);
                 }
             }
         }
-    }
-
-    /// Takes the signals that have come.
-    fn listen(&mut self, heard: &Heard) {
-        let came = heard.take();
-        for number in &came {
-            self.passed |= 1 << (number & 63);
-        }
-        keep(came, &mut self.own, &mut self.signals, &mut self.is_resized);
     }
 
     /// Tells the node what was written here, and what never can be.
@@ -304,11 +308,8 @@ impl Streams {
             if let Some(error) = output.failure() {
                 output.is_closed = true;
                 if stream != 2 && error.kind() != ErrorKind::BrokenPipe {
-                    // What cannot be written to may be where this goes, too.
-                    let _ = writeln!(
-                        stderr(),
-                        "error: what the process writes cannot be written here: {error}\r"
-                    );
+                    let what = "what the process writes cannot be written here";
+                    complain(&mut self.screen, what, &error);
                 }
                 match stream {
                     TERMINAL => self.typed.sending.close(),
@@ -326,7 +327,8 @@ impl Streams {
     /// It has ended: what it wrote is written, unless somebody does not want to wait for that.
     fn write_out(&mut self, heard: &Heard, exited: Exited) {
         // Whom this command has killed does not wait for his reader.
-        let is_killed = matches!(exited, Exited::Signal(by) if self.passed & 1 << (by & 63) != 0);
+        let is_killed =
+            matches!(exited, Exited::Signal(by) if self.signals.passed & 1 << (by & 63) != 0);
         let until = is_killed.then(|| Instant::now() + KILLED);
         loop {
             self.outputs.look();
@@ -344,7 +346,7 @@ impl Streams {
             if let Some(error) = output.failure()
                 && error.kind() != ErrorKind::BrokenPipe
             {
-                let _ = writeln!(stderr(), "error: what the process wrote is lost: {error}\r");
+                complain(&mut self.screen, "what the process wrote is lost", &error);
             }
         }
     }
@@ -373,7 +375,7 @@ impl Streams {
                 self.outputs.put(stream, &bytes[known..])?;
             }
             Message::Taken(Taken { stream, bytes }) => {
-                let all = [&mut self.input, &mut self.typed, &mut self.signals];
+                let all = [&mut self.input, &mut self.typed, &mut self.signals.going];
                 let going = all.into_iter().find(|going| going.stream == stream);
                 let going = going.ok_or_else(nonsense)?;
                 going.sending.taken(bytes).then_some(()).ok_or_else(nonsense)?;
@@ -387,7 +389,7 @@ impl Streams {
                 }
             }
             // Unless it is on its way to go on.
-            Message::Stopped(_) if !self.signals.sending.holds(SIGCONT as u8) => {
+            Message::Stopped(_) if !self.signals.going.sending.holds(SIGCONT as u8) => {
                 if let Some(screen) = &mut self.screen {
                     screen.leave();
                 }
@@ -405,17 +407,11 @@ impl Streams {
     }
 }
 
-/// Signals that have come are for the visitor, unless this command has sent them itself.
-fn keep(came: Vec<i32>, own: &mut Vec<i32>, signals: &mut Going, is_resized: &mut bool) {
-    for number in came {
-        if number == SIGWINCH {
-            *is_resized = true;
-        } else if let Some(at) = own.iter().position(|known| *known == number) {
-            own.swap_remove(at);
-        } else if signals.sending.room() > 0 {
-            signals.sending.push(&[u8::try_from(number).unwrap_or_default()]);
-        }
-    }
+/// Lines begin where they should: the next turn has the terminal raw again.
+fn complain(screen: &mut Option<Screen>, what: &str, error: &std::io::Error) {
+    screen.iter_mut().for_each(Screen::leave);
+    // What cannot be written to may be where this goes, too.
+    let _ = writeln!(stderr(), "error: {what}: {error}");
 }
 
 /// The connection is lost for good, which says more or less of the process.
@@ -427,12 +423,19 @@ fn lost(visit: &Visit, unreached: &Unreached) -> anyhow::Error {
             format!("{node} cannot be reached, and the process may run on there")
         }
     };
-    let (Unreached::Gone(error) | Unreached::Unknown(error)) = unreached;
+    let error = match unreached {
+        Unreached::Gone(error) => Some(error),
+        Unreached::Unknown(error) => error.as_ref(),
+    };
     let help = match unreached {
-        Unreached::Gone(_) => "wake it again from its image, on another node",
+        Unreached::Gone(_) => "start it again, or wake it from an image of it if there is one",
         Unreached::Unknown(_) => "see with `farcall ps`, once the node can be reached",
     };
-    complaint(&codes::E0708, what).note(error.to_string()).help(help).into()
+    let lost = complaint(&codes::E0708, what).help(help);
+    match error {
+        Some(error) => lost.note(error.to_string()).into(),
+        None => lost.into(),
+    }
 }
 
 /// As the visitor ended.

@@ -77,6 +77,14 @@ pub enum TravelError {
         /// The node.
         node: String,
     },
+    /// It ran there, and nobody heard of it before it was over.
+    #[error("the copy on {node} is no more: {reason}")]
+    Ended {
+        /// The node.
+        node: String,
+        /// What is known of it; next step.
+        reason: String,
+    },
     /// It ran, and its node was lost.
     #[error("{node} is gone, and the copy with it; send another one elsewhere")]
     Lost {

@@ -80,6 +80,7 @@ pub(super) fn wake(visit: &mut Visit, trip: &Trip) -> Result<(), TravelError> {
     match fate {
         Fate::Here { why } => return Err(TravelError::Refused { node: node(), reason: why }),
         Fate::Doubt => return Err(TravelError::Doubt { node: node() }),
+        Fate::Gone { why } => return Err(TravelError::Ended { node: node(), reason: why }),
         Fate::There { pid } => trip.wakes(pid),
     }
     Ok(())

@@ -195,7 +195,7 @@ fn follow(visit: &mut Visit, mark: &Mark) -> Result<Vec<u8>, String> {
     let wake = Wake { alone: Alone::Ends, terminal: None };
     let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
     match fate {
-        Fate::Here { why } => return Err(why),
+        Fate::Here { why } | Fate::Gone { why } => return Err(why),
         Fate::Doubt => return Err("it cannot be asked any more; see `farcall ps`".to_owned()),
         Fate::There { .. } => {}
     }

@@ -149,6 +149,7 @@ fn describe(effect: &Effect) -> Option<String> {
             let skipped = log.skipped;
             format!("{}: log {} {}+{skipped}", link.0, log.name.task, bytes.len())
         }
+        Effect::EndVisit(visit) => format!("end visit {}", visit.0),
         Effect::Left => "left".to_owned(),
         Effect::Warn { words } => format!("warn {words}"),
         _ => return None,

@@ -96,22 +96,39 @@ impl Visits {
     }
 
     /// Those that something runs for, or is to.
-    fn busy(&self) -> u32 {
-        self.guests.values().filter(|guest| guest.stage != Stage::Idle).count() as u32
+    pub(super) fn busy(&self) -> u32 {
+        let rests = [Stage::Idle, Stage::Ended, Stage::Refused];
+        self.guests.values().filter(|guest| !rests.contains(&guest.stage)).count() as u32
+    }
+
+    /// It is not here any more.
+    fn remove(&mut self, visit: VisitId) {
+        let gone = self.guests.remove(&visit);
+        if let Some(guest) = gone.filter(|guest| [Stage::Runs, Stage::Ended].contains(&guest.stage))
+        {
+            self.over.push_back((guest.token, guest.stage == Stage::Ended));
+            if self.over.len() > VISITS_OVER_MAX {
+                self.over.pop_front();
+            }
+        }
     }
 
     /// What is known of a visit that is not here.
-    fn absent(&self, token: u64) -> &'static str {
+    fn absent(&self, token: u64) -> Goodbye {
         match self.over.iter().find(|(known, _)| *known == token) {
-            Some((_, true)) => {
-                "it ran there, and how it ended was forgotten; look at what it has done"
-            }
-            Some((_, false)) => {
-                "it ran there, and is lost with its pad; look at what it did before that"
-            }
-            None => {
-                "it never ran there, or was lost with the node, which was started anew; try again"
-            }
+            Some((_, true)) => Goodbye::Over {
+                reason: "it ran there, and how it ended was forgotten; look at what it has done"
+                    .to_owned(),
+            },
+            Some((_, false)) => Goodbye::Over {
+                reason: "it ran there, and is lost with its pad; look at what it did before that"
+                    .to_owned(),
+            },
+            None => Goodbye::Absent {
+                reason:
+                    "it never ran there, or was lost with the node, which was started anew; try again"
+                        .to_owned(),
+            },
         }
     }
 }
@@ -197,6 +214,14 @@ impl Node {
             let reason = "this node leaves; choose another one".to_owned();
             return self.refuse(now, link, Goodbye::Full { reason });
         }
+        // An end that nobody has heard of gives way to who comes.
+        let mut guests = self.visits.guests.iter();
+        if self.visits.count() >= VISITS_MAX
+            && let Some((&oldest, _)) = guests.find(|(_, guest)| guest.stage == Stage::Ended)
+        {
+            self.visits.remove(oldest);
+            self.effects.push_back(Effect::EndVisit(oldest));
+        }
         if self.visits.count() >= VISITS_MAX {
             let reason = format!("{VISITS_MAX} visitors are here; choose another node");
             return self.refuse(now, link, Goodbye::Full { reason });
@@ -225,8 +250,8 @@ impl Node {
     ) {
         let mut guests = self.visits.guests.iter_mut();
         let Some((&visit, guest)) = guests.find(|(_, guest)| guest.token == token) else {
-            let reason = self.visits.absent(token).to_owned();
-            return self.refuse(now, link, Goodbye::Absent { reason });
+            let goodbye = self.visits.absent(token);
+            return self.refuse(now, link, goodbye);
         };
         // Never `Absent`: whoever brought it by another way would take it for gone.
         if guest.peer != *peer {
@@ -265,14 +290,7 @@ impl Node {
 
     /// Nothing of it runs any more.
     pub(super) fn visit_ended(&mut self, visit: VisitId) {
-        let gone = self.visits.guests.remove(&visit);
-        if let Some(guest) = gone.filter(|guest| [Stage::Runs, Stage::Ended].contains(&guest.stage))
-        {
-            self.visits.over.push_back((guest.token, guest.stage == Stage::Ended));
-            if self.visits.over.len() > VISITS_OVER_MAX {
-                self.visits.over.pop_front();
-            }
-        }
+        self.visits.remove(visit);
         self.slots.host(self.visits.busy());
     }
 

@@ -13,7 +13,10 @@ pub struct Sending {
     /// From `taken` on.
     kept: VecDeque<u8>,
     taken: u64,
+    /// Over this connection, or done with by the peer.
     sent: u64,
+    /// Over any.
+    ever_sent: u64,
     is_over: bool,
     told_over: bool,
 }
@@ -44,11 +47,13 @@ impl Sending {
 
     /// The peer has so many bytes. `false`: it cannot.
     pub fn taken(&mut self, bytes: u64) -> bool {
-        let Some(count) = bytes.checked_sub(self.taken).filter(|_| bytes <= self.sent) else {
+        let Some(count) = bytes.checked_sub(self.taken).filter(|_| bytes <= self.ever_sent) else {
             return false;
         };
         self.kept.drain(..count as usize);
         self.taken = bytes;
+        // What came over another connection need not come again.
+        self.sent = self.sent.max(bytes);
         true
     }
 
@@ -70,6 +75,7 @@ impl Sending {
         if count > 0 {
             let (at, bytes) = (self.sent, self.kept.range(from..from + count).copied().collect());
             self.sent += count as u64;
+            self.ever_sent = self.ever_sent.max(self.sent);
             return Some(Piece::Bytes { at, bytes });
         }
         let is_news = self.is_over && !self.told_over;
@@ -125,11 +131,11 @@ impl Receiving {
         is_news.then_some(self.done)
     }
 
-    /// On a new connection: where it is.
+    /// On a new connection: from where on it is sent again. What lies here and was not handed on is among that:
+    /// else each new connection would bring a window more of it.
     pub fn again(&mut self) -> u64 {
-        // What has arrived and was not handed on lies here, and will be.
-        self.told = self.arrived;
-        self.arrived
+        self.told = self.done;
+        self.done
     }
 
     /// All that was sent before the end has come.

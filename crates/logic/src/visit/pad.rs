@@ -29,12 +29,14 @@ pub enum PadEvent {
     Lost,
     /// Another connection of the same client: the one before is of no more use.
     Returned,
-    /// The visitor was stopped by a signal, goes on, or has ended and everything that it wrote was sent.
+    /// The visitor was stopped by a signal, goes on, or has ended.
     Stopped {
         number: u8,
     },
     GoesOn,
     Ended(Exited),
+    /// It has ended, and everything that it wrote was sent on the latest connection.
+    AllSent,
     Tick,
 }
 
@@ -48,7 +50,9 @@ pub enum PadEffect {
     Pass(Message),
     /// Whoever is on the latest connection is to be told of the streams anew.
     Resume,
-    /// Nobody reads what it writes any more.
+    /// Nobody reads what it writes, until somebody comes back.
+    Unread,
+    /// Nobody is expected back: there is nothing more to read.
     Alone,
     /// Close the latest connection.
     HangUp,
@@ -83,13 +87,21 @@ enum State {
     Over,
 }
 
+/// What a visitor whose client is away has noticed of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noticed {
+    Nothing,
+    Unread,
+    Alone,
+}
+
 /// One pad. After each `handle` drain `poll_effect`, then sleep until `poll_timeout`.
 #[derive(Clone, Debug)]
 pub struct Pad {
     terms: Terms,
     state: State,
-    /// Since when nobody is there, and whether the streams know.
-    away: Option<(Time, bool)>,
+    /// Since when nobody is there, and what was done about it.
+    away: Option<(Time, Noticed)>,
     /// When an end that nobody knows is forgotten.
     forget: Time,
     /// By which signal the visitor stands still.
@@ -139,6 +151,12 @@ impl Pad {
             }
             PadEvent::GoesOn => self.stopped = None,
             PadEvent::Ended(exited) => self.ended(now, exited),
+            PadEvent::AllSent => {
+                if let State::Runs { alone, ended: Some(exited), .. } = self.state {
+                    self.forget = now + self.keeps(alone);
+                    self.send(Message::Exited(exited));
+                }
+            }
             PadEvent::Tick => self.tick(now),
         }
     }
@@ -185,8 +203,12 @@ impl Pad {
                 self.effects.push_back(PadEffect::End);
                 self.leave();
             }
-            State::Waking { .. } | State::Runs { .. } => {
-                self.away = self.away.or(Some((now, false)));
+            State::Waking { .. } | State::Runs { ended: None, .. } => {
+                self.away = self.away.or(Some((now, Noticed::Nothing)));
+            }
+            State::Runs { alone, ended: Some(_), .. } => {
+                self.away = self.away.or(Some((now, Noticed::Nothing)));
+                self.forget = self.forget.min(now + self.keeps(*alone));
             }
             State::Refused { .. } => self.leave(),
             State::Over => {}
@@ -201,13 +223,12 @@ impl Pad {
             }
             State::Waking { .. } => {}
             State::Runs { pid, ended, .. } => {
+                self.forget = Time::NEVER;
                 self.send(Message::Woken(Woken { pid }));
                 self.effects.push_back(PadEffect::Resume);
-                match (ended, self.stopped) {
-                    (Some(exited), _) => self.send(Message::Exited(exited)),
-                    // Who was away when it stopped has not heard it.
-                    (None, Some(number)) => self.send(Message::Stopped(Stopped { number })),
-                    (None, None) => {}
+                // Who was away when it stopped has not heard it. Its end comes behind what it wrote.
+                if let (None, Some(number)) = (ended, self.stopped) {
+                    self.send(Message::Stopped(Stopped { number }));
                 }
             }
             State::Refused { reason, .. } => self.send(Message::Refused(Refused { reason })),
@@ -217,11 +238,13 @@ impl Pad {
 
     fn ended(&mut self, now: Time, exited: Exited) {
         match &mut self.state {
-            State::Runs { ended: ended @ None, .. } => {
+            State::Runs { alone, ended: ended @ None, .. } => {
                 *ended = Some(exited);
+                let alone = *alone;
                 self.effects.push_back(PadEffect::Tell(Stage::Ended));
-                self.forget = now + self.terms.kept;
-                self.send(Message::Exited(exited));
+                if self.away.is_some() {
+                    self.forget = now + self.keeps(alone);
+                }
             }
             // Killed from outside: it will not run.
             State::Building | State::Built { .. } => {
@@ -239,17 +262,21 @@ impl Pad {
             State::Refused { until, .. } if now >= *until => self.leave(),
             State::Runs { ended: Some(_), .. } if now >= self.forget => self.leave(),
             State::Runs { alone, ended: None, .. } => {
-                let Some((since, told)) = self.away else { return };
-                if now < since + self.patience(*alone) || told {
+                let (Some((since, noticed)), true) = (self.away, now >= self.next_of_away(*alone))
+                else {
                     return;
-                }
-                match alone {
-                    Alone::Ends => {
+                };
+                match (alone, noticed) {
+                    (Alone::Ends, _) => {
                         self.effects.push_back(PadEffect::End);
                         self.leave();
                     }
-                    Alone::GoesOn => {
-                        self.away = Some((since, true));
+                    (Alone::GoesOn, Noticed::Nothing) => {
+                        self.away = Some((since, Noticed::Unread));
+                        self.effects.push_back(PadEffect::Unread);
+                    }
+                    (Alone::GoesOn, Noticed::Unread | Noticed::Alone) => {
+                        self.away = Some((since, Noticed::Alone));
                         self.effects.push_back(PadEffect::Alone);
                     }
                 }
@@ -266,19 +293,25 @@ impl Pad {
         match &self.state {
             State::Built { until, .. } | State::Refused { until, .. } => *until,
             State::Runs { ended: Some(_), .. } => self.forget,
-            State::Runs { alone, ended: None, .. } => match self.away {
-                Some((since, false)) => since + self.patience(*alone),
-                Some((_, true)) | None => Time::NEVER,
-            },
+            State::Runs { alone, ended: None, .. } => self.next_of_away(*alone),
             State::Building | State::Waking { .. } | State::Over => Time::NEVER,
         }
     }
 
-    /// How long its client may be away. Of one that goes on alone nothing is lost for as long as its client
-    /// tries to come back: until then it waits with what it writes.
-    fn patience(&self, alone: Alone) -> Span {
+    /// When a visitor notices, or notices more, that its client is away.
+    fn next_of_away(&self, alone: Alone) -> Time {
+        match (alone, self.away) {
+            (_, None) | (Alone::GoesOn, Some((_, Noticed::Alone))) => Time::NEVER,
+            (Alone::Ends, Some((since, _))) => since + self.terms.away,
+            (Alone::GoesOn, Some((since, Noticed::Nothing))) => since + self.terms.waits,
+            (Alone::GoesOn, Some((since, Noticed::Unread))) => since + self.terms.kept,
+        }
+    }
+
+    /// How long an end is kept: who would have been ended has a client that does not try for long.
+    fn keeps(&self, alone: Alone) -> Span {
         match alone {
-            Alone::Ends => self.terms.away,
+            Alone::Ends => self.terms.waits,
             Alone::GoesOn => self.terms.kept,
         }
     }
@@ -295,6 +328,10 @@ impl Pad {
     /// It is dead before anybody hears that it does not run.
     fn refuse(&mut self, now: Time, reason: String) {
         self.effects.push_back(PadEffect::End);
+        // It was told that it may have run.
+        if let State::Waking { .. } = self.state {
+            self.effects.push_back(PadEffect::Tell(Stage::Refused));
+        }
         self.send(Message::Refused(Refused { reason: reason.clone() }));
         self.state = State::Refused { reason, until: now + self.terms.lease };
     }

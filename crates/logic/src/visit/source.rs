@@ -20,6 +20,10 @@ pub enum SourceEvent {
     Absent {
         why: String,
     },
+    /// The visit ran there, and is no more.
+    Over {
+        why: String,
+    },
     /// The image cannot be sent to its end, or nobody wants the move any more.
     GivenUp {
         why: String,
@@ -51,6 +55,10 @@ pub enum Fate {
     },
     There {
         pid: u32,
+    },
+    /// It ran there, and has ended: here it must not run again.
+    Gone {
+        why: String,
     },
     /// Nobody could be asked: it is stopped here, and may run there.
     Doubt,
@@ -112,7 +120,15 @@ impl Source {
                 self.here("the node hung up; see what it says of itself".to_owned());
             }
             (State::Sending | State::Asking { .. }, SourceEvent::Absent { why }) => self.here(why),
-            (State::Sending, SourceEvent::GivenUp { why }) => self.here(why),
+            (State::Sending, SourceEvent::GivenUp { why } | SourceEvent::Over { why }) => {
+                self.here(why);
+            }
+            // What it has done there it must not do once more.
+            (State::Asking { .. }, SourceEvent::Over { why }) => {
+                self.effects.push_back(SourceEffect::HangUp);
+                self.effects.push_back(SourceEffect::End);
+                self.state = State::Over(Fate::Gone { why });
+            }
             (State::Sending | State::Waking { .. }, SourceEvent::Opened) => {}
             // However long it took to make: the answer has its whole time.
             (State::Asking { doubt, .. }, SourceEvent::Opened) => {
@@ -130,7 +146,10 @@ impl Source {
             // What it says else is no answer: it is asked.
             (
                 State::Waking { doubt, .. },
-                SourceEvent::Lost | SourceEvent::Absent { .. } | SourceEvent::Message(_),
+                SourceEvent::Lost
+                | SourceEvent::Absent { .. }
+                | SourceEvent::Over { .. }
+                | SourceEvent::Message(_),
             ) => {
                 self.ask(now, *doubt);
             }

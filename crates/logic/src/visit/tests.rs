@@ -9,8 +9,14 @@ use wire::visit::{Alone, Exited, Wake};
 use super::{Fate, Pad, PadEffect, PadEvent, Source, SourceEffect, SourceEvent, Terms};
 
 const PID: u32 = 7;
-const TERMS: Terms =
-    Terms { lease: Span(2), pause: Span(2), doubt: Span(15), kept: Span(40), away: Span(3) };
+const TERMS: Terms = Terms {
+    lease: Span(2),
+    pause: Span(2),
+    doubt: Span(15),
+    kept: Span(1000),
+    waits: Span(40),
+    away: Span(3),
+};
 const WAKE: Wake = Wake { alone: Alone::GoesOn, terminal: None };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,8 +180,10 @@ impl World {
                     this.tell_source(SourceEvent::Opened);
                     this.tell_pad(PadEvent::Returned, may_fail_to_wake);
                 } else {
-                    let why = if this.node_knows { "it ran" } else { "it never ran, or is lost" };
-                    this.tell_source(SourceEvent::Absent { why: why.to_owned() });
+                    this.tell_source(match this.node_knows {
+                        true => SourceEvent::Over { why: "it ran".to_owned() },
+                        false => SourceEvent::Absent { why: "it never ran, or is lost".to_owned() },
+                    });
                 }
             }
             AskFails if is_live(&this) && this.asks && (!this.node_is_up || this.cuts > 0) => {
@@ -269,8 +277,12 @@ impl World {
                 }
                 PadEffect::HangUp => self.connection.is_cut = true,
                 PadEffect::Leave => self.pad_dies(),
-                PadEffect::Tell(stage) => self.node_knows |= stage == wire::visit::Stage::Runs,
-                PadEffect::Pass(_) | PadEffect::Resume | PadEffect::Alone => {}
+                PadEffect::Tell(stage) => match stage {
+                    wire::visit::Stage::Runs => self.node_knows = true,
+                    wire::visit::Stage::Refused => self.node_knows = false,
+                    _ => {}
+                },
+                PadEffect::Pass(_) | PadEffect::Resume | PadEffect::Unread | PadEffect::Alone => {}
             }
         }
     }
@@ -324,11 +336,15 @@ impl World {
         match self.source.fate() {
             Some(Fate::Here { why }) => {
                 assert_eq!(self.original, Original::Runs);
-                // What ran there is never said not to have run.
-                assert!(self.visitor != Visitor::Lost || why.contains("lost") || why == "it ran");
+                // What ran there runs here again only where nobody is left who knows.
+                assert!(self.visitor != Visitor::Lost || why.contains("lost"));
+                assert!(!(ran && self.node_knows), "twice: {self:?}");
             }
             Some(Fate::There { pid }) => {
                 assert_eq!((self.original, *pid), (Original::Ended, PID));
+            }
+            Some(Fate::Gone { .. }) => {
+                assert_eq!((self.original, self.visitor), (Original::Ended, Visitor::Lost));
             }
             Some(Fate::Doubt) => assert_eq!(self.original, Original::Held),
             None if self.source_lives => {
@@ -416,19 +432,54 @@ fn a_visitor_tells_its_end_to_whoever_comes_back_and_then_leaves() {
     // Nobody is told now.
     pad.handle(now, PadEvent::Ended(Exited::Code(3)));
     assert_eq!(drain(&mut pad), [PadEffect::Tell(wire::visit::Stage::Ended)]);
+    let exited = PadEffect::Send(Message::Exited(Exited::Code(3)));
     pad.handle(now, PadEvent::Returned);
-    assert!(drain(&mut pad).contains(&PadEffect::Send(Message::Exited(Exited::Code(3)))));
+    assert!(!drain(&mut pad).contains(&exited), "what it wrote comes first");
+    pad.handle(now, PadEvent::AllSent);
+    assert_eq!(drain(&mut pad), [exited]);
     let goodbye = Message::Goodbye(wire::hello::Goodbye::Leaving);
     pad.handle(now, PadEvent::Message(goodbye));
     assert_eq!(drain(&mut pad), [PadEffect::Leave]);
 }
 
 #[test]
+fn an_end_is_kept_until_somebody_hears_it_and_not_for_ever() {
+    // Whether it ended before its client was away or after that.
+    for ended_at in [0, 5] {
+        for (alone, kept) in [(Alone::Ends, TERMS.waits), (Alone::GoesOn, TERMS.kept)] {
+            let mut pad = Pad::new(TERMS);
+            pad.handle(Time(0), PadEvent::Built { pid: PID });
+            pad.handle(Time(0), PadEvent::Message(Message::Wake(Wake { alone, terminal: None })));
+            pad.handle(Time(0), PadEvent::Awake);
+            let ended = PadEvent::Ended(Exited::Code(3));
+            let events =
+                if ended_at == 0 { [ended, PadEvent::Lost] } else { [PadEvent::Lost, ended] };
+            for event in events {
+                pad.handle(Time(2), event);
+            }
+            while pad.poll_effect().is_some() {}
+            let forgets = Time(2) + kept;
+            pad.handle(Time(forgets.0 - 1), PadEvent::Tick);
+            assert_eq!(pad.poll_effect(), None, "nobody has heard of it yet");
+            assert_eq!(pad.poll_timeout(), forgets);
+            // Who reads slowly what it wrote last is not hurried.
+            let mut heard = pad.clone();
+            heard.handle(Time(forgets.0 - 1), PadEvent::Returned);
+            assert_eq!(heard.poll_timeout(), Time::NEVER);
+            heard.handle(Time(forgets.0), PadEvent::AllSent);
+            let said: Vec<_> = std::iter::from_fn(|| heard.poll_effect()).collect();
+            assert_eq!(said.last(), Some(&PadEffect::Send(Message::Exited(Exited::Code(3)))));
+            pad.handle(forgets, PadEvent::Tick);
+            assert_eq!(pad.poll_effect(), Some(PadEffect::Leave));
+        }
+    }
+}
+
+#[test]
 fn who_is_alone_ends_or_goes_on_as_was_asked() {
     for (alone, patience, wanted) in [
         (Alone::Ends, TERMS.away, vec![PadEffect::End, PadEffect::Leave]),
-        // Longer than its client tries to come back: until then nothing that it writes is lost.
-        (Alone::GoesOn, TERMS.kept, vec![PadEffect::Alone]),
+        (Alone::GoesOn, TERMS.waits, vec![PadEffect::Unread]),
     ] {
         let mut pad = Pad::new(TERMS);
         pad.handle(Time(0), PadEvent::Built { pid: PID });
@@ -439,6 +490,12 @@ fn who_is_alone_ends_or_goes_on_as_was_asked() {
         assert_eq!(pad.poll_timeout(), Time(1) + patience);
         pad.handle(pad.poll_timeout(), PadEvent::Tick);
         assert_eq!(std::iter::from_fn(|| pad.poll_effect()).collect::<Vec<_>>(), wanted);
+        if alone == Alone::GoesOn {
+            // Its client may still come back to what it has to read.
+            assert_eq!(pad.poll_timeout(), Time(1) + TERMS.kept);
+            pad.handle(pad.poll_timeout(), PadEvent::Tick);
+            assert_eq!(pad.poll_effect(), Some(PadEffect::Alone));
+        }
         assert_eq!(pad.poll_timeout(), Time::NEVER);
     }
 }
@@ -452,9 +509,14 @@ fn who_takes_over_from_a_killed_source_asks_until_there_is_an_answer() {
     let cases = [
         (woken(), SourceEffect::End, Fate::There { pid: PID }),
         (
-            SourceEvent::Absent { why: "it ran, and is lost; look".to_owned() },
+            SourceEvent::Absent { why: "it never ran; look".to_owned() },
             SourceEffect::GoOn,
-            Fate::Here { why: "it ran, and is lost; look".to_owned() },
+            Fate::Here { why: "it never ran; look".to_owned() },
+        ),
+        (
+            SourceEvent::Over { why: "it ran, and is lost; look".to_owned() },
+            SourceEffect::End,
+            Fate::Gone { why: "it ran, and is lost; look".to_owned() },
         ),
     ];
     for (answer, effect, fate) in cases {

@@ -28,6 +28,24 @@ fn who_is_gone_is_not_written_to_and_the_rest_is_read() {
 }
 
 #[test]
+fn who_was_fast_for_long_may_not_stand_still_for_as_long() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut taken = Vec::new();
+        far.read_to_end(&mut taken).map(|_| taken.len())
+    });
+    let piece = vec![7; 1 << 20];
+    let mut onward = Onward::new(near);
+    for _ in 0..64 {
+        onward = onward.pass(&piece).expect("it is taken");
+    }
+    let most = Duration::from(FETCH_SILENCE) + Duration::from_secs(1);
+    assert!(onward.left <= most, "it may stand still for {:?}", onward.left);
+    drop(onward);
+    assert_eq!(reader.join().unwrap().unwrap(), 64 << 20);
+}
+
+#[test]
 fn who_takes_nothing_is_cut_off_when_his_time_is_over() {
     let (near, mut far) = UnixStream::pair().unwrap();
     let bytes = vec![7; 1 << 20];

@@ -1,7 +1,7 @@
 //! What a node says of processes that moved to it, and are over.
 
 use wire::blob::Permit;
-use wire::limits::VISITS_OVER_MAX;
+use wire::limits::{VISITS_MAX, VISITS_OVER_MAX};
 use wire::visit::{Begin, Chained, Entry, Lane, Stage};
 
 use super::*;
@@ -12,9 +12,9 @@ fn entry() -> Entry {
     Entry::Begin(Begin { from, pid: 1, command, memory: 0, terminal: false })
 }
 
-fn begin(bench: &mut Bench, link: u32) {
+fn begin(bench: &mut Bench, link: u32) -> String {
     let purpose = Purpose::Visit { entry: entry() };
-    bench.greet(LinkId(link), Peer::Client(name("me")), purpose);
+    bench.greet(LinkId(link), Peer::Client(name("me")), purpose)
 }
 
 fn ask(bench: &mut Bench, token: u64) -> String {
@@ -26,20 +26,23 @@ fn ask(bench: &mut Bench, token: u64) -> String {
 fn who_asks_for_a_visit_that_ran_and_is_lost_is_told_so() {
     let mut bench = Bench::new();
     let cases = [
-        (1, vec![], "never ran"),
-        (2, vec![Stage::Built], "never ran"),
-        (3, vec![Stage::Built, Stage::Runs], "it ran there, and is lost"),
-        (4, vec![Stage::Runs, Stage::Ended], "it ran there, and how it ended"),
+        (1, vec![], "Absent", "never ran"),
+        (2, vec![Stage::Built], "Absent", "never ran"),
+        (5, vec![Stage::Runs, Stage::Refused], "Absent", "never ran"),
+        (3, vec![Stage::Built, Stage::Runs], "Over", "it ran there, and is lost"),
+        (4, vec![Stage::Runs, Stage::Ended], "Over", "it ran there, and how it ended"),
     ];
-    for (link, stages, words) in cases {
+    let mut begun = 0;
+    for (link, stages, kind, words) in cases {
         begin(&mut bench, link);
-        let visit = VisitId(link);
+        begun += 1;
+        let visit = VisitId(begun);
         let mut events: Vec<Event> =
             stages.into_iter().map(|stage| Event::VisitCame { visit, stage }).collect();
         events.push(Event::VisitEnded { visit });
         bench.handle(events);
         let said = ask(&mut bench, 100 + u64::from(link));
-        assert!(said.contains("Absent") && said.contains(words), "{said}");
+        assert!(said.contains(kind) && said.contains(words), "{said}");
     }
     // Another token than any of its own.
     assert!(ask(&mut bench, 7).contains("never ran"));
@@ -66,6 +69,30 @@ fn a_node_remembers_so_many_visits_and_no_more() {
     }
     assert!(ask(&mut bench, 1001).contains("never ran"), "the oldest one is forgotten");
     assert!(ask(&mut bench, 1002).contains("it ran there"));
+}
+
+#[test]
+fn an_end_that_nobody_has_heard_gives_way_to_who_comes_and_takes_no_slot() {
+    let mut bench = Bench::new();
+    let slots = |bench: &mut Bench| bench.node.visits.busy();
+    for link in 1..=VISITS_MAX as u32 {
+        begin(&mut bench, link);
+        let (visit, stage) = (VisitId(link), Stage::Runs);
+        bench.handle(vec![Event::VisitCame { visit, stage }]);
+    }
+    let said = begin(&mut bench, 200);
+    assert!(said.contains("Full"), "{said}");
+    for visit in [VisitId(9), VisitId(3)] {
+        bench.handle(vec![Event::VisitCame { visit, stage: Stage::Ended }]);
+    }
+    assert_eq!(slots(&mut bench), VISITS_MAX as u32 - 2);
+    let said = begin(&mut bench, 201);
+    assert!(said.contains("end visit 3") && said.contains("welcome"), "{said}");
+    assert!(ask(&mut bench, 103).contains("it ran there, and how it ended was forgotten"));
+    assert!(ask(&mut bench, 109).contains("welcome"), "that one is still kept");
+    // Its pad's end is no news.
+    bench.handle(vec![Event::VisitEnded { visit: VisitId(3) }]);
+    assert_eq!(slots(&mut bench), VISITS_MAX as u32 - 1);
 }
 
 fn chained(bench: &mut Bench, link: u32, from: Option<(&str, Permit)>, onward: Option<Permit>) {

@@ -58,7 +58,7 @@ fn bytes_come_once_and_in_order_over_connections_that_break_anywhere() {
             let read = (dice.below(20_000) as usize).min(unread.len());
             got.extend(unread.drain(..read));
             to.done(read);
-            assert!(unread.len() as u64 <= 2 * STDIO_WINDOW);
+            assert!(unread.len() as u64 <= STDIO_WINDOW, "however often it breaks");
             if let Some(taken) = to.news() {
                 assert!(from.taken(taken));
             }
@@ -69,6 +69,22 @@ fn bytes_come_once_and_in_order_over_connections_that_break_anywhere() {
         got.extend(unread);
         assert!(got == whole, "seed {seed}");
     }
+}
+
+#[test]
+fn who_comes_back_again_and_again_has_no_more_than_a_window_under_way() {
+    let mut to = Receiving::default();
+    let window = STDIO_WINDOW as usize;
+    assert_eq!(to.arrived(0, window), Some(0));
+    for _ in 0..3 {
+        // Nothing was handed on yet.
+        let at = to.again();
+        assert_eq!((at, to.arrived(at, window)), (0, Some(window)));
+        assert_eq!(to.arrived(STDIO_WINDOW, 1), None);
+    }
+    to.done(5);
+    assert_eq!(to.again(), 5);
+    assert_eq!(to.arrived(STDIO_WINDOW, 5), Some(0));
 }
 
 #[test]
