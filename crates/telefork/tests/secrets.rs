@@ -51,7 +51,7 @@ fn a_page_that_held_a_secret_alone_does_not_come_with_later_changes() {
     assert!(memchr::memmem::find(&image, &secret).is_none());
     let copy = leaving();
     let changed = [];
-    copy.wipe_near(&[&secret], &changed).unwrap();
+    copy.wipe_near(&[&secret], &told, &changed).unwrap();
     image.clear();
     let sent = copy.send_changes(0, &told, Some(&changed), &mut image).unwrap();
     assert!(matches!(sent, Changes::Sent(..)) && !image.is_empty(), "{sent:?}");

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::ops::Range;
 
 use sys::pagemap::Pagemap;
+use sys::park::Watch;
 use sys::{Pid, maps, process_memory};
 use wire::image::memory::{Mapping, MappingKind, Pages, Run, Sharing};
 use wire::image::{Section, Writer};
@@ -18,20 +19,24 @@ const CHUNK: usize = 1 << 17;
 
 /// A copy that has done what it went for, and one of what it was before.
 #[derive(Debug)]
-pub struct Returning {
+pub struct Returning<'a> {
     copy: Pid,
     baseline: Pid,
+    /// Of the process that sends.
+    watch: &'a Watch,
 }
 
-impl Returning {
-    pub(super) fn new(copy: Pid, baseline: Pid) -> Self {
-        Self { copy, baseline }
+impl<'a> Returning<'a> {
+    pub(super) fn new(copy: Pid, baseline: Pid, watch: &'a Watch) -> Self {
+        Self { copy, baseline, watch }
     }
 
     /// Sends it: an image whose pages are differences.
     pub fn send(&self, to: &mut impl Write) -> Result<(), Error> {
         // Threads that it has left running would not come along.
         let (mut frozen, registers) = stop(self.copy, Others::MustEnd)?;
+        // From here on it takes as long as memory is large, and the way slow.
+        self.watch.stop();
         let mut description = described(&mut frozen)?;
         let Some(thread) = description.threads.first_mut() else {
             return Err(Error::Headless { pid: self.copy });
