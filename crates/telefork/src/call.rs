@@ -100,8 +100,7 @@ impl Leaving {
     ) -> Result<u64, Error> {
         // Of whom all is to be sent again, all is looked at.
         let Ok(difference) = told.until(self.kept.description()) else { return self.wipe(secrets) };
-        let mut near: Vec<Range<u64>> = changed.iter().cloned().chain(difference.fresh()).collect();
-        near.sort_unstable_by_key(|range| range.start);
+        let near = capture::merged(changed.iter().cloned().chain(difference.fresh()).collect());
         capture::wipe(self.kept.pid(), self.kept.description(), secrets, Some(&near))
     }
 

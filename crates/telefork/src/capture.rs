@@ -48,6 +48,7 @@ mod told;
 pub use changes::{Part, send_running};
 pub use mappings::{Carry, Look};
 pub use pages::Sent;
+pub(crate) use ranges::merged;
 pub use since::Told;
 
 /// How long one run of injected calls may take: all are such that the kernel answers at once.

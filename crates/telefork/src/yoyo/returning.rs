@@ -13,6 +13,7 @@ use wire::image::{Section, Writer};
 use super::stopping::{Others, RED_ZONE, stop};
 use crate::Error;
 use crate::call::{described, image_id};
+use crate::capture::merged;
 
 /// Bytes that are compared, and sent, at once.
 const CHUNK: usize = 1 << 17;
@@ -92,19 +93,6 @@ fn own(of: &[Pagemap; 2], range: &Range<u64>) -> Result<Vec<Range<u64>>, Error> 
     let mut own = of[0].look(range.clone())?.own;
     own.extend(of[1].look(range.clone())?.own);
     Ok(own)
-}
-
-/// In their order, and each address once.
-fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    ranges.sort_unstable_by_key(|range| range.start);
-    let mut found: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match found.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => found.push(range),
-        }
-    }
-    found
 }
 
 struct Comparison {
