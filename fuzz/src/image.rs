@@ -4,9 +4,9 @@ use std::io::Cursor;
 
 use wire::image::{Error, ImageId, Index, Kind, Reader, Section, Summary, Writer};
 
-const KINDS: [Kind; 9] = [
+/// In the order of their numbers, as the seeds have them.
+pub const KINDS: [Kind; 9] = [
     Kind::Host,
-    Kind::Upon,
     Kind::Process,
     Kind::Thread,
     Kind::Mappings,
@@ -14,6 +14,7 @@ const KINDS: [Kind; 9] = [
     Kind::File,
     Kind::Pages,
     Kind::Placed,
+    Kind::Upon,
 ];
 
 /// As a whole image, in every way of reading one; and as the front of one section, whose sum a fuzzer

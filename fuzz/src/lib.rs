@@ -18,6 +18,7 @@ pub mod worker_v1;
 pub mod netmem;
 pub mod frame;
 pub mod delegation;
+pub mod answer;
 pub mod token;
 pub mod noise;
 pub mod seeds;

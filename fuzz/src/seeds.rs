@@ -55,7 +55,10 @@ pub fn vectors_for(target: &str, text: &str) -> Result<Vec<Vector>, String> {
         "worker_v1" => vectors_v1(text),
         "netmem" => vectors_netmem(text),
         // Images have a paper of their own.
-        "image" => vectors_image(include_str!("../../docs/image.md")),
+        "image" => {
+            let paper = include_str!("../../docs/image.md");
+            Ok([vectors_image(paper)?, vectors_image_upon(paper)?].concat())
+        }
         "image_paging" => vectors_piece(include_str!("../../docs/image.md")),
         _ => vectors(text),
     }
@@ -129,9 +132,14 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
         // Given the vectors of their own.
         "worker_v1" | "netmem" => each(&|message| message.to_vec()),
         "image" => {
-            // The whole image, and its sections' fronts behind their kinds.
-            let whole = vectors.iter().flat_map(|vector| vector.bytes.clone()).collect();
-            let mut all = vec![whole];
+            // The whole image, the beginning of one that is upon another, and sections' fronts behind their kinds.
+            let end = vectors.iter().position(|vector| vector.name == "end");
+            let (whole, upon) = vectors.split_at(end.map_or(0, |end| end + 1));
+            let bytes = |vectors: &[Vector]| -> Vec<u8> {
+                vectors.iter().flat_map(|vector| vector.bytes.clone()).collect()
+            };
+            let host = &whole[..whole.len().min(2)];
+            let mut all = vec![bytes(whole), [bytes(host), bytes(upon)].concat()];
             let sections = vectors.iter().filter(|vector| vector.name.starts_with("section-"));
             all.extend(sections.filter_map(|section| {
                 let front = u32::from_le_bytes(section.bytes.get(8..12)?.try_into().ok()?) as usize;
@@ -157,6 +165,13 @@ pub fn seeds(target: &str, vectors: &[Vector]) -> Vec<Vec<u8>> {
         // A key with two certificates, and a reason.
         "delegation" => [&[0, 2, 1, 1, 1, 2, 1, 3][..], &[1, 3, b'n', b'o', b'w']]
             .map(|body: &[u8]| [&(body.len() as u32).to_le_bytes()[..], body].concat())
+            .to_vec(),
+        // What it wrote itself, then the mark, and that it returned three bytes, or panicked.
+        "answer" => [&[0, 3, 1, 2, 3][..], &[1, 2, b'n', b'o'], &[]]
+            .map(|body: &[u8]| {
+                let length = (body.len() as u64).to_le_bytes();
+                [&[7][..], b"said", b"a mark of a call", &length, body].concat()
+            })
             .to_vec(),
         "token" => vec![TOKEN.into()],
         _ => Vec::new(),

@@ -19,6 +19,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::beside::{self, COPY, GO_ON, Rseq, WAIT, block_signals, call};
 use crate::process::pidfd;
@@ -27,9 +28,14 @@ use crate::{Error, Pid};
 mod journey;
 mod x86_64;
 
-pub use journey::{AWAY, BACK, SignalsBlocked, Split, Stood, allow_tracer, reap, split, stand};
+pub use journey::{
+    AWAY, BACK, SignalsBlocked, Split, Stood, Watch, allow_tracer, reap, split, stand, was_watch,
+};
 pub use x86_64::RESULT_OFFSET;
 use x86_64::Wide;
+
+/// How long a copy may take until it stands: some ten calls, on a machine with other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who comes back from `park`.
 #[derive(Debug)]
@@ -113,9 +119,7 @@ pub fn park() -> Result<Parked, Error> {
     let pidfd = unsafe { OwnedFd::from_raw_fd(order.pidfd.load(Ordering::Acquire)) };
     let pid = Pid(order.copy.load(Ordering::Acquire));
     let twin = Twin { pid, pidfd, guardian, _order: order };
-    while !twin.is_parked()? {
-        std::thread::yield_now();
-    }
+    twin.wait_until_parked(PATIENCE)?;
     Ok(Parked::Parent(twin))
 }
 
@@ -202,6 +206,19 @@ pub fn end(code: i32) -> ! {
 impl Twin {
     pub fn pid(&self) -> Pid {
         self.pid
+    }
+
+    fn wait_until_parked(&self, patience: Duration) -> Result<(), Error> {
+        let until = Instant::now() + patience;
+        while !self.is_parked()? {
+            if Instant::now() >= until {
+                let source = io::ErrorKind::TimedOut.into();
+                let action = "wait for the standstill of";
+                return Err(Error::Process { action, pid: self.pid, source });
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// It is in the call where it is to be woken: before, it sleeps here and there, too.

@@ -91,14 +91,23 @@ impl Departing {
 }
 
 impl Leaving {
-    /// Puts zeros over these bytes wherever they lie in its memory; returns how often they did.
+    /// Puts zeros over these bytes wherever they lie in what would be sent of it; returns how often they did.
     pub fn wipe(&self, secrets: &[&[u8]]) -> Result<u64, Error> {
-        capture::wipe(self.kept.pid(), secrets, None)
+        capture::wipe(self.kept.pid(), self.kept.description(), secrets, None)
     }
 
-    /// The same near these ranges alone, where nothing else is to be sent.
-    pub fn wipe_near(&self, secrets: &[&[u8]], changed: &[Range<u64>]) -> Result<u64, Error> {
-        capture::wipe(self.kept.pid(), secrets, Some(changed))
+    /// The same where only changes are to be sent to who was told so: near these ranges, and in mappings that are
+    /// new since.
+    pub fn wipe_near(
+        &self,
+        secrets: &[&[u8]],
+        told: &Told,
+        changed: &[Range<u64>],
+    ) -> Result<u64, Error> {
+        // Of whom all is to be sent again, all is looked at.
+        let Ok(difference) = told.until(self.kept.description()) else { return self.wipe(secrets) };
+        let near = capture::merged(changed.iter().cloned().chain(difference.fresh()).collect());
+        capture::wipe(self.kept.pid(), self.kept.description(), secrets, Some(&near))
     }
 
     /// Writes an image of it, for a process that is woken as any other. The copy returns from `depart` with

@@ -38,6 +38,7 @@ mod since;
 mod secrets;
 mod pages;
 mod left;
+mod search;
 mod ranges;
 pub mod mappings;
 mod interrupted;
@@ -47,6 +48,7 @@ mod told;
 pub use changes::{Part, send_running};
 pub use mappings::{Carry, Look};
 pub use pages::Sent;
+pub(crate) use ranges::merged;
 pub use since::Told;
 
 /// How long one run of injected calls may take: all are such that the kernel answers at once.
@@ -305,14 +307,15 @@ fn outlive_parent(remote: &mut Remote<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts zeros over these bytes wherever they lie in the memory of a process that stands still; returns how
-/// often they did.
+/// Puts zeros over these bytes wherever they lie in what would be sent of a process that stands still and was
+/// described so; returns how often they did.
 pub(crate) fn wipe(
     pid: Pid,
+    description: &Description,
     secrets: &[&[u8]],
     within: Option<&[Range<u64>]>,
 ) -> Result<u64, Error> {
-    secrets::wipe(pid, secrets, within)
+    secrets::wipe(pid, description, secrets, within)
 }
 
 /// Puts the pages of a process that stands still, held by another one, and that has no files to be taken along.
@@ -414,14 +417,16 @@ impl Twin {
         send_ahead(self.pid(), description, &self.kept, to)
     }
 
-    /// Puts other bytes over these wherever they lie in its memory; returns where. What is kept of it has zeros.
+    /// Puts other bytes over these wherever they lie in what would be sent of it; returns where. What is kept of it
+    /// has zeros.
     pub(crate) fn hide(
         &mut self,
+        description: &Description,
         secrets: &[&[u8]],
         beneath: &[u8],
     ) -> Result<Vec<Range<u64>>, Error> {
         self.kept.wipe(secrets);
-        secrets::hide(self.pid(), secrets, beneath, None)
+        secrets::hide(self.pid(), description, secrets, beneath)
     }
 
     /// Only when this returns is its memory free.

@@ -21,13 +21,14 @@
 //! written leaves it as it was; were the helper to die while it writes, the caller would die, too.
 
 use std::io::{Read, Write};
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use sys::Pid;
-use sys::park::{SignalsBlocked, Split, Stood, allow_tracer, end, reap, split, stand};
+use sys::park::{Split, Stood, allow_tracer, end, reap, split, stand, was_watch};
 
 mod journey;
 mod returning;
@@ -36,12 +37,17 @@ mod difference;
 
 pub use journey::Journey;
 pub use returning::Returning;
+pub use sys::park::Watch;
 
 /// Words that a helper says at most.
 const WORDS_MAX: u64 = 1 << 16;
 
 /// Status of a copy that could not send home what it came to.
 const MUTE: i32 = 70;
+
+/// How long whoever sends home what a copy came to may take until the copy is stopped: its threads may take some
+/// time to end.
+const STOPPING: Duration = Duration::from_secs(60);
 
 /// That this is the copy. Nothing of it is to be dropped over there.
 #[derive(Debug)]
@@ -60,7 +66,13 @@ pub struct Stayed(pub String);
 
 /// Has a helper carry this process elsewhere. It returns in the copy there; here only if that could not be, or
 /// came to nothing. `carry` runs in the helper, which is told who its caller is, and ends.
-pub fn go(carry: impl FnOnce(Pid) -> Result<(), String>) -> Result<Away, Stayed> {
+///
+/// The helper is a fork: what another thread had locked at that moment is locked there for ever. So it is ended when
+/// it takes longer than `patience`, unless `carry` stops its watch, or sets it anew as it goes on.
+pub fn go(
+    patience: Duration,
+    carry: impl FnOnce(Pid, &Watch) -> Result<(), String>,
+) -> Result<Away, Stayed> {
     let stayed = |error: &dyn std::error::Error| Stayed(error.to_string());
     let caller = Pid::own();
     let (line, its) = UnixStream::pair().map_err(|error| stayed(&error))?;
@@ -68,7 +80,7 @@ pub fn go(carry: impl FnOnce(Pid) -> Result<(), String>) -> Result<Away, Stayed>
         Split::Parent(helper) => helper,
         Split::Child => {
             drop(line);
-            help(&its, || carry(caller));
+            help(&its, patience, |watch| carry(caller, watch));
         }
     };
     drop(its);
@@ -78,26 +90,47 @@ pub fn go(carry: impl FnOnce(Pid) -> Result<(), String>) -> Result<Away, Stayed>
     let stood = stand(line.as_fd());
     match stood {
         Stood::Away(baseline) => return Ok(Away { baseline, helper, line }),
+        // Over there, where nobody is to go on.
+        Stood::Unmade(errno) => {
+            let source = std::io::Error::from_raw_os_error(errno);
+            let _ = writeln!(
+                std::io::stderr(),
+                "the kernel of the node made no process beside the copy, which it needs to come back: {source}; \
+                 see `ulimit -u` and the memory there"
+            );
+            end(MUTE)
+        }
         Stood::Told | Stood::Alone | Stood::Back => {}
     }
     let mut words = String::new();
     let _ = (&line).take(WORDS_MAX).read_to_string(&mut words);
-    reap(helper);
+    let end = reap(helper);
     allow_tracer(None);
     if words.is_empty() {
-        words = "the process that carries it has been killed; see `dmesg`".to_owned();
+        words = match was_watch(end) {
+            true => format!(
+                "the process that carries it came nowhere in {patience:?}: another thread may have held a lock when it \
+                 was made, or the node takes nothing; end other threads, see `farcall status`, and try again"
+            ),
+            false => "the process that carries it has been killed; see `dmesg`".to_owned(),
+        };
     }
     Err(Stayed(words))
 }
 
 /// The life of a process that does something for one that stands: it begins when that is ready.
-fn help(caller: &UnixStream, work: impl FnOnce() -> Result<(), String>) -> ! {
-    // They are for the caller.
-    mem::forget(SignalsBlocked::new());
+fn help(
+    caller: &UnixStream,
+    patience: Duration,
+    work: impl FnOnce(&Watch) -> Result<(), String>,
+) -> ! {
+    // Signals are for the caller.
+    let watch = Watch::new();
+    watch.set(patience);
     if !matches!((&*caller).read(&mut [0]), Ok(1)) {
         end(1);
     }
-    let done = catch_unwind(AssertUnwindSafe(work));
+    let done = catch_unwind(AssertUnwindSafe(|| work(&watch)));
     let told = match done {
         Ok(Ok(())) => String::new(),
         Ok(Err(words)) => words,
@@ -122,7 +155,7 @@ impl Away {
             Ok(Split::Parent(worker)) => worker,
             Ok(Split::Child) => {
                 drop(line);
-                help(&its, || send(&Returning::new(caller, baseline)));
+                help(&its, STOPPING, |watch| send(&Returning::new(caller, baseline, watch)));
             }
             Err(_) => end(MUTE),
         };
@@ -142,7 +175,7 @@ impl Away {
                 let _ = writeln!(std::io::stderr(), "{words}");
                 end(MUTE)
             }
-            Stood::Alone | Stood::Away(_) => end(MUTE),
+            Stood::Alone | Stood::Away(_) | Stood::Unmade(_) => end(MUTE),
         }
         // Here, in the original.
         let this = ManuallyDrop::into_inner(this);

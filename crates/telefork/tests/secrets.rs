@@ -51,10 +51,33 @@ fn a_page_that_held_a_secret_alone_does_not_come_with_later_changes() {
     assert!(memchr::memmem::find(&image, &secret).is_none());
     let copy = leaving();
     let changed = [];
-    copy.wipe_near(&[&secret], &changed).unwrap();
+    copy.wipe_near(&[&secret], &told, &changed).unwrap();
     image.clear();
     let sent = copy.send_changes(0, told, Some(&changed), &mut image).unwrap();
     assert!(matches!(sent, Changes::Sent(..)) && !image.is_empty(), "{sent:?}");
+    assert!(memchr::memmem::find(&image, &secret).is_none());
+    copy.end().unwrap();
+    assert_eq!(pages[middle..middle + secret.len()], secret, "the original has lost it");
+}
+
+#[test]
+fn memory_that_is_new_since_somebody_was_told_is_looked_through_wherever_it_has_changed() {
+    let secret = secret();
+    let copy = leaving();
+    copy.wipe(&[&secret]).unwrap();
+    let (_, told) = copy.send_told(0, &mut Vec::new()).unwrap();
+    copy.end().unwrap();
+    let mut pages = vec![0_u8; 8 << 20];
+    let middle = pages.len() / 2;
+    pages[middle..middle + secret.len()].copy_from_slice(&secret);
+    let begin = pages.as_ptr().addr() as u64 / 4096 * 4096;
+    // Somebody has seen some of its pages written, and not this one.
+    let changed: Vec<_> =
+        (1..9).map(|at| begin + at * 65_536..begin + at * 65_536 + 4096).collect();
+    let copy = leaving();
+    copy.wipe_near(&[&secret], &told, &changed).unwrap();
+    let mut image = Vec::new();
+    copy.send_changes(0, &told, Some(&changed), &mut image).unwrap();
     assert!(memchr::memmem::find(&image, &secret).is_none());
     copy.end().unwrap();
     assert_eq!(pages[middle..middle + secret.len()], secret, "the original has lost it");

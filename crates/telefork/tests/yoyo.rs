@@ -6,7 +6,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
+
+use farcall_telefork::yoyo::{self, Stayed};
 
 fn program() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
@@ -109,4 +114,26 @@ fn nobody_at_the_other_end_is_an_error() {
     let done = go(&address, 1);
     let words = String::from_utf8(done.stderr).unwrap();
     assert!(words.contains("refused") && words.contains("as it was: true"), "{words}");
+}
+
+#[test]
+fn a_lock_that_another_thread_held_when_the_helper_was_made_is_waited_for_within_a_bound() {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let (locked, is_locked) = channel();
+    let (done, is_done) = channel::<()>();
+    let other = thread::spawn(move || {
+        let held = LOCK.lock().unwrap();
+        locked.send(()).unwrap();
+        let _ = is_done.recv();
+        drop(held);
+    });
+    is_locked.recv().unwrap();
+    let stayed = yoyo::go(Duration::from_millis(50), |_, _| {
+        drop(LOCK.lock());
+        Ok(())
+    });
+    let Err(Stayed(words)) = stayed else { panic!("it went") };
+    assert!(words.contains("another thread may have held a lock"), "{words}");
+    drop(done);
+    other.join().unwrap();
 }

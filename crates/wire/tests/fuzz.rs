@@ -1,6 +1,8 @@
 //! The bodies of the fuzz targets `frame`, `message`, `payload_head`, `kept`, `image`, `image_paging`,
-//! `delegation`, `worker_v1` and `netmem`, where there is no fuzzer.
+//! `delegation`, `answer`, `worker_v1` and `netmem`, where there is no fuzzer.
 
+#[path = "../../../fuzz/src/answer.rs"]
+pub mod answer;
 #[path = "../../../fuzz/src/delegation.rs"]
 pub mod delegation;
 #[path = "../../../fuzz/src/frame.rs"]
@@ -34,6 +36,25 @@ fn what_a_disk_gives_back_is_read_without_a_panic() {
 #[test]
 fn what_a_copy_is_handed_on_is_read_as_it_was_written() {
     check("delegation", 20_000, delegation::decode);
+}
+
+#[test]
+fn what_a_call_answers_is_found_however_it_is_cut() {
+    check("answer", 50_000, answer::find);
+}
+
+#[test]
+fn every_kind_of_an_images_sections_is_among_its_seeds_and_read() {
+    let vectors = seeds::vectors_for("image", "").expect("every vector is one");
+    let fronts = seeds::seeds("image", &vectors).split_off(2);
+    let mut kinds: Vec<u8> = fronts.iter().map(|seed| seed[0]).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert!(kinds.contains(&8) && kinds.len() == image::KINDS.len() - 1, "{kinds:?}");
+    for seed in &fronts {
+        let kind = image::KINDS[usize::from(seed[0])];
+        assert!(wire::image::Section::from_front(kind, &seed[1..]).is_some(), "{kind:?}: {seed:?}");
+    }
 }
 
 #[test]

@@ -461,8 +461,8 @@ impl Carrier {
         // What did not go with others goes with this one.
         self.changed = both(self.changed.take(), job.changed.clone());
         let unwiped = |error| TravelError::Unwiped { reason: chain(&error) };
-        if let (Some(_), Some(changed)) = (&self.told, &self.changed) {
-            job.leaving.wipe_near(&secrets, changed).map_err(unwiped)?;
+        if let (Some(told), Some(changed)) = (&self.told, &self.changed) {
+            job.leaving.wipe_near(&secrets, told, changed).map_err(unwiped)?;
         }
         if self.told.is_some() && self.changed.is_none() {
             job.leaving.wipe(&secrets).map_err(unwiped)?;

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::telefork::yoyo::{Away, Journey, Returning, Stayed, go};
+use ::telefork::yoyo::{Away, Journey, Returning, Stayed, Watch, go};
 use ::telefork::{Error as TeleforkError, Pid};
 use transport::Secrets;
 use wire::Message;
@@ -94,6 +94,10 @@ const NAMELESS: Duration = Duration::from_secs(2);
 /// How long copies may take that are being sent.
 const SENDING_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long what carries this process may come nowhere until it runs over there: longer than all that it may wait
+/// for. What another thread had locked when it was made, as one that has just begun or ends, it would wait for without end.
+const STANDSTILL: Duration = Duration::from_secs(180);
+
 /// How often it is looked whether they are.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -146,35 +150,40 @@ fn leave(way: WayTo, mark: &Mark) -> Result<Away, Stayed> {
     let forms = secrets.forms();
     // Else both would write what is left.
     let _ = output.flush();
-    hold_all(|_| go(|caller| carry(way, mark, &forms, caller)))
+    hold_all(|_| go(STANDSTILL, |caller, watch| carry(way, mark, &forms, caller, watch)))
 }
 
 /// The helper's work.
-fn carry(way: WayTo, mark: &Mark, forms: &Forms, caller: Pid) -> Result<(), String> {
+fn carry(way: WayTo, mark: &Mark, forms: &Forms, caller: Pid, watch: &Watch) -> Result<(), String> {
     let secrets: Vec<&[u8]> = forms.iter().map(|form| &form[..]).collect();
     let words = |error: TeleforkError| chain(&error);
     let mut journey = Journey::begin(caller, is_own).map_err(words)?;
+    // As long as memory is large.
+    watch.stop();
     journey.hide(&secrets).map_err(words)?;
+    watch.set(STANDSTILL);
     let mut visit = way.begin(begin()).map_err(|error| chain(&error))?;
-    let mut pour = Pour { visit: &mut visit, is_heard: false };
+    let mut pour = Pour { visit: &mut visit, watch, is_heard: false };
     let sent = journey.send(&mut pour);
     match (sent, pour.is_heard) {
         // Whoever refuses it says so in what follows.
         (Ok(()), _) | (Err(_), true) => {}
         (Err(error), false) => return Err(chain(&error)),
     }
-    let image = follow(&mut visit, mark)?;
+    let image = follow(&mut visit, mark, watch)?;
     journey.land(&image).map_err(words)
 }
 
 /// The image on its way.
 struct Pour<'a> {
     visit: &'a mut Visit,
+    watch: &'a Watch,
     is_heard: bool,
 }
 
 impl Write for Pour<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.watch.set(STANDSTILL);
         match self.visit.pour(bytes) {
             Ok(true) => Ok(bytes.len()),
             Ok(false) => {
@@ -191,7 +200,7 @@ impl Write for Pour<'_> {
 }
 
 /// From the end of the image to the end of the copy: what it came to.
-fn follow(visit: &mut Visit, mark: &Mark) -> Result<Vec<u8>, String> {
+fn follow(visit: &mut Visit, mark: &Mark, watch: &Watch) -> Result<Vec<u8>, String> {
     let wake = Wake { alone: Alone::Ends, terminal: None };
     let Ok(fate) = settle(visit, &mut Source::new(Terms::default(), wake), PATIENCE);
     match fate {
@@ -199,6 +208,8 @@ fn follow(visit: &mut Visit, mark: &Mark) -> Result<Vec<u8>, String> {
         Fate::Doubt => return Err("it cannot be asked any more; see `farcall ps`".to_owned()),
         Fate::There { .. } => {}
     }
+    // It takes as long as what it went for.
+    watch.stop();
     let gone = |source: memory::Error| format!("the node is gone: {}", chain(&source));
     visit.send(&Message::Closed(Closed { stream: 0, at: 0 })).map_err(gone)?;
     let mut outputs = [Receiving::default(), Receiving::default()];
@@ -284,7 +295,7 @@ impl<'a> Coming<'a> {
 }
 
 /// Over there, in a process beside the copy.
-fn send(returning: &Returning, mark: &Mark) -> Result<(), String> {
+fn send(returning: &Returning<'_>, mark: &Mark) -> Result<(), String> {
     let output = stdout().as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
     let mut output = File::from(output);
     output.write_all(mark).map_err(|error| error.to_string())?;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use super::x86_64;
 use crate::beside::block_signals;
@@ -30,6 +31,8 @@ pub enum Stood {
     Alone,
     /// A copy, elsewhere, with a process that has its memory as it was when it woke.
     Away(Pid),
+    /// A copy, elsewhere, for which the kernel made no such process: the number of its error.
+    Unmade(i32),
     /// Who stood, with the memory of a copy that stood.
     Back,
 }
@@ -63,13 +66,17 @@ pub fn allow_tracer(tracer: Option<Pid>) {
     unsafe { libc::prctl(libc::PR_SET_PTRACER, number, 0, 0, 0) };
 }
 
-/// Waits for a child's end.
-pub fn reap(child: Pid) {
+/// Waits for a child's end; the signal that was it, if one was.
+pub fn reap(child: Pid) -> Option<i32> {
     loop {
-        // SAFETY: the kernel writes nothing where the status is not asked for.
-        let found = unsafe { libc::waitpid(child.0, std::ptr::null_mut(), 0) };
-        if found >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return;
+        let mut status = 0;
+        // SAFETY: the kernel writes one number, which is ours.
+        let found = unsafe { libc::waitpid(child.0, &raw mut status, 0) };
+        if found >= 0 {
+            return libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
+        }
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return None;
         }
     }
 }
@@ -97,10 +104,61 @@ pub fn stand(here: BorrowedFd<'_>) -> Stood {
     let blocked = SignalsBlocked::new();
     let (result, made) = x86_64::stand(here.as_raw_fd(), &mut byte);
     drop(blocked);
-    match i32::try_from(result) {
-        Ok(AWAY) => Stood::Away(Pid(i32::try_from(made).unwrap_or(-1))),
-        Ok(BACK) => Stood::Back,
-        Ok(1) => Stood::Told,
+    stood(result, made)
+}
+
+/// What the call's two results mean.
+fn stood(result: isize, made: isize) -> Stood {
+    match (i32::try_from(result), i32::try_from(made)) {
+        (Ok(AWAY), Ok(made)) if made > 0 => Stood::Away(Pid(made)),
+        (Ok(AWAY), made) => Stood::Unmade(made.map_or(libc::EAGAIN, i32::wrapping_neg)),
+        (Ok(BACK), _) => Stood::Back,
+        (Ok(1), _) => Stood::Told,
         _ => Stood::Alone,
     }
 }
+
+/// Ends this process, if a time passes. That is set anew, or not at all any more, as often as is wished.
+#[derive(Debug)]
+pub struct Watch(());
+
+impl Watch {
+    /// For a process that has just been made, alone with its memory: whoever else held a lock in the one that it is
+    /// a copy of never gives it back here. No other signal reaches the calling thread any more.
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
+        // SAFETY: the default is no function; whose handler it was runs in the other process.
+        unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
+        block_signals(!(1 << (libc::SIGALRM - 1)));
+        Self(())
+    }
+
+    /// From now on so long.
+    pub fn set(&self, patience: Duration) {
+        // To the kernel 0 is never.
+        alarm(patience.max(Duration::from_micros(1)));
+    }
+
+    /// Not any more.
+    pub fn stop(&self) {
+        alarm(Duration::ZERO);
+    }
+}
+
+fn alarm(after: Duration) {
+    let none = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let seconds = libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX);
+    let value =
+        libc::timeval { tv_sec: seconds, tv_usec: libc::suseconds_t::from(after.subsec_micros()) };
+    let timer = libc::itimerval { it_interval: none, it_value: value };
+    // SAFETY: the kernel reads one `itimerval`, which is ours, and is given no place to write.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+}
+
+/// Whether it was a [`Watch`] that ended a process.
+pub fn was_watch(end: Option<i32>) -> bool {
+    end == Some(libc::SIGALRM)
+}
+
+#[cfg(test)]
+mod tests;

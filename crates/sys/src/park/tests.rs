@@ -44,3 +44,24 @@ fn the_kernel_tells_a_copy_its_processor_as_it_told_the_caller() {
     assert_eq!(found, expected.map(|rseq| rseq.at));
     assert!(found.is_some(), "this libc uses it");
 }
+
+#[test]
+fn a_copy_that_never_comes_to_stand_is_waited_for_within_a_bound() {
+    let mut other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = Pid(other.id() as i32);
+    let open = || pidfd::open(pid).unwrap().unwrap();
+    let number = || AtomicI32::new(-1);
+    let order = Order {
+        parent: Pid::own(),
+        word: AtomicU32::new(WAIT),
+        guardian: number(),
+        copy: number(),
+        pidfd: number(),
+        errno: number(),
+    };
+    let twin = Twin { pid, pidfd: open(), guardian: open(), _order: Box::new(order) };
+    let refused = twin.wait_until_parked(Duration::from_millis(1)).unwrap_err();
+    assert!(refused.to_string().contains("standstill"), "{refused}");
+    drop(twin);
+    let _ = other.wait();
+}

@@ -99,7 +99,8 @@ pub(super) const BACK: i32 = 0x0a3a_0002;
 
 /// Waits for a byte of a descriptor: what the read returned, or one of the above. In a copy that has woken,
 /// also the number of a process that is as the copy was at that moment: it is made before anything is written to
-/// memory, and writes nothing itself. It ends with the copy, which need not wait for it.
+/// memory, and writes nothing itself. It ends with the copy, which need not wait for it. Below 0, the number is why
+/// the kernel made none.
 ///
 /// It is in one place only, so that whoever waits in it anywhere goes on at one instruction.
 #[inline(never)]
@@ -113,6 +114,9 @@ pub(super) fn stand(on: i32, byte: &mut u8) -> (isize, isize) {
             "syscall",
             "cmp eax, {away}",
             "jne 2f",
+            "mov eax, {own}",
+            "syscall",
+            "mov r12, rax",
             "mov eax, {clone}",
             "xor edi, edi",
             "xor esi, esi",
@@ -127,6 +131,15 @@ pub(super) fn stand(on: i32, byte: &mut u8) -> (isize, isize) {
             "mov edi, {death}",
             "mov esi, {kill}",
             "syscall",
+            // It may have ended before.
+            "mov eax, {parent}",
+            "syscall",
+            "cmp rax, r12",
+            "je 5f",
+            "mov eax, {exit}",
+            "xor edi, edi",
+            "syscall",
+            "5:",
             "mov eax, {prctl}",
             "mov edi, {tracer}",
             "mov rsi, -1",
@@ -141,7 +154,10 @@ pub(super) fn stand(on: i32, byte: &mut u8) -> (isize, isize) {
             "mov eax, {away}",
             "2:",
             away = const AWAY,
+            own = const libc::SYS_getpid,
             clone = const libc::SYS_clone,
+            parent = const libc::SYS_getppid,
+            exit = const libc::SYS_exit_group,
             prctl = const libc::SYS_prctl,
             death = const libc::PR_SET_PDEATHSIG,
             kill = const libc::SIGKILL,
@@ -151,6 +167,7 @@ pub(super) fn stand(on: i32, byte: &mut u8) -> (isize, isize) {
             inlateout("rdi") on as isize => made,
             in("rsi") ptr::from_mut(byte),
             in("rdx") 1_usize,
+            out("r12") _,
             clobber_abi("C"),
         );
     }

@@ -23,6 +23,7 @@ use wire::image::{Section, Writer};
 
 use super::left::Left;
 use super::ranges::{runs, without};
+use super::search::Search;
 use crate::{Description, Error};
 
 /// Bytes that are read and put at once: less than the buffer of a Unix socket, so that the other side has
@@ -135,16 +136,20 @@ impl Kept {
 
     /// Puts zeros over these bytes wherever they are kept; returns how often they were.
     pub(super) fn wipe(&mut self, secrets: &[&[u8]]) -> u64 {
-        let mut count = 0;
-        let runs = self.mappings.iter_mut().flat_map(|(_, runs)| runs);
-        for (_, bytes) in runs {
-            for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-                let found: Vec<usize> = memchr::memmem::find_iter(bytes, secret).collect();
-                count += found.len() as u64;
-                found.into_iter().for_each(|at| bytes[at..at + secret.len()].fill(0));
+        let mut search = Search::new(secrets);
+        let mut found = Vec::new();
+        for (at, bytes) in self.mappings.iter().flat_map(|(_, runs)| runs) {
+            search.room(*at, bytes.len()).copy_from_slice(bytes);
+            found.extend(search.found());
+        }
+        for (at, bytes) in self.mappings.iter_mut().flat_map(|(_, runs)| runs) {
+            let end = *at + bytes.len() as u64;
+            for part in found.iter().filter(|part| part.start < end && *at < part.end) {
+                let part = part.start.max(*at) - *at..part.end.min(end) - *at;
+                bytes[part.start as usize..part.end as usize].fill(0);
             }
         }
-        count
+        found.len() as u64
     }
 
     fn of(&self, mapping: &Mapping) -> Option<&[KeptRun]> {
@@ -156,7 +161,7 @@ impl Kept {
 
 /// What is written to it afterwards is seen by both, or the twin does not have it (`MADV_DONTFORK`,
 /// `MADV_WIPEONFORK`).
-fn is_not_forked(mapping: &Mapping) -> bool {
+pub(super) fn is_not_forked(mapping: &Mapping) -> bool {
     let is_shared = mapping.sharing == Sharing::Shared
         && matches!(mapping.kind, MappingKind::Anonymous { .. } | MappingKind::File(_));
     is_shared || mapping.flags.contains(b"dc") || mapping.flags.contains(b"wf")

@@ -52,3 +52,16 @@ pub(super) fn runs(range: Range<u64>, page: u64) -> Vec<Run> {
     }
     found
 }
+
+/// In their order, and each address once.
+pub(crate) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut found: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match found.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => found.push(range),
+        }
+    }
+    found
+}

@@ -378,14 +378,15 @@ fn a_secret_is_found_where_nobody_may_read_and_refused_where_others_have_it() {
     let args = [hidden, PAGE, libc::PROT_NONE as u64, 0, 0, 0];
     remote.run(&[Call { number: libc::SYS_mprotect, args }]).unwrap()[0].as_ref().unwrap();
     remote.finish().unwrap();
-    assert_eq!(wipe(child.pid(), &[&secret], None).unwrap(), 1);
+    let description = frozen.describe().unwrap();
+    assert_eq!(wipe(child.pid(), &description, &[&secret], None).unwrap(), 1);
     let mut found = [1; 32];
     process_memory::read(child.pid(), hidden + 100, &mut found).unwrap();
     assert_eq!(found, [0; 32]);
     frozen.end().unwrap();
 
     let child = Specimen::start(&["memory", folder.path().join("file").to_str().unwrap()]);
-    let frozen = child.freeze();
+    let mut frozen = child.freeze();
     let is_shared = |mapping: &maps::Mapping| {
         mapping.sharing == maps::Sharing::Shared
             && mapping.permissions.write
@@ -394,10 +395,115 @@ fn a_secret_is_found_where_nobody_may_read_and_refused_where_others_have_it() {
     let mapped = maps::mappings(child.pid()).unwrap();
     let at = mapped.into_iter().find(is_shared).unwrap().range.start + 200;
     process_memory::write(child.pid(), at, &secret).unwrap();
-    let refused = wipe(child.pid(), &[&secret], None).unwrap_err();
+    let description = frozen.describe().unwrap();
+    let refused = wipe(child.pid(), &description, &[&secret], None).unwrap_err();
     assert!(matches!(refused, Error::SharedSecret { address } if address == at), "{refused}");
     process_memory::read(child.pid(), at, &mut found).unwrap();
     assert_eq!(found[..], secret, "the others have lost it");
+    frozen.end().unwrap();
+}
+
+/// Has a frozen process map something.
+fn map(frozen: &mut Frozen, calls: &[Call]) -> Vec<u64> {
+    let mut remote = Remote::enter(&mut frozen.tracee.threads_mut()[0], PATIENCE).unwrap();
+    let results = remote.run(calls).unwrap();
+    remote.finish().unwrap();
+    results.into_iter().map(|result| result.unwrap()).collect()
+}
+
+fn mapping(at: u64, pages: u64, protection: i32, flags: i32, fd: u64) -> Call {
+    let args = [at, pages * PAGE, protection as u64, flags as u64, fd, 0];
+    Call { number: libc::SYS_mmap, args }
+}
+
+#[test]
+fn a_secret_in_a_file_that_is_only_read_does_not_leave_and_the_file_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let secret: Vec<u8> = (1..=32).map(|number: u8| number ^ 0x35).collect();
+    let bytes = [&vec![b'-'; 5000], &secret[..], &vec![b'-'; 9000]].concat();
+    std::fs::write(&path, &bytes).unwrap();
+    for flags in [libc::MAP_PRIVATE, libc::MAP_SHARED] {
+        let child = Specimen::start(&["count", "1", "10"]);
+        let mut frozen = child.freeze();
+        let name = child.told[0] + 8;
+        process_memory::write(
+            child.pid(),
+            name,
+            &[path.as_os_str().as_encoded_bytes(), &[0]].concat(),
+        )
+        .unwrap();
+        let open = Call { number: libc::SYS_open, args: [name, libc::O_RDONLY as u64, 0, 0, 0, 0] };
+        let file = map(&mut frozen, &[open])[0];
+        map(&mut frozen, &[mapping(0, 4, libc::PROT_READ, flags, file)]);
+        let description = frozen.describe().unwrap();
+        let has_it = |frozen: &Frozen| {
+            let mut image = Vec::new();
+            let mut writer = Writer::new(&mut image, ImageId(1));
+            description.put(&mut writer).unwrap();
+            frozen.send_pages(&description, &mut writer).unwrap();
+            writer.finish().unwrap();
+            memchr::memmem::find(&image, &secret).is_some()
+        };
+        assert!(has_it(&frozen), "it is looked for in vain");
+        let wiped = wipe(child.pid(), &description, &[&secret], None);
+        match flags {
+            libc::MAP_PRIVATE => {
+                assert_eq!(wiped.unwrap(), 1);
+                assert!(!has_it(&frozen));
+            }
+            _ => assert!(matches!(wiped, Err(Error::SharedSecret { .. })), "{wiped:?}"),
+        }
+        frozen.end().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_secret_across_two_mappings_is_found_by_whoever_looks_near_either_of_them() {
+    let secret: Vec<u8> = (1..=32).collect();
+    for near in [None, Some(0), Some(1)] {
+        let child = Specimen::start(&["count", "1", "10"]);
+        let mut frozen = child.freeze();
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let open = libc::PROT_READ | libc::PROT_WRITE;
+        let at = map(&mut frozen, &[mapping(0, 2, open, flags, u64::MAX)])[0];
+        let border = at + PAGE;
+        process_memory::write(child.pid(), border - 7, &secret).unwrap();
+        let args = [border, PAGE, libc::PROT_READ as u64, 0, 0, 0];
+        map(&mut frozen, &[Call { number: libc::SYS_mprotect, args }]);
+        let description = frozen.describe().unwrap();
+        assert!(description.mappings.iter().any(|it| it.start == border), "they are one");
+        let near = near.map(|page| vec![at + page * PAGE..at + (page + 1) * PAGE]);
+        assert_eq!(wipe(child.pid(), &description, &[&secret, &[]], near.as_deref()).unwrap(), 1);
+        let mut found = [1; 32];
+        process_memory::read(child.pid(), border - 7, &mut found).unwrap();
+        assert_eq!(found, [0; 32]);
+        frozen.end().unwrap();
+    }
+}
+
+#[test]
+fn a_secret_in_what_a_fork_does_not_copy_is_wiped_where_no_chunk_has_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let secret: Vec<u8> = (1..=32).map(|number: u8| number ^ 0x35).collect();
+    let chunk = pages::CHUNK;
+    let mut bytes = vec![b'-'; 2 * chunk];
+    bytes[chunk - 5..chunk + 27].copy_from_slice(&secret);
+    std::fs::write(&path, &bytes).unwrap();
+    let child = Specimen::start(&["count", "1", "10"]);
+    let mut frozen = child.freeze();
+    let name = child.told[0] + 8;
+    process_memory::write(child.pid(), name, &[path.as_os_str().as_encoded_bytes(), &[0]].concat())
+        .unwrap();
+    let open = Call { number: libc::SYS_open, args: [name, libc::O_RDONLY as u64, 0, 0, 0, 0] };
+    let file = map(&mut frozen, &[open])[0];
+    let pages = bytes.len() as u64 / PAGE;
+    map(&mut frozen, &[mapping(0, pages, libc::PROT_READ, libc::MAP_SHARED, file)]);
+    let description = frozen.describe().unwrap();
+    let mut kept = Kept::read(child.pid(), &description).unwrap();
+    assert_eq!((kept.wipe(&[&secret]), kept.wipe(&[&secret])), (1, 0));
     frozen.end().unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! A process that stands still while its copy is away: frozen, sent, and given what the copy came to.
 
 use std::io::Write;
+use std::mem;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -38,7 +39,15 @@ pub struct Journey {
     registers: Registers,
     description: Description,
     /// Where the copy has other bytes, in their order.
-    hidden: Vec<Range<u64>>,
+    hidden: Vec<Hidden>,
+}
+
+/// Bytes that did not leave.
+#[derive(Debug)]
+struct Hidden {
+    range: Range<u64>,
+    /// What has changed of those that the copy had in their place, if anything has.
+    bits: Option<Vec<u8>>,
 }
 
 impl Journey {
@@ -77,7 +86,8 @@ impl Journey {
     /// there in the copy, zeros too, is seen to be different: then what was hidden is not in use any more.
     pub fn hide(&mut self, secrets: &[&[u8]]) -> Result<(), Error> {
         let beneath = image_id()?.0.to_le_bytes();
-        self.hidden = self.twin.hide(secrets, &beneath)?;
+        let hidden = self.twin.hide(&self.description, secrets, &beneath)?;
+        self.hidden = hidden.into_iter().map(|range| Hidden { range, bits: None }).collect();
         Ok(())
     }
 
@@ -241,6 +251,7 @@ impl Journey {
             }
             next = reader.next_section()?;
         }
+        self.write_hidden(landing.page)?;
         let pid = self.frozen.pid();
         let main = &mut self.frozen.tracee().threads_mut()[0];
         let mut remote = Remote::enter_at(main, landing.room, CALLS_PATIENCE)?;
@@ -301,21 +312,40 @@ impl Journey {
                 is_changed = true;
             }
         }
-        // What was hidden is all there, or not at all.
-        let first = self.hidden.partition_point(|hidden| hidden.end <= range.start);
-        for hidden in self.hidden[first..].iter().take_while(|it| it.start < range.end) {
-            let from = hidden.start.max(range.start) - range.start;
-            let part = from as usize..(hidden.end.min(range.end) - range.start) as usize;
-            if bits[part.clone()].iter().any(|bits| *bits != 0) {
-                for at in part {
-                    now[at] = was[at] ^ bits[at];
-                }
-            }
-        }
+        note(&mut self.hidden, &range, bits);
         if is_changed {
             process_memory::write(pid, range.start, &now)?;
         }
         Ok(())
+    }
+
+    /// What was hidden is as it is over there where some of it has changed, in whichever page: all of it, or nothing.
+    fn write_hidden(&mut self, page: u64) -> Result<(), Error> {
+        let pid = self.frozen.pid();
+        for hidden in mem::take(&mut self.hidden) {
+            let Some(bits) = hidden.bits else { continue };
+            let mut now = vec![0; bits.len()];
+            process_memory::read(pid, hidden.range.start, &mut now)?;
+            let was = self.left(&hidden.range, &now, page)?;
+            let is: Vec<u8> = was.iter().zip(&bits).map(|(was, bits)| was ^ bits).collect();
+            process_memory::write(pid, hidden.range.start, &is)?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps what has changed of hidden bytes, of those that lie in a range.
+fn note(hidden: &mut [Hidden], range: &Range<u64>, bits: &[u8]) {
+    let first = hidden.partition_point(|it| it.range.end <= range.start);
+    for it in hidden[first..].iter_mut().take_while(|it| it.range.start < range.end) {
+        let (start, end) = (it.range.start.max(range.start), it.range.end.min(range.end));
+        let came = &bits[(start - range.start) as usize..(end - range.start) as usize];
+        if came.iter().all(|bits| *bits == 0) {
+            continue;
+        }
+        let len = (it.range.end - it.range.start) as usize;
+        let kept = it.bits.get_or_insert_with(|| vec![0; len]);
+        kept[(start - it.range.start) as usize..][..came.len()].copy_from_slice(came);
     }
 }
 
@@ -411,3 +441,6 @@ fn room(here: &[Mapping], there: &[Mapping]) -> Option<u64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

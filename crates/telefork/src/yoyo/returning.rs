@@ -5,6 +5,7 @@ use std::io::Write;
 use std::ops::Range;
 
 use sys::pagemap::Pagemap;
+use sys::park::Watch;
 use sys::{Pid, maps, process_memory};
 use wire::image::memory::{Mapping, MappingKind, Pages, Run, Sharing};
 use wire::image::{Section, Writer};
@@ -12,27 +13,31 @@ use wire::image::{Section, Writer};
 use super::stopping::{Others, RED_ZONE, stop};
 use crate::Error;
 use crate::call::{described, image_id};
-use crate::capture::Next;
+use crate::capture::{Next, merged};
 
 /// Bytes that are compared, and sent, at once.
 const CHUNK: usize = 1 << 17;
 
 /// A copy that has done what it went for, and one of what it was before.
 #[derive(Debug)]
-pub struct Returning {
+pub struct Returning<'a> {
     copy: Pid,
     baseline: Pid,
+    /// Of the process that sends.
+    watch: &'a Watch,
 }
 
-impl Returning {
-    pub(super) fn new(copy: Pid, baseline: Pid) -> Self {
-        Self { copy, baseline }
+impl<'a> Returning<'a> {
+    pub(super) fn new(copy: Pid, baseline: Pid, watch: &'a Watch) -> Self {
+        Self { copy, baseline, watch }
     }
 
     /// Sends it: an image whose pages are differences.
     pub fn send(&self, to: &mut impl Write) -> Result<(), Error> {
         // Threads that it has left running would not come along.
         let (mut frozen, registers) = stop(self.copy, Others::MustEnd)?;
+        // From here on it takes as long as memory is large, and the way slow.
+        self.watch.stop();
         let mut description = described(&mut frozen, Next::GoesOn)?;
         let Some(thread) = description.threads.first_mut() else {
             return Err(Error::Headless { pid: self.copy });
@@ -88,19 +93,6 @@ fn own(of: &[Pagemap; 2], range: &Range<u64>) -> Result<Vec<Range<u64>>, Error> 
     let mut own = of[0].look(range.clone())?.own;
     own.extend(of[1].look(range.clone())?.own);
     Ok(own)
-}
-
-/// In their order, and each address once.
-fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    ranges.sort_unstable_by_key(|range| range.start);
-    let mut found: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match found.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => found.push(range),
-        }
-    }
-    found
 }
 
 struct Comparison {
