@@ -432,6 +432,7 @@ fn a_copy_that_hangs_or_dies_harms_no_other_and_each_is_told_of_its_node() {
     assert_eq!(pair.cluster.fork_call_on("two", || 7).join().unwrap(), 7);
 }
 
+// TF-13.
 #[test]
 fn the_second_copy_takes_what_changed_and_nothing_else() {
     // What sending takes of this process's own memory, a MiB or two, is to count little.
@@ -502,6 +503,7 @@ fn follows(copy: &client::Copy) -> bool {
     is_lazy
 }
 
+// TF-12.
 #[test]
 fn a_copy_runs_before_its_memory_came_and_has_all_of_it_in_the_end() {
     let _alone = alone();
