@@ -68,7 +68,7 @@ fn every_row_has_a_test_that_bears_its_number() {
                 let mut told = line
                     .strip_prefix("// ")
                     .into_iter()
-                    .flat_map(|told| told.split([',', '.', ' ']));
+                    .flat_map(|told| told.split([',', '.', ':', ' ']));
                 told.any(|word| word == format!("TF-{row}"))
             };
             let above = &lines[at.saturating_sub(8)..at];
