@@ -23,7 +23,8 @@ also been run so that it damages its own subject, and has said so.
 - **moved**: captured, built by another process over a connection, ended here, woken there
 - **to disk**: captured into a file, ended, and woken from the file by another process
 - **there and back twice**: moved four times
-- **lazy**: woken by another process before its memory has come, which follows over two connections
+- **lazy**: woken by another process before its memory has come, which follows over two connections: of each that
+  works, pages that hold something were put in place after it had woken
 - **foreign vDSO**: moved, and woken as where the kernel has another vDSO
 
 Refused is what cannot travel, before anything is ended, and for what. Both ends are on one machine.

@@ -178,8 +178,6 @@ fn every_specimen_passes_when_it_is_moved_there_and_back_twice() {
 #[test]
 fn every_specimen_passes_when_its_memory_follows_it() {
     nothing_is_wrong(outcomes(Visit::Lazy));
-    let bytes = travel::FOLLOWED.load(Relaxed);
-    assert!(bytes > 1 << 20 || !sys::limits::is_root(), "only {bytes} bytes followed");
 }
 
 // TF-6: `clock.c`.
