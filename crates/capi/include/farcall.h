@@ -1,6 +1,7 @@
 /*
  * Farcall from C and C++: shared memory, which is regions of pages that programs on any host of a cluster
- * read, update, lock, watch and change in transactions; and processes that send copies of themselves.
+ * read, update, lock, watch and change in transactions; and processes that send copies of themselves, over any
+ * descriptor or to nodes.
  *
  *     #include <farcall.h>
  *
@@ -13,14 +14,15 @@
  *   which farcall_last_error says more, on the thread on which it happened.
  * - What is made with a call that takes a place for a handle (T **) is given back once with the one function
  *   for that: T_free, farcall_mutex_unlock, or farcall_unmap. If the call does not return FARCALL_OK, the handle is null.
- * - Handles are opaque. Clusters, regions and watches may be used by any number of threads at once. Locks and
+ * - Handles are opaque. Clusters, regions, watches, copies and calls may be used by any number of threads at once. Locks and
  *   transactions too, but who shares one has to agree on what is done with it. Nobody may use a handle
  *   while or after it is freed.
  * - Null where a handle, a text or a buffer must be is FARCALL_WRONG_ARGUMENT, never a crash. Texts are
  *   UTF-8 and end with a zero. A buffer has as many bytes as its length says, and is not used by others
  *   during the call; nothing is kept of it afterwards.
  * - Descriptors stay the caller's: none is closed, and nobody may close one during the call.
- * - A process that forks uses in the child only what the child has made itself.
+ * - A process that forks uses in the child only what the child has made itself. (In a copy on a node, clusters of
+ *   before can be used, too.)
  */
 
 #ifndef FARCALL_H
@@ -108,7 +110,7 @@ typedef enum {
      */
     FARCALL_UNKEPT = -12,
     /*
-     It is not known whether the change was made. It was not sent again.
+     It is not known whether the change was made, or the copy runs. It was not sent again.
      */
     FARCALL_UNKNOWN = -13,
     /*
@@ -139,6 +141,18 @@ typedef enum {
      A signal has ended the process.
      */
     FARCALL_KILLED = -20,
+    /*
+     The node was lost, or the way to it, and what ran there with it.
+     */
+    FARCALL_LOST = -21,
+    /*
+     It did not go, or what it came to did not come back; here all is as it was.
+     */
+    FARCALL_STAYED = -22,
+    /*
+     A call has ended its process instead of returning.
+     */
+    FARCALL_UNANSWERED = -23,
 } farcall_status;
 
 /*
@@ -164,10 +178,20 @@ typedef enum {
 } farcall_durability;
 
 /*
+ A call that runs on a node. It ends when this process does; freeing the handle does not end it.
+ */
+typedef struct farcall_call farcall_call;
+
+/*
  Links to the nodes of a cluster. It may be used by several threads at once, and must outlive
  nothing: what was made with it keeps the links for as long as it needs them.
  */
 typedef struct farcall_cluster farcall_cluster;
+
+/*
+ A copy of this process on a node. It ends when this process does; freeing the handle does not end it.
+ */
+typedef struct farcall_copy farcall_copy;
 
 /*
  The lock of a page, with the page's bytes. One thread at a time may change the bytes.
@@ -688,6 +712,107 @@ farcall_status farcall_telepad(int fd,
  */
 farcall_status farcall_wait_for_exit(int32_t pid,
                                      int32_t *status);
+
+/*
+ Makes a copy of this process that goes on from here on the node of this name. It returns once here, with a
+ handle, and once over there, as fork() does: `location` tells which, and the copy's number, 0. In the copy the
+ handle is null.
+
+ The parent goes on as soon as the copy is made; where the node's kernel allows it, the copy wakes at once and its
+ memory follows it. Of several threads only the calling one is in it; locks that others hold stay
+ locked there. It has this process's memory, all of it but the private keys that this library has read. Its
+ standard output and error come here, its input is empty, all other descriptors are closed. What the copy finds in
+ the buffers of stdio it writes, too: call fflush(NULL) before. It ends with exit(), and when this process does.
+
+ In the copy, clusters can be used, as far as this host may sign for it; regions, locks, watches and handles of
+ before fail there, or wait for ever. A node that is lost later, or does not take the copy, is told by
+ farcall_copy_wait. FARCALL_IMMOVABLE: this process cannot be copied as it is.
+ */
+farcall_status farcall_telefork(const farcall_cluster *cluster,
+                                const char *node,
+                                farcall_location *location,
+                                farcall_copy **copy);
+
+/*
+ The same onto `count` nodes, each of them named by a text; a node may be named several times. The copies are of one
+ moment, and each has a number of its own: the place of its node in the list, from 0. This process sends its memory
+ once, and nodes pass it on. `copies` has room for `count` handles, each to be freed; they are null in a
+ copy, and if this fails.
+ */
+farcall_status farcall_telefork_all(const farcall_cluster *cluster,
+                                    const char *const *nodes,
+                                    size_t count,
+                                    farcall_location *location,
+                                    farcall_copy **copies);
+
+/*
+ Waits until a copy ends, and brings its exit status, unless `status` is null; as often as it is asked. FARCALL_KILLED
+ if a signal has ended it. FARCALL_LOST: its node was lost, and the copy with it. FARCALL_UNREACHABLE,
+ FARCALL_IMMOVABLE: it never ran, its node cannot be reached or does not take it. FARCALL_UNKNOWN: nobody can be
+ asked whether it runs.
+ */
+farcall_status farcall_copy_wait(const farcall_copy *copy,
+                                 int32_t *status);
+
+/*
+ Frees the handle of a copy, which runs on; null is nothing.
+ */
+void farcall_copy_free(farcall_copy *copy);
+
+/*
+ Calls `function` in a copy of this process, on the node of this name, or if that is null on one that is up: they
+ take turns. It does not wait for it: see farcall_call_wait.
+
+ The function is given `context`, which points there to what it points to here, and `room` bytes for its result, at
+ most 1 GiB, which are zero and aligned as malloc() aligns. It returns how many of them it has written, and
+ those bytes come back; whatever else it changes is changed in its copy alone. It does not leave by longjmp or an exception. What
+ it prints is printed here, if it calls fflush() for that; what is in the buffers of stdio at its end is lost.
+
+ For the copy holds what farcall_telefork says of one. A node keeps what it got of this process until the
+ cluster is freed, so that later calls send only what has changed. Whatever goes wrong is told by farcall_call_wait.
+ */
+farcall_status farcall_fork_call(const farcall_cluster *cluster,
+                                 const char *node,
+                                 size_t (*function)(void *context, void *result, size_t room),
+                                 void *context,
+                                 size_t room,
+                                 farcall_call **call);
+
+/*
+ 1 once the result of a call is there, or it is known why there is none; 0 before, and for null.
+ */
+int farcall_call_is_done(const farcall_call *call);
+
+/*
+ Waits for the result of a call, as often as it is asked: where its bytes are, until the handle is freed, and how many,
+ unless `length` is null. FARCALL_WRONG_LENGTH: the function says that it has written more than it was given.
+ FARCALL_UNANSWERED: it has ended its process instead of returning. Else as farcall_copy_wait.
+ */
+farcall_status farcall_call_wait(const farcall_call *call,
+                                 const void **result,
+                                 size_t *length);
+
+/*
+ Frees the handle of a call and its result; the call runs on. Null is nothing.
+ */
+void farcall_call_free(farcall_call *call);
+
+/*
+ Calls `function` with `context` on the node of this name, with all of this process's memory, and comes back with
+ what it has changed: as if it had been called here. This process stands still meanwhile.
+
+ Memory comes back and nothing else: descriptors that the function opens are closed, and so ends what it sets in the
+ kernel. It has standard streams over there and no other descriptor, and clusters fail by name. What it prints is
+ printed here. It does not leave by longjmp or an exception.
+
+ It is to be called from the main thread, with no other thread of one's own: FARCALL_IMMOVABLE names one that is.
+ FARCALL_STAYED: the node was lost, the function ended its process, or what came back is damaged; here nothing has
+ changed then.
+ */
+farcall_status farcall_yoyo(const farcall_cluster *cluster,
+                            const char *node,
+                            void (*function)(void *context),
+                            void *context);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -65,6 +65,66 @@ pub(crate) unsafe fn text<'a>(text: *const c_char, what: &str) -> Result<&'a str
     text.to_str().map_err(|_| Failure::argument(format!("the {what} is not UTF-8")))
 }
 
+/// So many texts of C's.
+///
+/// # Safety
+///
+/// `all` is null, or points to `count` pointers, each of which is as `text` asks.
+pub(crate) unsafe fn texts<'a>(
+    all: *const *const c_char,
+    count: usize,
+    what: &str,
+) -> Result<Vec<&'a str>, Failure> {
+    check_list(all, count)?;
+    // SAFETY: it is not null, and no longer than anything may be; that so many pointers are there and that nobody
+    // changes them meanwhile is what the header asks of the caller, who owns them.
+    let all = unsafe { std::slice::from_raw_parts(all, count) };
+    // SAFETY: each is what the header asks of the caller, as in `text`.
+    all.iter().map(|&one| unsafe { text(one, what) }).collect()
+}
+
+/// Where so many new handles go.
+///
+/// # Safety
+///
+/// `all` is null, or points to room for `count` pointers that nobody else uses for the time of the call.
+pub(crate) unsafe fn places<'a, T>(
+    all: *mut *mut T,
+    count: usize,
+) -> Result<&'a mut [MaybeUninit<*mut T>], Failure> {
+    check_list(all, count)?;
+    // SAFETY: it is not null, and no longer than anything may be; that there is room for so many and that nobody else
+    // uses it meanwhile is what the header asks of the caller, who owns it.
+    let all = unsafe { std::slice::from_raw_parts_mut(all.cast::<MaybeUninit<*mut T>>(), count) };
+    // Whatever goes wrong later, they point to nothing then.
+    all.fill_with(|| MaybeUninit::new(std::ptr::null_mut()));
+    Ok(all)
+}
+
+/// Most copies of one moment: no cluster has as many nodes.
+const LIST_MAX: usize = 1 << 16;
+
+fn check_list<T>(all: *const T, count: usize) -> Result<(), Failure> {
+    match count {
+        _ if all.is_null() => Err(Failure::argument("the list is null")),
+        0 => Err(Failure::argument("the list is empty")),
+        count if count > LIST_MAX => {
+            Err(Failure::argument(format!("a list of {count} is too long")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A number of bytes that may be wanted.
+pub(crate) fn count(length: usize) -> Result<(), Failure> {
+    match length {
+        length if length > LENGTH_MAX => {
+            Err(Failure::argument(format!("no buffer has {length} bytes")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Bytes of C's, to be read.
 ///
 /// # Safety
@@ -114,10 +174,7 @@ fn check<T>(bytes: *const T, length: usize) -> Result<(), Failure> {
     if bytes.is_null() {
         return Err(Failure::argument(format!("the buffer of {length} bytes is null")));
     }
-    if length > LENGTH_MAX {
-        return Err(Failure::argument(format!("no buffer has {length} bytes")));
-    }
-    Ok(())
+    count(length)
 }
 
 /// Milliseconds of C's; below 0: however long it takes.

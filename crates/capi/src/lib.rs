@@ -14,6 +14,7 @@
 #![expect(non_camel_case_types, reason = "the names are C's")]
 #![expect(clippy::missing_safety_doc, reason = "the header says once what pointers must be")]
 
+pub mod copies;
 pub mod telefork;
 pub mod mapping;
 pub mod watch;

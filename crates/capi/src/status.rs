@@ -45,7 +45,7 @@ pub enum farcall_status {
     FARCALL_OUT_OF_BOUNDS = -11,
     /// The node cannot keep the region as it should be kept.
     FARCALL_UNKEPT = -12,
-    /// It is not known whether the change was made. It was not sent again.
+    /// It is not known whether the change was made, or the copy runs. It was not sent again.
     FARCALL_UNKNOWN = -13,
     /// The node is away. Nothing was changed; the same may work again later.
     FARCALL_AWAY = -14,
@@ -61,12 +61,18 @@ pub enum farcall_status {
     FARCALL_IMMOVABLE = -19,
     /// A signal has ended the process.
     FARCALL_KILLED = -20,
+    /// The node was lost, or the way to it, and what ran there with it.
+    FARCALL_LOST = -21,
+    /// It did not go, or what it came to did not come back; here all is as it was.
+    FARCALL_STAYED = -22,
+    /// A call has ended its process instead of returning.
+    FARCALL_UNANSWERED = -23,
 }
 
 use farcall_status::*;
 
 /// Why a call fails: its status, and words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) status: farcall_status,
     pub(crate) words: String,
@@ -118,24 +124,49 @@ impl From<client::Error> for Failure {
     }
 }
 
-impl From<telefork::Error> for Failure {
-    fn from(error: telefork::Error) -> Self {
-        use telefork::Error;
+impl From<client::TravelError> for Failure {
+    fn from(error: client::TravelError) -> Self {
+        use client::TravelError as Error;
         let status = match &error {
-            // A stream that breaks, too: it is the kernel who says so.
-            Error::Kernel(_)
-            | Error::Step { .. }
-            | Error::Image(wire::image::Error::Stream { .. }) => FARCALL_KERNEL,
-            Error::NoImage | Error::Image(_) => FARCALL_NO_IMAGE,
-            Error::Refused(_)
-            | Error::Mapping { .. }
-            | Error::Headless { .. }
-            | Error::FirstProcess { .. }
-            | Error::NoTidAddress => FARCALL_IMMOVABLE,
+            Error::Copied => FARCALL_WRONG_ARGUMENT,
+            Error::Unmade { source } => of_process(source),
+            Error::Threads { .. } | Error::Unwiped { .. } | Error::Refused { .. } => {
+                FARCALL_IMMOVABLE
+            }
+            Error::NoNode | Error::Unlinked { .. } | Error::Unsent { .. } => FARCALL_UNREACHABLE,
+            Error::NoThread { .. } => FARCALL_KERNEL,
+            Error::Doubt { .. } => FARCALL_UNKNOWN,
+            Error::Lost { .. } | Error::NotFollowed { .. } => FARCALL_LOST,
             Error::Killed { .. } => FARCALL_KILLED,
+            Error::Stayed { .. } => FARCALL_STAYED,
+            Error::Unanswered { .. } => FARCALL_UNANSWERED,
             _ => FARCALL_OTHER,
         };
         Self { status, words: chain(&error) }
+    }
+}
+
+impl From<telefork::Error> for Failure {
+    fn from(error: telefork::Error) -> Self {
+        Self { status: of_process(&error), words: chain(&error) }
+    }
+}
+
+fn of_process(error: &telefork::Error) -> farcall_status {
+    use telefork::Error;
+    match error {
+        // A stream that breaks, too: it is the kernel who says so.
+        Error::Kernel(_) | Error::Step { .. } | Error::Image(wire::image::Error::Stream { .. }) => {
+            FARCALL_KERNEL
+        }
+        Error::NoImage | Error::Image(_) => FARCALL_NO_IMAGE,
+        Error::Refused(_)
+        | Error::Mapping { .. }
+        | Error::Headless { .. }
+        | Error::FirstProcess { .. }
+        | Error::NoTidAddress => FARCALL_IMMOVABLE,
+        Error::Killed { .. } => FARCALL_KILLED,
+        _ => FARCALL_OTHER,
     }
 }
 

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 /// In the order in which somebody reads the header.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "status",
     "cluster",
     "region",
@@ -18,6 +18,7 @@ const FILES: [&str; 10] = [
     "sync",
     "mapping",
     "telefork",
+    "copies",
 ];
 
 const TITLE: &str = include_str!("../include/title.h");

@@ -6,11 +6,14 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use support::hosts::Hosts;
+use support::teleserver::serves_visitors_and_survives_garbage;
 use support::{Machine, Ran, Running, skipped};
 
 /// A folder with the installed library, and a node to be used.
@@ -22,7 +25,9 @@ struct C {
 impl C {
     fn new() -> Self {
         let machine = Machine::new();
-        let mut node = machine.start("node --socket farcall.sock --listen 127.0.0.1:0");
+        let mut node = machine.start(
+            "node --name one --slots 3 --jail none --socket farcall.sock --listen 127.0.0.1:0",
+        );
         node.line_with("listening at");
         Self { machine, _node: node }
     }
@@ -239,6 +244,75 @@ fn a_python_program_sends_a_copy_of_itself_and_another_wakes_it() {
         assert_eq!(all[100], format!("{words} and {value}, 499999500000"));
         assert_eq!(all[101], format!("status {}", value.parse::<i32>().unwrap() + 2));
     }
+}
+
+#[test]
+fn a_c_program_is_on_nodes_and_back() {
+    let c = C::new();
+    let program = c.compile("crates/capi/tests/programs/copies.c", &[]);
+    let ran = Ran::of(c.command(program).output().unwrap());
+    let ran = ran.says("everything is as it should be");
+    // What copies print is printed here.
+    for line in ["a copy has foo=103", "a call has 43", "there"] {
+        assert_eq!(ran.stdout.lines().filter(|said| *said == line).count(), 1, "{ran:?}");
+    }
+    let primes = c.compile("examples/telefork/primes.c", &["-O2"]);
+    let ran = Ran::of(c.command(primes).arg("10000").output().unwrap());
+    assert_eq!(ran.says("").stdout, "1229 primes below 10000\n");
+}
+
+#[test]
+fn a_python_program_is_on_nodes_and_back() {
+    let c = C::new();
+    if Command::new("python3").arg("--version").output().is_err() {
+        return skipped("no python3 here");
+    }
+    let mut command = c.command("python3");
+    command.arg(source_file("examples/telefork/copies.py"));
+    command.arg(c.machine.path("prefix/lib/libfarcall.so")).args(["one", "one", "one"]);
+    let ran = Ran::of(command.output().unwrap()).says("");
+    let mut lines: Vec<&str> = ran.stdout.lines().collect();
+    // Copies print when they do.
+    lines[..3].sort_unstable();
+    let has = |number| format!("{number} has {{'größe': 717897987691852588770249}}");
+    assert_eq!(lines[..3], [has(0), has(1), has(2)]);
+    assert_eq!(lines[3..], ["[40, 41, 42]", "[[0, 9], [1, 1], [2, 9], [3, 9]]", "100 541"]);
+}
+
+// TF-17.
+#[test]
+fn a_c_program_goes_to_a_c_server_on_another_host() {
+    let Some(hosts) = Hosts::new("TF-17") else { return };
+    let c = C::new();
+    let program = c.compile("examples/telefork/teleserver.c", &[]);
+    let words = |role: &str, address: &str, port: &str| {
+        let mut command = c.command(&program);
+        command.args([role, address, port]);
+        command
+    };
+    let client = |at: &str| {
+        let (address, port) = at.rsplit_once(':').unwrap();
+        words("go", address, port)
+    };
+    serves_visitors_and_survives_garbage(&hosts, |at| words("serve", at, "0"), client);
+}
+
+#[test]
+fn the_library_exports_all_of_the_header_and_nothing_else() {
+    let c = C::new();
+    let header = std::fs::read_to_string(c.machine.path("prefix/include/farcall.h")).unwrap();
+    let words = header.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let is_function =
+        |word: &&str| word.starts_with("farcall_") && header.contains(&format!("{word}("));
+    let declared: BTreeSet<&str> = words.filter(is_function).collect();
+    assert!(declared.len() > 50 && declared.contains("farcall_yoyo"), "{declared:?}");
+    let mut list = Command::new("nm");
+    list.args(["-D", "--defined-only"]).arg(c.machine.path("prefix/lib/libfarcall.so"));
+    let listed = list.output().expect("the C tests need nm, of the C compiler's binutils");
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let words = text.lines().filter_map(|line| line.split_whitespace().last());
+    let exported: BTreeSet<&str> = words.filter(|word| word.starts_with("farcall_")).collect();
+    assert_eq!(exported, declared);
 }
 
 #[test]

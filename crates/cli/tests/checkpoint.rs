@@ -100,6 +100,7 @@ fn numbers(text: &str) -> Vec<u32> {
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
+// TF-14.
 #[test]
 fn a_shell_that_counts_is_copied_in_the_middle_and_the_copy_counts_on() {
     let machine = Machine::new();

@@ -359,6 +359,7 @@ fn who_does_not_read_what_a_moved_process_writes_keeps_nobody_from_ending_it() {
     assert_eq!(other.0.wait().unwrap().signal(), Some(13));
 }
 
+// TF-9.
 #[test]
 fn what_cannot_move_is_refused_by_name_and_runs_on() {
     let stage = Stage::new("--jail none");

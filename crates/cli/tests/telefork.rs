@@ -427,6 +427,7 @@ fn a_copy_that_hangs_or_dies_harms_no_other_and_each_is_told_of_its_node() {
     assert_eq!(pair.cluster.fork_call_on("two", || 7).join().unwrap(), 7);
 }
 
+// TF-13.
 #[test]
 fn more_copies_than_one_connection_takes_run_all_the_same_and_calls_pass_them() {
     let _alone = alone();
@@ -525,6 +526,7 @@ fn follows(copy: &client::Copy) -> bool {
     is_lazy
 }
 
+// TF-12.
 #[test]
 fn a_copy_runs_before_its_memory_came_and_has_all_of_it_in_the_end() {
     let _alone = alone();

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio, exit, id};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use client::{Cluster, TravelError};
 use support::process::{children, descriptors};
@@ -25,9 +26,10 @@ const SPECIMEN: &str = "misbehaving/specimen.c";
 /// A test is a program that is run, and what it is to say.
 type Test = (&'static str, fn(&Cluster), &'static str);
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 9] = [
     ("what_is_changed_there_is_changed_here", changed, "before\nthere\nafter\n"),
     ("memory_that_is_mapped_and_unmapped_there_is_so_here", mapped, ""),
+    ("half_a_gibibyte_goes_and_comes_back", half_a_gibibyte, ""),
     ("a_hundred_journeys_leave_nothing_behind", hundred, ""),
     ("a_thread_of_ones_own_is_refused_by_name", with_thread, ""),
     ("a_panic_there_goes_on_here", panics, ""),
@@ -75,8 +77,11 @@ fn program(machine: &Machine, address: &str, name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("--as-program").arg(machine.home()).args([address, name]);
     command.env("SPECIMEN", machine.path("libspecimen.so"));
-    // Large memory is of huge pages, where the kernel has them.
-    command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1").stdin(Stdio::null());
+    if name.starts_with("memory_that_is_mapped") {
+        // Large memory is of huge pages, where the kernel has them.
+        command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+    }
+    command.stdin(Stdio::null());
     command
 }
 
@@ -85,6 +90,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     format!("{error}: {cause}")
 }
 
+// TF-4.
 fn changed(cluster: &Cluster) {
     let own = id();
     let mut words: HashMap<String, Vec<u32>> = HashMap::new();
@@ -168,6 +174,25 @@ fn mapped(cluster: &Cluster) {
     drop((new, heap));
     let again: Vec<Vec<u8>> = (0..100).map(|at| vec![at; 1 << 20]).collect();
     assert!(again.iter().zip(0..).all(|(one, at)| one.iter().all(|byte| *byte == at)));
+}
+
+/// What the first telefork took for it, on such a machine.
+const BEFORE: Duration = Duration::from_millis(9100);
+
+// TF-15.
+fn half_a_gibibyte(cluster: &Cluster) {
+    // A build for speed alone is timed; the others carry less.
+    let is_timed = !cfg!(debug_assertions);
+    let size: usize = if is_timed { 512 << 20 } else { 32 << 20 };
+    let mut memory: Vec<u64> =
+        (1..=size as u64 / 8).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let before: Vec<u64> = memory.iter().copied().step_by(512).collect();
+    let begin = Instant::now();
+    cluster.yoyo("two", || memory.iter_mut().step_by(512).for_each(|word| *word ^= 1)).unwrap();
+    let took = begin.elapsed();
+    assert!(memory.iter().step_by(512).zip(before).all(|(now, before)| *now == before ^ 1));
+    assert!(!is_timed || took < BEFORE / 5, "{took:?}");
+    eprintln!("{} MiB, every page of it changed there: {took:?}", size >> 20);
 }
 
 fn hundred(cluster: &Cluster) {

@@ -148,6 +148,7 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
+// TF-6.
 #[test]
 fn clocks_go_on_where_the_kernels_code_is_another() {
     let _alone = alone();
@@ -183,6 +184,7 @@ fn maps(pid: Pid) -> Vec<Mapping> {
     found
 }
 
+// TF-7.
 #[test]
 fn a_copy_has_the_same_memory_with_the_same_permissions() {
     let _alone = alone();
@@ -304,6 +306,7 @@ fn check_basic(user: Option<u32>) {
     assert!(is_right);
 }
 
+// TF-1.
 #[test]
 fn a_program_wakes_a_copy_of_itself_with_a_value() {
     let _alone = alone();
@@ -320,6 +323,7 @@ fn an_ordinary_user_can_do_that_too() {
     check_basic(Some(65534));
 }
 
+// TF-2.
 #[test]
 fn a_copy_sends_a_copy_and_another_program_wakes_it() {
     let _alone = alone();
@@ -343,6 +347,7 @@ fn a_copy_sends_a_copy_and_another_program_wakes_it() {
     assert!(is_right);
 }
 
+// TF-4.
 #[test]
 fn a_program_goes_and_comes_back_over_one_connection() {
     let _alone = alone();
@@ -406,6 +411,7 @@ fn a_server_wakes_eight_clients_at_once_and_survives_a_hundred_that_send_garbage
     server.wait().unwrap();
 }
 
+// TF-5.
 #[test]
 fn a_picture_drawn_elsewhere_is_the_one_drawn_here_to_the_byte() {
     let _alone = alone();

@@ -9,6 +9,17 @@
         CHECK(farcall_last_error()[0] != 0);                                                     \
     } while (0)
 
+static size_t nothing(void *context, void *result, size_t room)
+{
+    (void)context, (void)result, (void)room;
+    return 0;
+}
+
+static void nowhere(void *context)
+{
+    (void)context;
+}
+
 int main(void)
 {
     farcall_cluster *cluster = NULL;
@@ -19,6 +30,9 @@ int main(void)
     farcall_mutex_guard *held = NULL;
     farcall_mapping *mapping = NULL;
     farcall_location location;
+    farcall_copy *copy = NULL, *copies[2] = {NULL, NULL};
+    farcall_call *call = NULL;
+    const char *nodes[2] = {"one", NULL};
     int32_t pid = 0;
     farcall_region_options options = {.pages = 4};
     uint64_t version = 0;
@@ -69,6 +83,15 @@ int main(void)
     WRONG(farcall_wait_for_exit(0, NULL));
     WRONG(farcall_wait_for_exit(-1, NULL));
     GIVES(FARCALL_KERNEL, farcall_wait_for_exit(1, NULL)); /* No child of ours. */
+    WRONG(farcall_telefork(NULL, "one", &location, &copy));
+    WRONG(farcall_telefork_all(NULL, nodes, 1, &location, copies));
+    WRONG(farcall_copy_wait(NULL, NULL));
+    WRONG(farcall_fork_call(NULL, "one", nothing, NULL, 0, &call));
+    WRONG(farcall_call_wait(NULL, NULL, NULL));
+    WRONG(farcall_yoyo(NULL, "one", nowhere, NULL));
+    CHECK(farcall_call_is_done(NULL) == 0);
+    farcall_copy_free(NULL);
+    farcall_call_free(NULL);
     CHECK(farcall_mapping_address(NULL) == NULL && farcall_mapping_length(NULL) == 0);
     CHECK(farcall_lock_bytes(NULL) == NULL && farcall_lock_token(NULL) == 0);
     CHECK(farcall_lock_version(NULL) == 0 && farcall_mutex_token(NULL) == 0);
@@ -100,6 +123,26 @@ int main(void)
     DONE(farcall_region_create(cluster, "misuse", &options, &region));
     WRONG(farcall_regions(cluster, 10, NULL, 3, NULL));
     WRONG(farcall_regions(cluster, -1, NULL, 0, NULL));
+
+    copy = copies[0] = (void *)&byte;
+    WRONG(farcall_telefork(cluster, NULL, &location, &copy));
+    CHECK(copy == NULL);
+    WRONG(farcall_telefork(cluster, "\xff", &location, &copy));
+    WRONG(farcall_telefork(cluster, "one", NULL, &copy));
+    WRONG(farcall_telefork(cluster, "one", &location, NULL));
+    WRONG(farcall_telefork_all(cluster, NULL, 1, &location, copies));
+    WRONG(farcall_telefork_all(cluster, nodes, 2, &location, copies)); /* One has no name. */
+    CHECK(copies[0] == NULL && copies[1] == NULL);
+    WRONG(farcall_telefork_all(cluster, nodes, 0, &location, copies));
+    WRONG(farcall_telefork_all(cluster, nodes, SIZE_MAX, &location, copies));
+    WRONG(farcall_telefork_all(cluster, nodes, 1, NULL, copies));
+    WRONG(farcall_telefork_all(cluster, nodes, 1, &location, NULL));
+    WRONG(farcall_fork_call(cluster, "one", NULL, NULL, 0, &call));
+    WRONG(farcall_fork_call(cluster, "one", nothing, NULL, SIZE_MAX, &call));
+    WRONG(farcall_fork_call(cluster, "\xff", nothing, NULL, 0, &call));
+    WRONG(farcall_fork_call(cluster, "one", nothing, NULL, 0, NULL));
+    WRONG(farcall_yoyo(cluster, NULL, nowhere, NULL));
+    WRONG(farcall_yoyo(cluster, "one", NULL, NULL));
 
     GIVES(FARCALL_NO_SUCH_PAGE, farcall_read(region, 4, 0, &byte, 1, NULL));
     GIVES(FARCALL_NO_SUCH_PAGE, farcall_read(region, UINT64_MAX, 0, &byte, 1, NULL));

@@ -7,6 +7,7 @@
 pub(crate) mod sharing;
 pub(crate) mod session;
 pub(crate) mod target;
+pub(crate) mod teleserver;
 pub(crate) mod hosts;
 pub(crate) mod line;
 pub(crate) mod middle;

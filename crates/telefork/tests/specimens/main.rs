@@ -143,6 +143,7 @@ fn every_specimen_passes_when_it_is_captured_and_let_go() {
     nothing_is_wrong(outcomes(Visit::Captured));
 }
 
+// TF-8, TF-9, TF-10: `threads.c`; `file_offset.c`; `vectors.c`, `floating_point.c`, `handlers.c`, `masks.c` and more.
 #[test]
 fn every_specimen_passes_when_it_is_moved() {
     nothing_is_wrong(outcomes(Visit::Moved));
@@ -163,6 +164,7 @@ fn every_specimen_passes_when_its_memory_follows_it() {
     nothing_is_wrong(outcomes(Visit::Lazy));
 }
 
+// TF-6: `clock.c`.
 #[test]
 fn every_specimen_passes_when_it_wakes_where_the_vdso_is_another() {
     nothing_is_wrong(outcomes(Visit::Foreign));
