@@ -7,7 +7,6 @@
 mod ci;
 mod soak;
 mod test;
-mod lanes;
 mod clib;
 mod bench;
 mod fuzz;
@@ -37,10 +36,9 @@ struct Cli {
 enum Chore {
     /// Build what the tests start, then run all of them
     ///
-    /// Compiles the workspace's programs and the example cores, then all tests. Without options it
-    /// runs two test programs at a time, since most of them wait, and ends with those that failed;
-    /// with options it hands over to `cargo test`. Needs a C and a C++ compiler and nothing that
-    /// cargo does not bring.
+    /// Compiles the workspace's programs and the example cores, then hands over to `cargo test`:
+    /// its closing lines and its exit status are the answer. Needs a C and a C++ compiler and
+    /// nothing that cargo does not bring.
     #[command(after_help = "Examples:
   cargo xtask test
   cargo xtask test -p farcall-logic
@@ -126,7 +124,7 @@ A failing cluster prints its seed; the same seed fails again:
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
-        Chore::Test { options } => test::run(&options),
+        Chore::Test { options } => test::hand_over(&options),
         Chore::Ci => ci::run(),
         Chore::Soak { minutes, first, only } => soak::run(minutes, first, only),
         Chore::Bench { name_and_options } => bench::hand_over(&name_and_options),

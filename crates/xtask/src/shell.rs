@@ -42,16 +42,6 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs to the end; what it writes to its output, or an error if it fails.
-pub(crate) fn output(command: &mut Command) -> anyhow::Result<Vec<u8>> {
-    say(command);
-    let done = command.output().with_context(|| format!("cannot start `{}`", shown(command)))?;
-    if !done.status.success() {
-        bail!("`{}` failed: {}", shown(command), done.status);
-    }
-    Ok(done.stdout)
-}
-
 /// Becomes the program, so that its last words and its exit status are ours.
 pub(crate) fn hand_over(command: &mut Command) -> anyhow::Result<Infallible> {
     say(command);

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: what tests start is built first, then all test programs run, or `cargo test` takes over.
+//! `cargo xtask test`: what tests start is built first, then `cargo test` takes over.
 //!
-//! Nothing is needed but cargo: no faster runner, which a bare machine does not have.
+//! Plain `cargo test`, not a faster runner that a bare machine does not have.
 
 use std::fs;
 use std::path::Path;
@@ -8,15 +8,11 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::lanes;
 use crate::shell::{self, cargo, program};
 
-/// Builds, then runs all tests; those that are chosen are left to `cargo test`.
-pub(crate) fn run(options: &[String]) -> anyhow::Result<()> {
+/// Builds, then becomes `cargo test`. Returns only if that cannot start.
+pub(crate) fn hand_over(options: &[String]) -> anyhow::Result<()> {
     prepare()?;
-    if options.is_empty() {
-        return lanes::run();
-    }
     shell::hand_over(&mut command(options)).map(|never| match never {})
 }
 
