@@ -77,7 +77,7 @@ fn memory_that_is_new_since_somebody_was_told_is_looked_through_wherever_it_has_
     let copy = leaving();
     copy.wipe_near(&[&secret], &told, &changed).unwrap();
     let mut image = Vec::new();
-    copy.send_changes(0, &told, Some(&changed), &mut image).unwrap();
+    copy.send_changes(0, told, Some(&changed), &mut image).unwrap();
     assert!(memchr::memmem::find(&image, &secret).is_none());
     copy.end().unwrap();
     assert_eq!(pages[middle..middle + secret.len()], secret, "the original has lost it");

@@ -474,7 +474,7 @@ fn a_secret_across_two_mappings_is_found_by_whoever_looks_near_either_of_them() 
         map(&mut frozen, &[Call { number: libc::SYS_mprotect, args }]);
         let description = frozen.describe().unwrap();
         assert!(description.mappings.iter().any(|it| it.start == border), "they are one");
-        let near = near.map(|page| vec![at + page * PAGE..at + (page + 1) * PAGE]);
+        let near = near.map(|page| Vec::from_iter(Some(at + page * PAGE..at + (page + 1) * PAGE)));
         assert_eq!(wipe(child.pid(), &description, &[&secret, &[]], near.as_deref()).unwrap(), 1);
         let mut found = [1; 32];
         process_memory::read(child.pid(), border - 7, &mut found).unwrap();

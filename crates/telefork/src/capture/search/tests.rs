@@ -1,5 +1,7 @@
 //! Bytes in one piece and in many.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a list of one range is what is meant")]
+
 use super::*;
 
 fn found(secrets: &[&[u8]], pieces: &[(u64, &[u8])]) -> Vec<Range<u64>> {
