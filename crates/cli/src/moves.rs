@@ -90,7 +90,7 @@ pub(crate) struct Move {
     memory: u64,
     /// Run it there before its memory is there, which follows. Until all of it is over, the process is lost if
     /// either host, this command or the network between is
-    #[arg(long, conflicts_with_all = ["pre_copy", "json"])]
+    #[arg(long, conflicts_with = "pre_copy")]
     lazy: bool,
     /// Send its memory while it runs, and then what it has written meanwhile: more is sent, and it stands still
     /// for less time
@@ -191,13 +191,18 @@ impl Move {
                 let forgotten = forgotten(&description);
                 if let Some((lanes, server)) = lanes.zip(sent.server) {
                     let left = lazy::Ahead { server, lanes };
-                    let gone = lazy::Gone { what: &what, there, address: &address, forgotten };
-                    lazy::follow(frozen, &description, left, gone, &mut guard, &interrupts)?;
+                    let (what, address, is_told) = (&what[..], &address, !self.json);
+                    let gone = lazy::Gone { what, there, address, forgotten, is_told };
+                    let followed =
+                        lazy::follow(frozen, &description, left, gone, &mut guard, &interrupts)?;
+                    if self.json {
+                        terminal::say(&self.told(&address.on, there, &last, None, Some(followed)))?;
+                    }
                 } else {
                     leave_stand_in(frozen, &address, forgotten, &what, &runs(&address, there))?;
                     moment("replaced");
                     guard.tell(DONE)?;
-                    terminal::say(&self.told(&address.on, there, &last, ahead.as_ref()))?;
+                    terminal::say(&self.told(&address.on, there, &last, ahead.as_ref(), None))?;
                 }
                 note_input(input.as_deref());
                 Ok(ExitCode::SUCCESS)
@@ -278,8 +283,15 @@ impl Move {
         }
     }
 
-    /// That it has moved, and what that took.
-    fn told(&self, node: &str, there: u32, last: &Sent, ahead: Option<&Ahead>) -> String {
+    /// That it has moved, and what that took; `followed`: bytes that came after it had woken.
+    fn told(
+        &self,
+        node: &str,
+        there: u32,
+        last: &Sent,
+        ahead: Option<&Ahead>,
+        followed: Option<u64>,
+    ) -> String {
         let pid = self.pid;
         let milliseconds = |span: Duration| span.as_secs_f64() * 1e3;
         if self.json {
@@ -290,7 +302,8 @@ impl Move {
             let rounds: Vec<_> =
                 ahead.iter().flat_map(|ahead| &ahead.rounds).map(in_json).collect();
             return terminal::json_line(&json!({ "pid": pid, "node": node, "as": there,
-                "bytes": last.bytes, "pages": last.pages,
+                "bytes": last.bytes,
+                "pages": followed.is_none().then_some(last.pages), "followed_bytes": followed,
                 "stood_still_ms": milliseconds(last.stood), "rounds": rounds,
                 "tracked": ahead.map(Ahead::is_tracked) }));
         }

@@ -269,7 +269,7 @@ fn a_python_program_is_on_nodes_and_back() {
     }
     let mut command = c.command("python3");
     command.arg(source_file("examples/telefork/copies.py"));
-    command.arg(c.machine.path("prefix/lib/libfarcall.so")).args(["one", "one", "one"]);
+    command.arg(prefix().join("lib/libfarcall.so")).args(["one", "one", "one"]);
     let ran = Ran::of(command.output().unwrap()).says("");
     let mut lines: Vec<&str> = ran.stdout.lines().collect();
     // Copies print when they do.
@@ -299,15 +299,15 @@ fn a_c_program_goes_to_a_c_server_on_another_host() {
 
 #[test]
 fn the_library_exports_all_of_the_header_and_nothing_else() {
-    let c = C::new();
-    let header = std::fs::read_to_string(c.machine.path("prefix/include/farcall.h")).unwrap();
+    let _c = C::new();
+    let header = std::fs::read_to_string(prefix().join("include/farcall.h")).unwrap();
     let words = header.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
     let is_function =
         |word: &&str| word.starts_with("farcall_") && header.contains(&format!("{word}("));
     let declared: BTreeSet<&str> = words.filter(is_function).collect();
     assert!(declared.len() > 50 && declared.contains("farcall_yoyo"), "{declared:?}");
     let mut list = Command::new("nm");
-    list.args(["-D", "--defined-only"]).arg(c.machine.path("prefix/lib/libfarcall.so"));
+    list.args(["-D", "--defined-only"]).arg(prefix().join("lib/libfarcall.so"));
     let listed = list.output().expect("the C tests need nm, of the C compiler's binutils");
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
     let words = text.lines().filter_map(|line| line.split_whitespace().last());

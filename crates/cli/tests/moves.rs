@@ -704,15 +704,24 @@ fn a_process_moves_ahead_of_its_memory_and_back_as_if_it_had_never_moved() {
     }
     let (_other, address) = stage.machine.start_node("--name back --slots 1 --jail none");
     let counting = Counting::start_large(&stage, "ahead");
-    let mut at = counting.pid();
-    for to in ["there", "back", "there", "back"] {
+    let all = MEBIBYTES.parse::<u64>().unwrap() << 20;
+    let mut at = u64::from(counting.pid());
+    for (to, how) in [("there", ""), ("back", " --json"), ("there", ""), ("back", " --json")] {
         let nodes = format!("{},{address}", stage.address);
-        let ran = stage.machine.run(&format!("move {at} --to {to} --nodes {nodes} --lazy"));
+        let ran = stage.machine.run(&format!("move {at} --to {to} --nodes {nodes} --lazy{how}"));
         assert!(ran.stderr.contains("is lost if this host"), "{ran:?}");
-        let ran = ran.says(&format!("runs on {to} now"));
-        assert!(ran.stdout.contains("all memory of process"), "{ran:?}");
-        let number = ran.stdout.split("now, as ").nth(1).unwrap().split(';').next().unwrap();
-        at = number.parse().unwrap();
+        if how.is_empty() {
+            let ran = ran.says(&format!("runs on {to} now"));
+            assert!(ran.stdout.contains("all memory of process"), "{ran:?}");
+            let number = ran.stdout.split("now, as ").nth(1).unwrap().split(';').next().unwrap();
+            at = number.parse().unwrap();
+        } else {
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+            assert!(told["bytes"].as_u64().unwrap() < all / 4, "it went ahead of it: {told}");
+            assert!(told["followed_bytes"].as_u64().unwrap() > all / 16, "{told}");
+            at = told["as"].as_u64().unwrap();
+        }
         let before = counting.count();
         until("it goes on counting", || counting.count() > before + 10);
     }

@@ -40,6 +40,8 @@ pub(super) struct Gone<'a> {
     pub(super) there: u32,
     pub(super) address: &'a Address,
     pub(super) forgotten: Vec<i32>,
+    /// Whether it is said how far it is; else whoever called says it at the end.
+    pub(super) is_told: bool,
 }
 
 /// What its pages can follow it over; asked for while it still runs.
@@ -65,7 +67,7 @@ pub(super) fn warn(what: &str, node: &str) {
     );
 }
 
-/// Once it runs there: the stand-in takes its place, and its memory follows.
+/// Once it runs there: the stand-in takes its place, and its memory follows. Returns the bytes that did.
 pub(super) fn follow(
     mut frozen: Frozen,
     description: &Description,
@@ -73,8 +75,8 @@ pub(super) fn follow(
     gone: Gone<'_>,
     guard: &mut Guard,
     interrupts: &Interrupts,
-) -> anyhow::Result<()> {
-    let Gone { what, there, address, forgotten } = gone;
+) -> anyhow::Result<u64> {
+    let Gone { what, there, address, forgotten, is_told } = gone;
     let node = &address.on;
     let bytes = ahead.server.left();
     // Without a twin the original keeps its memory, and its place is taken when all of that is over.
@@ -96,19 +98,20 @@ pub(super) fn follow(
     moment("follows");
     let followed = match &serving {
         Ok(serving) => {
-            // Whoever cannot be told must not cost the process its memory.
-            let _ = terminal::say(&format!(
-                "{what} runs on {node} now, as {there}; its memory follows\n"
-            ));
+            if is_told {
+                let words = format!("{what} runs on {node} now, as {there}; its memory follows\n");
+                // Whoever cannot be told must not cost the process its memory.
+                let _ = terminal::say(&words);
+            }
             let progress = Progress::of_bytes("memory", bytes);
-            let (mut shown, mut is_told) = (0, false);
+            let (mut shown, mut is_warned) = (0, false);
             loop {
                 if let Some(followed) = serving.wait(LOOK) {
                     break followed.map_err(|error| lost(what, node).note(error.to_string()));
                 }
                 progress.more((serving.sent() - shown) as usize);
                 shown = serving.sent();
-                if interrupts.have_come() && !std::mem::replace(&mut is_told, true) {
+                if interrupts.have_come() && !std::mem::replace(&mut is_warned, true) {
                     progress.aside(|| {
                         // The terminal may be what went away.
                         let _ = writeln!(
@@ -134,9 +137,11 @@ pub(super) fn follow(
     followed?;
     replaced?;
     moment("followed");
-    let bytes = indicatif::BinaryBytes(sent);
-    terminal::say(&format!("all memory of {what} is on {node}: {bytes} followed it\n"))?;
-    Ok(())
+    if is_told {
+        let bytes = indicatif::BinaryBytes(sent);
+        terminal::say(&format!("all memory of {what} is on {node}: {bytes} followed it\n"))?;
+    }
+    Ok(sent)
 }
 
 fn lost(what: &str, node: &str) -> Complaint {

@@ -61,7 +61,9 @@ pub struct Map {
     pub no_reserve: bool,
     pub locked: bool,
     pub sealed: bool,
-    /// It can be filled only while it can be written.
+    /// It is made so that it can be written, and filled, and only then protected. What others share can be
+    /// filled in no other way, and what is private only word by word where the file of a process's memory may not
+    /// be opened (Landlock).
     pub is_kept_open: bool,
     /// What `madvise` is told, in its numbers.
     pub advice: Vec<i32>,

@@ -316,7 +316,10 @@ fn map(mapping: &Mapping, file: Option<usize>) -> Result<Map, Refusal> {
         no_reserve: has(b"nr"),
         locked: has(b"lo"),
         sealed: has(b"sl"),
-        is_kept_open: source == Source::SharedAnonymous && !mapping.permissions.write,
+        is_kept_open: !mapping.permissions.write
+            && (source == Source::SharedAnonymous
+                // What may not even be read is reserved: to have all of it writable could be too much.
+                || mapping.sharing == Sharing::Private && mapping.permissions.read),
         advice: ADVICE.iter().filter(|(flag, _)| has(flag)).map(|(_, advice)| *advice).collect(),
         name,
     })
