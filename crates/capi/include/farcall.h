@@ -764,7 +764,7 @@ void farcall_copy_free(farcall_copy *copy);
  take turns. It does not wait for it: see farcall_call_wait.
 
  The function is given `context`, which points there to what it points to here, and `room` bytes for its result, at
- most 1 GiB, which are zero and aligned as malloc() aligns. It returns how many of them it has written, and
+ most 1 GiB less 64 bytes, which are zero and aligned as malloc() aligns. It returns how many of them it has written, and
  those bytes come back; whatever else it changes is changed in its copy alone. It does not leave by longjmp or an exception. What
  it prints is printed here, if it calls fflush() for that; what is in the buffers of stdio at its end is lost.
 

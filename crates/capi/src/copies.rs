@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use client::{Call, Copy, Telefork, TeleforkAll, TravelError};
 
-use crate::border::{count, give, handle, place, put, room, text, texts};
+use crate::border::{give, handle, place, put, room, text, texts};
 use crate::cluster::farcall_cluster;
 use crate::status::farcall_status::{self, FARCALL_OK, FARCALL_WRONG_LENGTH};
 use crate::status::{Failure, free, guard};
@@ -135,11 +135,14 @@ pub extern "C" fn farcall_copy_free(copy: Option<Box<farcall_copy>>) {
     free(copy);
 }
 
+/// What an answer may have (1 GiB), less what is said of it.
+const ROOM_MAX: usize = (1 << 30) - 64;
+
 /// Calls `function` in a copy of this process, on the node of this name, or if that is null on one that is up: they
 /// take turns. It does not wait for it: see farcall_call_wait.
 ///
 /// The function is given `context`, which points there to what it points to here, and `room` bytes for its result, at
-/// most 1 GiB, which are zero and aligned as malloc() aligns. It returns how many of them it has written, and
+/// most 1 GiB less 64 bytes, which are zero and aligned as malloc() aligns. It returns how many of them it has written, and
 /// those bytes come back; whatever else it changes is changed in its copy alone. It does not leave by longjmp or an exception. What
 /// it prints is printed here, if it calls fflush() for that; what is in the buffers of stdio at its end is lost.
 ///
@@ -160,9 +163,13 @@ pub unsafe extern "C" fn farcall_fork_call(
         let call = place(call)?;
         let cluster = &handle(cluster, "cluster")?.0;
         let function = function.ok_or_else(|| Failure::argument("the call's function is null"))?;
-        count(room)?;
+        if room > ROOM_MAX {
+            let words = format!("a call's result has at most {ROOM_MAX} bytes, not {room}");
+            return Err(Failure::argument(words));
+        }
         let run = move || -> Returned {
-            let mut result = vec![0_u8; room];
+            // Never nothing: what is nowhere is not aligned as malloc() does.
+            let mut result = vec![0_u8; room.max(1)];
             let written = function(context, result.as_mut_ptr().cast(), room);
             if written > room {
                 return Err(written as u64);

@@ -16,6 +16,7 @@ use clap::Args;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use sys::Pid;
+use sys::process::Finishing;
 use telefork::Description;
 use telefork::capture::Frozen;
 use telefork::preflight::{Report, Weight, preflight, recheck};
@@ -93,6 +94,8 @@ impl Checkpoint {
         }
         let mut stood_still = begun.elapsed();
         let written = rest.write(&description, &mut watched);
+        // Killed between the two, it would leave both a process that runs and its image.
+        let _finishing = matches!(rest, Rest::Frozen(_)).then(Finishing::begin);
         let bytes = watched.put;
         let pages = match written.and_then(|pages| Ok((pages, image.finish(&stop)?))) {
             Ok((pages, ())) => pages,

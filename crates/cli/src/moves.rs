@@ -201,7 +201,7 @@ impl Move {
                 } else {
                     leave_stand_in(frozen, &address, forgotten, &what, &runs(&address, there))?;
                     moment("replaced");
-                    guard.tell(DONE)?;
+                    guard.done();
                     terminal::say(&self.told(&address.on, there, &last, ahead.as_ref(), None))?;
                 }
                 note_input(input.as_deref());
@@ -209,17 +209,17 @@ impl Move {
             }
             Fate::Gone { why } => {
                 leave_stand_in(frozen, &address, forgotten(&description), &what, &ran(&address))?;
-                guard.tell(DONE)?;
+                guard.done();
                 Err(visitor::gone(&what, &address.on, &why).into())
             }
             Fate::Here { why } => {
                 frozen.release()?;
-                guard.tell(DONE)?;
+                guard.done();
                 Err(self.stays(&address, &why))
             }
             Fate::Doubt => {
                 drop(frozen);
-                guard.tell(DONE)?;
+                guard.done();
                 Err(in_doubt(pid, &address.on).into())
             }
         }
@@ -514,6 +514,11 @@ impl Guard {
         command.env_remove("FARCALL_STOP_AT");
         let mut child = command.spawn().context("cannot start a guardian for the process")?;
         Ok(Self(child.stdin.take().context("a guardian without a pipe")?))
+    }
+
+    /// All is settled. A guardian that has ended meanwhile is not missed.
+    fn done(&mut self) {
+        let _ = self.tell(DONE);
     }
 
     fn tell(&mut self, word: u8) -> anyhow::Result<()> {

@@ -14,11 +14,13 @@ use client::Cluster;
 use client::visit::Visit;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use sys::ptrace::Replacement;
-use wire::limits::VISIT_KEPT;
+use wire::limits::{VISIT_KEPT, VISIT_WAITS};
 
 use crate::codes;
 use crate::errors::{Complaint, complaint};
-use crate::visitor::{self, Heard, Leaves, SIGNALS, Screen, Served, Waiting, beside, pause};
+use crate::visitor::{
+    self, Beside, Heard, Leaves, SIGNALS, Screen, Served, Waiting, beside, pause,
+};
 
 /// Stand in for a process that has moved
 #[derive(Args)]
@@ -96,7 +98,9 @@ impl StandIn {
         let patience = Duration::from(VISIT_KEPT);
         let mut waiting = Waiting::default();
         let mut is_unwanted = || waiting.is_over(&heard, &self.at.on);
-        let (mut visit, _cluster) = self.attach(Instant::now() + patience, &mut is_unwanted)?;
+        // A node that has died since is not told from one that is slow.
+        let until = Instant::now() + Duration::from(VISIT_WAITS);
+        let (mut visit, _cluster) = self.attach(until, &mut is_unwanted)?;
         let screen = self.at.terminal.then(|| Screen::open(Leaves::Visitors)).flatten();
         let (has_terminal, has_input) = (self.at.terminal, !self.at.took_input);
         let early = waiting.came();
@@ -121,14 +125,15 @@ impl StandIn {
         loop {
             let at = self.at.clone();
             match beside(move || at.reach(), is_unwanted) {
-                Some(Ok(reached)) => return Ok(reached),
-                Some(Err(Unreached { is_over: true, reason })) => {
+                Beside::Done(Ok(reached)) => return Ok(reached),
+                Beside::Done(Err(Unreached { is_over: true, reason })) => {
                     let what = format!("the process that moved to {on} is no more");
                     let help = "look at what it has done";
                     return Err(complaint(&codes::E0708, what).note(reason).help(help).into());
                 }
-                Some(Err(Unreached { reason, .. })) => last = Some(reason),
-                None => return Err(cannot(last).into()),
+                Beside::Done(Err(Unreached { reason, .. })) => last = Some(reason),
+                Beside::NotDone => {}
+                Beside::Unwanted => return Err(cannot(last).into()),
             }
             if !pause(until, is_unwanted) {
                 return Err(cannot(last).into());

@@ -143,44 +143,55 @@ fn reach(
     visit.close();
     loop {
         let way = visit.way_back();
-        let error = match beside(move || way.go(), is_unwanted) {
-            Some(Ok(reached)) => {
+        match beside(move || way.go(), is_unwanted) {
+            Beside::Done(Ok(reached)) => {
                 *visit = reached;
                 return Ok(());
             }
-            Some(Err(error)) => error,
-            None => return Err(Unreached::Unknown(last)),
-        };
-        // Where nobody listens any more, the node has ended, and its visitors with it.
-        refusals = if is_refused(&error) { refusals + 1 } else { 0 };
-        if is_over(&error) || refusals >= 3 {
-            return Err(Unreached::Gone(error));
+            Beside::Done(Err(error)) => {
+                // Where nobody listens any more, the node has ended, and its visitors with it.
+                refusals = if is_refused(&error) { refusals + 1 } else { 0 };
+                if is_over(&error) || refusals >= 3 {
+                    return Err(Unreached::Gone(error));
+                }
+                last = Some(error);
+            }
+            Beside::NotDone => {}
+            Beside::Unwanted => return Err(Unreached::Unknown(last)),
         }
         if !pause(until, is_unwanted) {
-            return Err(Unreached::Unknown(Some(error)));
+            return Err(Unreached::Unknown(last));
         }
-        last = Some(error);
     }
 }
 
-/// Does something that may take long on a thread of its own. `None`: nobody wants it any more; what comes of it
-/// is for nobody.
+/// What became of something that is done on a thread of its own.
+pub(crate) enum Beside<T> {
+    Done(T),
+    /// There is no thread for it now.
+    NotDone,
+    /// Nobody wants it any more; what comes of it is for nobody.
+    Unwanted,
+}
+
+/// Does something that may take long on a thread of its own.
 pub(crate) fn beside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     is_unwanted: &mut dyn FnMut() -> bool,
-) -> Option<T> {
+) -> Beside<T> {
     let (done, outcome) = mpsc::channel();
     let thread = std::thread::Builder::new().name("connecting".to_owned());
     let started = thread.spawn(move || {
         let _ = done.send(work());
     });
-    // Without a thread there is no outcome either.
-    started.ok()?;
+    if started.is_err() {
+        return Beside::NotDone;
+    }
     loop {
         match outcome.recv_timeout(LOOK) {
-            Ok(outcome) => return Some(outcome),
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) if is_unwanted() => return None,
+            Ok(outcome) => return Beside::Done(outcome),
+            Err(RecvTimeoutError::Disconnected) => return Beside::NotDone,
+            Err(RecvTimeoutError::Timeout) if is_unwanted() => return Beside::Unwanted,
             Err(RecvTimeoutError::Timeout) => {}
         }
     }

@@ -427,7 +427,6 @@ fn a_copy_that_hangs_or_dies_harms_no_other_and_each_is_told_of_its_node() {
     assert_eq!(pair.cluster.fork_call_on("two", || 7).join().unwrap(), 7);
 }
 
-// TF-13.
 #[test]
 fn more_copies_than_one_connection_takes_run_all_the_same_and_calls_pass_them() {
     let _alone = alone();
@@ -450,6 +449,7 @@ fn more_copies_than_one_connection_takes_run_all_the_same_and_calls_pass_them() 
     }
 }
 
+// TF-13.
 #[test]
 fn the_second_copy_takes_what_changed_and_nothing_else() {
     // What sending takes of this process's own memory, a MiB or two, is to count little.

@@ -487,7 +487,7 @@ impl Node {
                 self.slots.not_started(now, worker, &reason);
             }
             Event::Region(event) => self.region_event(now, event),
-            Event::VisitCame { visit, stage } => self.visit_came(visit, stage),
+            Event::VisitCame { visit, stage } => self.visit_came(now, visit, stage),
             Event::VisitEnded { visit } => self.visit_ended(visit),
             Event::Leave => self.leave(now),
             Event::Tick => self.tick(now),

@@ -468,8 +468,8 @@ impl Visit {
         }
     }
 
+    /// A node that cannot hear has ended, or is about to end this pad: it takes a byte for each stage.
     fn tell(&mut self, stage: Stage) {
-        // Only for people who look.
         let _ = (&self.control).write(&[stage.byte()]);
     }
 

@@ -53,7 +53,7 @@ pub mod terminal;
 pub mod clock;
 mod error;
 mod pid;
-mod ranges;
+pub mod ranges;
 
 pub use error::{Error, Uncallable, Untraceable, is_shortage};
 pub use pid::Pid;

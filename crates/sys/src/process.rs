@@ -21,8 +21,7 @@ mod first;
 mod behind;
 pub(crate) mod pidfd;
 
-pub(crate) use behind::Finishing;
-pub use behind::work_behind;
+pub use behind::{Finishing, work_behind};
 pub use child::Child;
 pub use first::stay_behind;
 pub use inherited::inherited;

@@ -35,7 +35,7 @@ pub(crate) fn subtract(of: &[Range<u64>], without: &[Range<u64>]) -> Vec<Range<u
 }
 
 /// What is in either; they may overlap.
-pub(crate) fn union(one: &[Range<u64>], other: &[Range<u64>]) -> Vec<Range<u64>> {
+pub fn union(one: &[Range<u64>], other: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut found: Vec<Range<u64>> = Vec::new();
     let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
     loop {

@@ -48,7 +48,7 @@ use std::ops::Range;
 use crate::maps::{Device, Mapping, Maps, Sharing};
 use crate::pagemap::{Pagemap, Reset, Seen};
 use crate::ranges::{parts, push, subtract, union};
-use crate::uffd::{FEATURE_WP_ASYNC, Writes};
+use crate::uffd::{FEATURES_OF_WRITES, Writes};
 use crate::{Error, Pid};
 
 /// Tracks one process while it lives. Dropped, nothing of it stays there.
@@ -107,7 +107,7 @@ pub fn is_tracker(of: Pid, descriptor: u32) -> bool {
     // `API: aa:a000:7c`, of which the second are the features.
     let features = about.lines().find_map(|line| line.strip_prefix("API:")?.split(':').nth(1));
     let features = features.and_then(|text| u64::from_str_radix(text, 16).ok());
-    features.is_some_and(|features| features & FEATURE_WP_ASYNC != 0)
+    features == Some(FEATURES_OF_WRITES)
 }
 
 fn prepare(of: Pid, writes: Writes) -> Result<Tracker, Error> {

@@ -38,7 +38,7 @@ mod pager;
 mod right;
 mod kernel;
 
-pub(crate) use kernel::FEATURE_WP_ASYNC;
+pub(crate) use kernel::FEATURES_OF_WRITES;
 #[cfg(target_arch = "x86_64")]
 pub use pager::{Event, Filled, Pager, Stopped};
 pub use right::{Right, can_follow};

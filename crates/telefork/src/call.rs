@@ -13,7 +13,7 @@ use wire::image::descriptor::{Descriptor, DescriptorKind, Direction, Opened};
 use wire::image::text::Text;
 use wire::image::{ImageId, Reader, Writer};
 
-use crate::capture::{self, Changes, Frozen, Look, Next, Sent, Told};
+use crate::capture::{self, Changes, Frozen, Next, Sent, Told};
 use crate::lazy::PageServer;
 use crate::restore::{Descriptors, Restore, answer_caller, name_caller};
 use crate::{Description, Error};
@@ -80,13 +80,7 @@ pub fn depart() -> Result<Departed, Error> {
 impl Departing {
     /// Has it held: from now on it ends only when this does.
     pub fn hold(self) -> Result<Leaving, Error> {
-        self.hold_known(None)
-    }
-
-    /// The same of one that was looked at not long before: what the program has advised on its memory since then
-    /// can be lost, as with [`Frozen::freeze_known`].
-    pub fn hold_known(self, look: Option<Look>) -> Result<Leaving, Error> {
-        Ok(Leaving { kept: Kept::hold(self.0, look)? })
+        Ok(Leaving { kept: Kept::hold(self.0)? })
     }
 }
 
@@ -179,11 +173,6 @@ impl Leaving {
         let mut description = self.kept.description().clone();
         description.descriptors = strangers(self.kept.pid(), |_| None)?;
         send(&self.kept, &description, to)
-    }
-
-    /// The flags of its mappings, for the next one.
-    pub fn look(&self) -> &Look {
-        self.kept.look()
     }
 
     /// Has it end by itself; who calls `end` waits for that.

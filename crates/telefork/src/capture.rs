@@ -40,6 +40,7 @@ mod pages;
 mod left;
 mod search;
 mod ranges;
+mod sums;
 pub mod mappings;
 mod interrupted;
 mod calls;

@@ -333,7 +333,8 @@ pub const VISITS_OVER_MAX: usize = 1024;
 /// Bytes of a visitor's command, and of the name of the host that it comes from.
 pub const VISIT_TEXT_MAX: usize = 128;
 /// How long a visitor's end is kept for a client that does not know it yet, and how long a stand-in tries to hear
-/// it: a night without a network, and the morning. A node that is full forgets the oldest of them before.
+/// it: a night without a network, and the morning. A node that is full forgets the oldest of them after
+/// [`VISIT_WAITS`].
 pub const VISIT_KEPT: Span = Span::from_secs(24 * 60 * 60);
 /// How long what a visitor writes waits for a client that is away. Then it is thrown away, and its client is told
 /// how much that was: it does not stand still for a night because of a full pipe.

@@ -16,7 +16,7 @@ use telefork::capture::Frozen;
 use telefork::lazy::PageServer;
 
 use super::sent::Interrupts;
-use super::{DONE, Guard, leave_stand_in, runs};
+use super::{Guard, leave_stand_in, runs};
 use crate::codes;
 use crate::errors::{Complaint, complaint};
 use crate::progress::Progress;
@@ -89,7 +89,8 @@ pub(super) fn follow(
     let mut replace = |frozen: Frozen| -> anyhow::Result<()> {
         leave_stand_in(frozen, address, forgotten.clone(), what, &runs(address, there))?;
         moment("replaced");
-        guard.tell(DONE)
+        guard.done();
+        Ok(())
     };
     let (kept, replaced) = match frozen {
         Ok(frozen) => (None, replace(frozen)),

@@ -22,7 +22,7 @@ use wire::visit::{self, Closed, Exited, Stdio, TERMINAL, Taken};
 
 use super::outputs::Outputs;
 use super::screen::{Screen, is_ours};
-use super::{Heard, Unreached, Waiting, moment, reach};
+use super::{Heard, Unreached, Waiting, is_over, moment, reach};
 use crate::codes;
 use crate::errors::complaint;
 
@@ -418,6 +418,9 @@ fn complain(screen: &mut Option<Screen>, what: &str, error: &std::io::Error) {
 fn lost(visit: &Visit, unreached: &Unreached) -> anyhow::Error {
     let node = visit.node();
     let what = match unreached {
+        Unreached::Gone(error) if is_over(error) => {
+            format!("the process that moved to {node} is no more")
+        }
         Unreached::Gone(_) => format!("{node} is gone, and the process with it"),
         Unreached::Unknown(_) => {
             format!("{node} cannot be reached, and the process may run on there")
@@ -428,6 +431,7 @@ fn lost(visit: &Visit, unreached: &Unreached) -> anyhow::Error {
         Unreached::Unknown(error) => error.as_ref(),
     };
     let help = match unreached {
+        Unreached::Gone(error) if is_over(error) => "look at what it has done",
         Unreached::Gone(_) => "start it again, or wake it from an image of it if there is one",
         Unreached::Unknown(_) => "see with `farcall ps`, once the node can be reached",
     };

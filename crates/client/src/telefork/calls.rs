@@ -26,11 +26,12 @@ use std::thread;
 use std::time::Duration;
 
 use ::telefork::Leaving;
-use ::telefork::capture::{Changes, Look, Told};
+use ::telefork::capture::{Changes, Told};
 use bytes::Bytes;
 use memory::Error;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use sys::ranges::union;
 use wire::Message;
 use wire::answer::Mark;
 use wire::hello::Goodbye;
@@ -41,7 +42,7 @@ use super::error::TravelError;
 use super::hearing::{Heard, Hearing};
 use super::luggage::{Forms, begin, handed_on};
 use super::trip::{Ended, Trip};
-use super::watch::{Key, Watch, union};
+use super::watch::{Key, Watch};
 use crate::Cluster;
 use crate::driver::{State, now};
 use crate::error::chain;
@@ -64,7 +65,6 @@ struct Roads {
     roads: HashMap<Key, Road>,
     places: HashMap<Key, Places>,
     watch: Watch,
-    flags: Option<Look>,
 }
 
 impl Drop for Roads {
@@ -139,23 +139,6 @@ pub(super) fn look(cluster: &Cluster) {
     roads(&mut cluster.driver().state()).watch.look();
 }
 
-/// What is known of the flags of this process's mappings, if that is not long ago.
-pub(super) fn flags(cluster: &Cluster) -> Option<Look> {
-    roads(&mut cluster.driver().state()).flags.clone().filter(|look| look.age() < FLAGS_AGE)
-}
-
-/// Keeps that for the next copy.
-pub(super) fn keep_flags(cluster: &Cluster, look: &Look) {
-    let mut state = cluster.driver().state();
-    let kept = &mut roads(&mut state).flags;
-    if kept.as_ref().is_none_or(|kept| kept.age() > look.age()) {
-        *kept = Some(look.clone());
-    }
-}
-
-/// To tell them the kernel visits each page, which takes as long as a fork; programs seldom change them.
-const FLAGS_AGE: Duration = Duration::from_secs(1);
-
 /// What to send of a copy that was just made.
 pub(super) fn changed(cluster: &Cluster, road: &Key) -> Option<Vec<Range<u64>>> {
     roads(&mut cluster.driver().state()).watch.take(road)
@@ -202,8 +185,22 @@ impl Drop for Place {
     }
 }
 
+/// The way to a node to which there is no road yet. It is waited for; nothing is to be held meanwhile.
+pub(super) fn way(cluster: &Cluster, key: &Key) -> Result<Option<WayTo>, TravelError> {
+    if roads(&mut cluster.driver().state()).roads.contains_key(key) {
+        return Ok(None);
+    }
+    let unsent = |source| TravelError::Unsent { node: key.0.clone(), source };
+    cluster.way_to(&key.0).map(Some).map_err(unsent)
+}
+
 /// Sends a copy down the road to its node, which is made if there is none.
-pub(super) fn go(cluster: &Cluster, key: &Key, mut job: Job) -> Result<(), TravelError> {
+pub(super) fn go(
+    cluster: &Cluster,
+    key: &Key,
+    mut way: Option<WayTo>,
+    mut job: Job,
+) -> Result<(), TravelError> {
     let (node, _) = key;
     loop {
         let road = roads(&mut cluster.driver().state()).roads.get(key).cloned();
@@ -211,8 +208,8 @@ pub(super) fn go(cluster: &Cluster, key: &Key, mut job: Job) -> Result<(), Trave
             Some(road) => road,
             None => {
                 let unsent = |source| TravelError::Unsent { node: node.clone(), source };
-                let way = cluster.way_to(node).map_err(unsent)?;
-                let road = start(node, way)?;
+                let known = way.take().map_or_else(|| cluster.way_to(node), Ok);
+                let road = start(node, known.map_err(unsent)?)?;
                 // Another thread may have been quicker.
                 let mut state = cluster.driver().state();
                 roads(&mut state).roads.entry(key.clone()).or_insert(road).clone()

@@ -107,6 +107,12 @@ fn leave_by_road(
     trip: &Arc<Trip>,
     going: Going,
 ) -> Result<Option<u32>, TravelError> {
+    let road = match &going {
+        Going::Stays(place) => place.road,
+        Going::Calls(_) | Going::Prepares => 0,
+    };
+    let key = (trip.node().to_owned(), road);
+    let way = calls::way(cluster, &key)?;
     // Copies go in the order in which they are made, with what was written between them.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     calls::look(cluster);
@@ -117,15 +123,8 @@ fn leave_by_road(
         Departed::Parent(departing) => departing,
     };
     // Until it is held it ends with the calling thread, which may be about to end.
-    let held = departing.hold_known(calls::flags(cluster));
-    let leaving = held.map_err(|source| TravelError::Unmade { source })?;
-    calls::keep_flags(cluster, leaving.look());
+    let leaving = departing.hold().map_err(|source| TravelError::Unmade { source })?;
     let trip = trip.clone();
-    let road = match &going {
-        Going::Stays(place) => place.road,
-        Going::Calls(_) | Going::Prepares => 0,
-    };
-    let key = (trip.node().to_owned(), road);
     let (mark, place, wakes) = match going {
         Going::Calls(mark) => (Some(mark), None, true),
         Going::Stays(place) => (None, Some(Arc::new(place)), true),
@@ -146,7 +145,7 @@ fn leave_by_road(
         cluster: cluster.clone(),
         place,
     };
-    calls::go(cluster, &key, job)?;
+    calls::go(cluster, &key, way, job)?;
     Ok(None)
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use sys::ranges::union;
 use sys::tracking::Tracker;
 
 /// The name of a node, and which of the roads to it.
@@ -54,20 +55,3 @@ impl Watch {
         Some(union(&before, &late.everywhere()))
     }
 }
-
-/// All that is in one or the other. Both are in their order.
-pub(super) fn union(one: &[Range<u64>], other: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut all: Vec<Range<u64>> = one.iter().chain(other).cloned().collect();
-    all.sort_by_key(|range| range.start);
-    let mut found: Vec<Range<u64>> = Vec::with_capacity(all.len());
-    for range in all {
-        match found.last_mut() {
-            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-            _ => found.push(range),
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use wire::Message;
 use wire::blob::Permit;
 use wire::hello::{Goodbye, Hello, Purpose};
-use wire::limits::{VISIT_TEXT_MAX, VISITS_MAX, VISITS_OVER_MAX};
+use wire::limits::{VISIT_TEXT_MAX, VISIT_WAITS, VISITS_MAX, VISITS_OVER_MAX};
 use wire::name::Name;
 use wire::units::Time;
 use wire::visit::{Begin, Chained, Entry, Lane, Stage, Visit};
@@ -28,6 +28,8 @@ struct Guest {
     onward: Option<Permit>,
     stage: Stage,
     since: Time,
+    /// When it ended.
+    ended: Option<Time>,
     /// What it has of connections for pages.
     lanes: Vec<Lane>,
 }
@@ -99,6 +101,11 @@ impl Visits {
     pub(super) fn busy(&self) -> u32 {
         let rests = [Stage::Idle, Stage::Ended, Stage::Refused];
         self.guests.values().filter(|guest| !rests.contains(&guest.stage)).count() as u32
+    }
+
+    fn oldest_end(&self) -> Option<(Time, VisitId)> {
+        let ends = self.guests.iter().filter_map(|(visit, guest)| Some((guest.ended?, *visit)));
+        ends.min()
     }
 
     /// It is not here any more.
@@ -214,10 +221,10 @@ impl Node {
             let reason = "this node leaves; choose another one".to_owned();
             return self.refuse(now, link, Goodbye::Full { reason });
         }
-        // An end that nobody has heard of gives way to who comes.
-        let mut guests = self.visits.guests.iter();
+        // An end that nobody has heard of gives way to who comes. Whoever is there is hearing it before that.
         if self.visits.count() >= VISITS_MAX
-            && let Some((&oldest, _)) = guests.find(|(_, guest)| guest.stage == Stage::Ended)
+            && let Some((ended, oldest)) = self.visits.oldest_end()
+            && now >= ended + VISIT_WAITS
         {
             self.visits.remove(oldest);
             self.effects.push_back(Effect::EndVisit(oldest));
@@ -231,7 +238,8 @@ impl Node {
         let visit = VisitId(self.visits.begun);
         let (peer, stage) = (peer.clone(), Stage::Arriving);
         let (begin, lanes) = (begin.clone(), Vec::new());
-        let guest = Guest { owner, peer, token, begin, onward, stage, since: now, lanes };
+        let ended = None;
+        let guest = Guest { owner, peer, token, begin, onward, stage, since: now, ended, lanes };
         self.visits.guests.insert(visit, guest);
         self.slots.host(self.visits.busy());
         self.welcome(now, link, token);
@@ -275,7 +283,7 @@ impl Node {
         self.effects.push_back(Effect::ReturnVisit { visit, connection: link, what });
     }
 
-    pub(super) fn visit_came(&mut self, visit: VisitId, stage: Stage) {
+    pub(super) fn visit_came(&mut self, now: Time, visit: VisitId, stage: Stage) {
         if let Some(guest) = self.visits.guests.get_mut(&visit) {
             // A pad is believed only forwards.
             guest.stage = match (guest.stage, stage) {
@@ -284,6 +292,9 @@ impl Node {
                 (_, Stage::Idle) => Stage::Idle,
                 (before, stage) => before.max(stage),
             };
+            if guest.stage == Stage::Ended {
+                guest.ended = guest.ended.or(Some(now));
+            }
         }
         self.slots.host(self.visits.busy());
     }

@@ -38,8 +38,14 @@ pub fn work_behind() -> Result<(), Error> {
     let found = proc::own_threads()?;
     assert!(found == 1, "a process of {found} threads cannot be split");
     let mut awaited = SigSet::from_iter(HANDED_ON);
-    awaited.add(Signal::SIGTSTP);
     awaited.add(Signal::SIGCHLD);
+    // Whoever ignores this one would not be told of the end of the one behind.
+    act(Signal::SIGCHLD, SigHandler::SigDfl)?;
+    // Waited for, it would be heard though it is to be ignored.
+    match act(Signal::SIGTSTP, SigHandler::SigDfl)? {
+        SigHandler::SigIgn => drop(act(Signal::SIGTSTP, SigHandler::SigIgn)?),
+        _ => awaited.add(Signal::SIGTSTP),
+    }
     let before =
         awaited.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(Error::kernel("block signals"))?;
     let front = Pid::own();
@@ -48,20 +54,27 @@ pub fn work_behind() -> Result<(), Error> {
         ForkResult::Child => {
             FRONT.set(Some(front));
             die_with(front)?;
-            begin(&before).map_err(Error::kernel("prepare the process that does the work"))
+            begin(&before)
         }
         ForkResult::Parent { child } => stay_in_front(child, &awaited),
     }
 }
 
-fn begin(mask: &SigSet) -> nix::Result<()> {
-    unistd::setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0))?;
-    prctl::set_name(NAME)?;
+fn begin(mask: &SigSet) -> Result<(), Error> {
+    let own = unistd::Pid::from_raw(0);
+    unistd::setpgid(own, own).map_err(Error::kernel("make a process group"))?;
+    prctl::set_name(NAME).map_err(Error::kernel("give a process its name"))?;
     // It is in the background of its terminal, and may write there all the same.
-    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: no handler runs.
-    unsafe { signal::sigaction(Signal::SIGTTOU, &ignored) }?;
-    mask.thread_set_mask()
+    act(Signal::SIGTTOU, SigHandler::SigIgn)?;
+    mask.thread_set_mask().map_err(Error::kernel("unblock signals"))
+}
+
+/// What becomes of a signal; returns what did.
+fn act(signal: Signal, handler: SigHandler) -> Result<SigHandler, Error> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: none of ours is a handler that runs.
+    let before = unsafe { signal::sigaction(signal, &action) };
+    Ok(before.map_err(Error::kernel("say what becomes of a signal"))?.handler())
 }
 
 /// Has the kernel kill this process with the one in front, or does it if that is gone already.
@@ -78,12 +91,12 @@ fn die_with(front: Pid) -> Result<(), Error> {
 ///
 /// It says nothing on threads other than the one that `work_behind` returned to.
 #[derive(Debug)]
-pub(crate) struct Finishing {
+pub struct Finishing {
     stays: PhantomData<*const ()>,
 }
 
 impl Finishing {
-    pub(crate) fn begin() -> Self {
+    pub fn begin() -> Self {
         let depth = DEPTH.replace(DEPTH.get() + 1);
         if depth == 0 && FRONT.get().is_some() {
             // If that was killed before, this call does not return.
@@ -104,17 +117,17 @@ impl Drop for Finishing {
 }
 
 fn stay_in_front(behind: unistd::Pid, awaited: &SigSet) -> ! {
-    // Whoever ignores it would not be told of its children's ends.
-    let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: no handler runs.
-    let _ = unsafe { signal::sigaction(Signal::SIGCHLD, &usual) };
     loop {
         match told_of(behind) {
             WaitStatus::Exited(_, code) => end(code),
             WaitStatus::Signaled(_, signal, _) => end_by(signal),
             WaitStatus::Stopped(..) => {
-                // Whoever waits for the command sees it stopped, and lets it go on.
-                let _ = signal::raise(Signal::SIGSTOP);
+                // Whoever waits for the command sees it stopped, and lets it go on. Where nobody would (`ssh -t`
+                // without a shell), the kernel does not stop it.
+                let stop = SigSet::from(Signal::SIGTSTP);
+                let _ = signal::raise(Signal::SIGTSTP);
+                let _ = stop.thread_unblock();
+                let _ = stop.thread_block();
                 let _ = signal::kill(behind, Signal::SIGCONT);
                 continue;
             }
@@ -139,11 +152,8 @@ fn told_of(behind: unistd::Pid) -> WaitStatus {
 fn end_by(signal: Signal) -> ! {
     // What is to be seen of it in a file was written by the other one.
     let _ = prctl::set_dumpable(false);
-    let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    if signal != Signal::SIGKILL {
-        // SAFETY: no handler runs.
-        let _ = unsafe { signal::sigaction(signal, &usual) };
-    }
+    // Of SIGKILL it cannot be said.
+    let _ = act(signal, SigHandler::SigDfl);
     let _ = SigSet::from(signal).thread_unblock();
     let _ = signal::raise(signal);
     end(128 + signal as i32)

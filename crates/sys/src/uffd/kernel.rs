@@ -136,8 +136,8 @@ pub(super) const UFFD_API: u64 = 0xaa;
 pub(super) const UFFD_USER_MODE_ONLY: i32 = 1;
 pub(super) const FEATURE_PAGEFAULT_FLAG_WP: u64 = 1;
 /// Writes to protected pages are let through at once, and the kernel remembers which these were.
-pub(crate) const FEATURE_WP_ASYNC: u64 = 1 << 15;
-pub(super) const FEATURE_WP_UNPOPULATED: u64 = 1 << 13;
+/// The kernel remembers writes (WP_ASYNC), also where there was no page (WP_UNPOPULATED).
+pub(crate) const FEATURES_OF_WRITES: u64 = 1 << 15 | 1 << 13;
 pub(super) const REGISTER_MISSING: u64 = 1;
 pub(super) const REGISTER_WP: u64 = 2;
 /// Nobody is woken; of pages of 0 likewise.

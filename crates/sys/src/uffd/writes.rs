@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use super::kernel::{
-    self, Api, FEATURE_WP_ASYNC, FEATURE_WP_UNPOPULATED, Protect, REGISTER_WP, Register, UFFD_API,
-    UFFDIO_API, UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT,
+    self, Api, FEATURES_OF_WRITES, Protect, REGISTER_WP, Register, UFFD_API, UFFDIO_API,
+    UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_WRITEPROTECT,
 };
 use crate::Error;
 
@@ -39,8 +39,7 @@ impl Writes {
     }
 
     fn begin(faults: OwnedFd) -> Result<Self, Error> {
-        let features = FEATURE_WP_ASYNC | FEATURE_WP_UNPOPULATED;
-        let mut api = Api { api: UFFD_API, features, ioctls: 0 };
+        let mut api = Api { api: UFFD_API, features: FEATURES_OF_WRITES, ioctls: 0 };
         kernel::call(&faults, UFFDIO_API, &mut api).map_err(|source| refused(source, None))?;
         Ok(Self { faults })
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use sys::park::Twin;
-use sys::{Pid, beside, maps, thread};
+use sys::{Pid, beside, thread};
 
 use super::{PATIENCE, described};
 use crate::capture::{Frozen, Look, Next};
@@ -17,7 +17,6 @@ use crate::{Description, Error};
 #[derive(Debug)]
 pub(super) struct Kept {
     description: Description,
-    look: Look,
     /// Nobody waits for the copy any more.
     over: Option<Sender<()>>,
     keeper: Option<JoinHandle<Result<(), Error>>>,
@@ -26,7 +25,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Has a copy held, and described.
-    pub(super) fn hold(twin: Twin, look: Option<Look>) -> Result<Self, Error> {
+    pub(super) fn hold(twin: Twin) -> Result<Self, Error> {
         let pid = twin.pid();
         let (tell, told) = channel();
         let (over, ended) = channel::<()>();
@@ -34,12 +33,11 @@ impl Kept {
             // What it is told through outlives it here: even if it is killed, we hear.
             let (tell, ended) = (tell, ended);
             beside::run(|| {
-                let known = maps::mappings(pid)?;
-                let look =
-                    look.filter(|look| look.knows(&known)).map_or_else(|| Look::at(pid), Ok)?;
-                let mut frozen = Frozen::freeze_known(pid, Some(look.clone()), PATIENCE)?;
+                // It stands still: what is seen now holds.
+                let look = Look::at(pid)?;
+                let mut frozen = Frozen::freeze_known(pid, Some(look), PATIENCE)?;
                 frozen.bind_to_tracer()?;
-                let _ = tell.send((described(&mut frozen, Next::Ends)?, look));
+                let _ = tell.send(described(&mut frozen, Next::Ends)?);
                 let _ = ended.recv();
                 frozen.end()
             })?
@@ -48,8 +46,8 @@ impl Kept {
             Error::Kernel(sys::Error::Kernel { action: "start a thread", source })
         })?;
         match told.recv() {
-            Ok((description, look)) => {
-                Ok(Self { description, look, over: Some(over), keeper: Some(keeper), twin })
+            Ok(description) => {
+                Ok(Self { description, over: Some(over), keeper: Some(keeper), twin })
             }
             Err(_) => match joined(keeper) {
                 Ok(()) => Err(Error::Unborn { pid }),
@@ -64,10 +62,6 @@ impl Kept {
 
     pub(super) fn description(&self) -> &Description {
         &self.description
-    }
-
-    pub(super) fn look(&self) -> &Look {
-        &self.look
     }
 
     /// It ends by itself from now on.

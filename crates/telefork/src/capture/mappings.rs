@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use sys::Pid;
 use sys::maps::{self, Content, Flags, Presence};
@@ -41,23 +40,12 @@ pub enum Carry {
 #[derive(Debug, Clone)]
 pub struct Look {
     mappings: Vec<maps::Mapping>,
-    at: Instant,
 }
 
 impl Look {
     /// Takes it now.
     pub fn at(pid: Pid) -> Result<Self, Error> {
-        Ok(Self { mappings: maps::detailed(pid)?, at: Instant::now() })
-    }
-
-    /// How long ago it was taken.
-    pub fn age(&self) -> Duration {
-        self.at.elapsed()
-    }
-
-    /// Whether it has seen all of these mappings, or what they have grown from.
-    pub(crate) fn knows(&self, found: &[maps::Mapping]) -> bool {
-        found.iter().all(|mapping| self.known(mapping).is_some())
+        Ok(Self { mappings: maps::detailed(pid)? })
     }
 
     /// The one that lies there, or the next one, which has grown downwards.

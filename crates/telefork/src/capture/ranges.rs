@@ -27,20 +27,6 @@ pub(super) fn common(range: &Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64
     near.map(|other| other.start.max(range.start)..other.end.min(range.end)).collect()
 }
 
-/// All that is in one or the other, in its order.
-pub(super) fn union(one: &[Range<u64>], other: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut all = [one, other].concat();
-    all.sort_unstable_by_key(|range| range.start);
-    let mut found: Vec<Range<u64>> = Vec::with_capacity(all.len());
-    for range in all {
-        match found.last_mut() {
-            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-            _ => found.push(range),
-        }
-    }
-    found
-}
-
 /// A range of addresses in runs, each as long as one can be.
 pub(super) fn runs(range: Range<u64>, page: u64) -> Vec<Run> {
     let (mut at, end) = (range.start / page, range.end / page);

@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Looks through bytes that come piece by piece, as their addresses rise. What lies across the border of two pieces,
 /// whatever they are of, is found with the second one.
 pub(super) struct Search<'a> {
     finders: Vec<Finder<'a>>,
     longest: usize,
-    bytes: Vec<u8>,
+    /// There may be part of a secret in it, which nobody would find in a copy of this process.
+    bytes: Zeroizing<Vec<u8>>,
     end: u64,
 }
 
@@ -18,7 +20,7 @@ impl<'a> Search<'a> {
         let secrets = secrets.iter().filter(|secret| !secret.is_empty());
         let longest = secrets.clone().map(|secret| secret.len()).max().unwrap_or(0);
         let finders = secrets.map(|secret| Finder::new(*secret)).collect();
-        Self { finders, longest, bytes: Vec::new(), end: 0 }
+        Self { finders, longest, bytes: Zeroizing::default(), end: 0 }
     }
 
     pub(super) fn is_for_nothing(&self) -> bool {
@@ -36,7 +38,16 @@ impl<'a> Search<'a> {
             true => self.bytes.len().min(self.longest.saturating_sub(1)),
             false => 0,
         };
-        self.bytes.drain(..self.bytes.len() - kept);
+        let from = self.bytes.len() - kept;
+        if self.bytes.capacity() < kept + len {
+            let mut larger = Zeroizing::new(Vec::with_capacity(self.longest + len));
+            larger.extend_from_slice(&self.bytes[from..]);
+            self.bytes = larger;
+        } else {
+            self.bytes.copy_within(from.., 0);
+            self.bytes[kept..].zeroize();
+            self.bytes.truncate(kept);
+        }
         self.bytes.resize(kept + len, 0);
         self.end = at + len as u64;
         &mut self.bytes[kept..]

@@ -10,7 +10,6 @@
 //! Elsewhere: which
 //! mappings keep what was told of them (`difference`).
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 
@@ -22,7 +21,8 @@ use wire::image::{ImageId, Section, Writer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::pages::{CHUNK, Selected, Sent, Zeros, is_zero, push, zeros};
-use super::ranges::{common, runs, union, without};
+use super::ranges::{common, merged, runs, without};
+use super::sums::Sums;
 use crate::difference::{Difference, Unchangeable, difference};
 use crate::{Description, Error};
 
@@ -31,9 +31,8 @@ use crate::{Description, Error};
 pub struct Told {
     id: ImageId,
     mappings: Vec<wire::image::memory::Mapping>,
-    /// Pages that it does not have as their mapping begins, with a sum of their bytes. This is kept in memory of
-    /// processes that are sent themselves: a page that has not changed is not to change it.
-    pages: BTreeMap<u64, u64>,
+    /// Pages that it does not have as their mapping begins, with a sum of their bytes.
+    pages: Sums,
     guards: Vec<Range<u64>>,
 }
 
@@ -95,11 +94,11 @@ pub(super) fn send_of<W: Write>(
     let (mut pages, had_guards) = told.map(|told| (told.pages, told.guards)).unwrap_or_default();
     let mut kept = 0;
     for mapping in &description.mappings {
-        forget(&mut pages, kept / page..mapping.start / page);
+        pages.remove_all(kept / page..mapping.start / page);
         kept = mapping.end;
     }
-    forget(&mut pages, kept / page..u64::MAX);
-    fresh.iter().for_each(|range| forget(&mut pages, range.start / page..range.end / page));
+    pages.remove_all(kept / page..u64::MAX);
+    fresh.iter().for_each(|range| pages.remove_all(range.start / page..range.end / page));
     let mut putting = Putting {
         pid,
         stands,
@@ -123,7 +122,7 @@ pub(super) fn send_of<W: Write>(
     }
     unguard(&had_guards, description, &guards, page, to)?;
     // What can be other than it was told.
-    let suspect = changed.map(|changed| union(changed, &fresh));
+    let suspect = changed.map(|changed| merged([changed, &fresh[..]].concat()));
     for (mapping, found) in description.mappings.iter().zip(&selected) {
         let zeros = zeros(mapping);
         let is_special = matches!(mapping.kind, MappingKind::Special { .. });
@@ -136,7 +135,7 @@ pub(super) fn send_of<W: Write>(
                 _ => vec![range.clone()],
             };
             for number in parts.iter().flat_map(|part| part.start / page..part.end / page) {
-                let before = putting.told.get(&number).copied();
+                let before = putting.told.get(number);
                 let is_written = suspect.is_none_or(|suspect| contains(suspect, number * page));
                 if is_written || before.is_none() {
                     putting.put(Waiting { number, before, zeros, is_gone: is_special }, to)?;
@@ -149,10 +148,10 @@ pub(super) fn send_of<W: Write>(
             let mut gone = Vec::new();
             for part in absent {
                 for part in without(part, &found.guards) {
-                    for number in within(&putting.told, part.start / page..part.end / page) {
+                    for number in putting.told.within(part.start / page..part.end / page) {
                         match zeros {
                             Zeros::Omitted => {
-                                putting.told.remove(&number);
+                                putting.told.remove(number);
                                 push(&mut gone, number);
                             }
                             // What the file has there shows again.
@@ -213,20 +212,6 @@ fn put_zeros<W: Write>(runs: Vec<Run>, to: &mut Writer<W>) -> Result<(), Error> 
 /// Runs that are told of at once.
 const RUNS: usize = 1 << 14;
 
-/// The numbers of pages that were told.
-fn within(told: &BTreeMap<u64, u64>, numbers: Range<u64>) -> Vec<u64> {
-    told.range(numbers).map(|(number, _)| *number).collect()
-}
-
-/// The receiver has them no more.
-fn forget(told: &mut BTreeMap<u64, u64>, numbers: Range<u64>) {
-    if !numbers.is_empty() {
-        for number in within(told, numbers) {
-            told.remove(&number);
-        }
-    }
-}
-
 /// Whether one of these ranges, which are in their order, has this address.
 fn contains(ranges: &[Range<u64>], at: u64) -> bool {
     let found = ranges.partition_point(|range| range.end <= at);
@@ -250,7 +235,7 @@ struct Putting {
     stands: Stands,
     page: u64,
     waiting: Vec<Waiting>,
-    told: BTreeMap<u64, u64>,
+    told: Sums,
     buffer: Vec<u8>,
     sent: Sent,
 }
@@ -302,7 +287,7 @@ impl Putting {
                 if zeros == Zeros::Named && !is_gone {
                     self.told.insert(number, ZERO);
                 } else {
-                    self.told.remove(&number);
+                    self.told.remove(number);
                 }
                 continue;
             }
@@ -311,7 +296,7 @@ impl Putting {
                 continue;
             }
             if is_gone {
-                self.told.remove(&number);
+                self.told.remove(number);
             } else {
                 self.told.insert(number, sum);
             }

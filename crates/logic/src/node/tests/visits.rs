@@ -1,7 +1,7 @@
 //! What a node says of processes that moved to it, and are over.
 
 use wire::blob::Permit;
-use wire::limits::{VISITS_MAX, VISITS_OVER_MAX};
+use wire::limits::{VISIT_WAITS, VISITS_MAX, VISITS_OVER_MAX};
 use wire::visit::{Begin, Chained, Entry, Lane, Stage};
 
 use super::*;
@@ -87,11 +87,14 @@ fn an_end_that_nobody_has_heard_gives_way_to_who_comes_and_takes_no_slot() {
     }
     assert_eq!(slots(&mut bench), VISITS_MAX as u32 - 2);
     let said = begin(&mut bench, 201);
-    assert!(said.contains("end visit 3") && said.contains("welcome"), "{said}");
-    assert!(ask(&mut bench, 103).contains("it ran there, and how it ended was forgotten"));
-    assert!(ask(&mut bench, 109).contains("welcome"), "that one is still kept");
+    assert!(said.contains("Full"), "they may be being heard just now: {said}");
+    bench.now = bench.now + VISIT_WAITS;
+    let said = begin(&mut bench, 202);
+    assert!(said.contains("end visit 9") && said.contains("welcome"), "the oldest: {said}");
+    assert!(ask(&mut bench, 109).contains("it ran there, and how it ended was forgotten"));
+    assert!(ask(&mut bench, 103).contains("welcome"), "that one is still kept");
     // Its pad's end is no news.
-    bench.handle(vec![Event::VisitEnded { visit: VisitId(3) }]);
+    bench.handle(vec![Event::VisitEnded { visit: VisitId(9) }]);
     assert_eq!(slots(&mut bench), VISITS_MAX as u32 - 1);
 }
 

@@ -66,7 +66,7 @@ fn mappings_that_travel_are_not_objected_to() {
 #[test]
 fn an_earlier_look_tells_the_flags_of_what_has_grown_or_was_split() {
     let known = mapping(Content::Anonymous, maps::Sharing::Private, Flags::NOT_FORKED);
-    let look = Look { mappings: vec![known.clone()], at: Instant::now() };
+    let look = Look { mappings: vec![known.clone()] };
     let with = |range: Range<u64>, content: Content| {
         let mapping = maps::Mapping { range, flags: None, content, ..known.clone() };
         look.complete(vec![mapping])[0].flags
