@@ -104,11 +104,14 @@ pub fn is_tracked(of: Pid, mapping: &Range<u64>) -> Result<bool, Error> {
 pub fn is_tracker(of: Pid, descriptor: u32) -> bool {
     let about = std::fs::read_to_string(format!("/proc/{of}/fdinfo/{descriptor}"));
     let about = about.unwrap_or_default();
-    // `API: aa:a000:7c`, of which the second are the features.
+    // `API: aa:8000a000:80000000000001ff`, of which the second are the features, and above them a bit of the kernel's.
     let features = about.lines().find_map(|line| line.strip_prefix("API:")?.split(':').nth(1));
     let features = features.and_then(|text| u64::from_str_radix(text, 16).ok());
-    features == Some(FEATURES_OF_WRITES)
+    features.is_some_and(|features| features & !INITIALIZED == FEATURES_OF_WRITES)
 }
+
+/// Set in fdinfo once it is in use (fs/userfaultfd.c).
+const INITIALIZED: u64 = 1 << 31;
 
 fn prepare(of: Pid, writes: Writes) -> Result<Tracker, Error> {
     let action = "tell which pages are written by";
