@@ -117,17 +117,22 @@ impl Drop for Finishing {
 }
 
 fn stay_in_front(behind: unistd::Pid, awaited: &SigSet) -> ! {
+    let mut by_terminal = false;
     loop {
         match told_of(behind) {
             WaitStatus::Exited(_, code) => end(code),
             WaitStatus::Signaled(_, signal, _) => end_by(signal),
             WaitStatus::Stopped(..) => {
-                // Whoever waits for the command sees it stopped, and lets it go on. Where nobody would (`ssh -t`
-                // without a shell), the kernel does not stop it.
-                let stop = SigSet::from(Signal::SIGTSTP);
-                let _ = signal::raise(Signal::SIGTSTP);
-                let _ = stop.thread_unblock();
-                let _ = stop.thread_block();
+                // Whoever waits for the command sees it stopped, and lets it go on. Where the terminal asks and
+                // nobody would (`ssh -t` without a shell), the kernel does not stop it.
+                if std::mem::take(&mut by_terminal) {
+                    let stop = SigSet::from(Signal::SIGTSTP);
+                    let _ = signal::raise(Signal::SIGTSTP);
+                    let _ = stop.thread_unblock();
+                    let _ = stop.thread_block();
+                } else {
+                    let _ = signal::raise(Signal::SIGSTOP);
+                }
                 let _ = signal::kill(behind, Signal::SIGCONT);
                 continue;
             }
@@ -135,7 +140,10 @@ fn stay_in_front(behind: unistd::Pid, awaited: &SigSet) -> ! {
         }
         match awaited.wait() {
             // The terminal stops what is in front; the rest follows from the end of that stop.
-            Ok(Signal::SIGTSTP) => drop(signal::kill(behind, Signal::SIGSTOP)),
+            Ok(Signal::SIGTSTP) => {
+                by_terminal = true;
+                let _ = signal::kill(behind, Signal::SIGSTOP);
+            }
             Ok(one) if HANDED_ON.contains(&one) => drop(signal::kill(behind, one)),
             _ => {}
         }
