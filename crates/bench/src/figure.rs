@@ -76,8 +76,6 @@ pub enum Scene {
     Tls,
     /// The command's own time.
     Command,
-    /// Copies on eight nodes at once.
-    All,
     /// CRIU beside it.
     Criu,
 }
@@ -131,9 +129,9 @@ impl Figure {
 
 use Floor::{AtLeast, AtMost, MoreAtMost, MoreThanRatioAtMost, RatioAtLeast, RatioAtMost};
 use Scene::{
-    All, Calls, Coherent, Command, Contended, Criu, Durable, Eager, Echo, Fault, Fresh, Latency,
-    Lazy, Lock, Memory, Noop, Pause, Pipelined, Read, Ship, Small, Start, Throughput, Tls,
-    Transact, Update, V1Large, V1Latency, V1Throughput, Watched,
+    Calls, Coherent, Command, Contended, Criu, Durable, Eager, Echo, Fault, Fresh, Latency, Lazy,
+    Lock, Memory, Noop, Pause, Pipelined, Read, Ship, Small, Start, Throughput, Tls, Transact,
+    Update, V1Large, V1Latency, V1Throughput, Watched,
 };
 use Unit::{Bytes, Count, Microseconds, Nanoseconds, PerSecond};
 
@@ -324,10 +322,6 @@ pub const FIGURES: &[Figure] = &[
     row("tls.move.pages", Tls, "the same in pages of 4 KiB", Microseconds).against("tls.raw").floor(RatioAtMost(1.6)),
     row("command.start", Command, "`farcall --version`", Microseconds),
     row("command.moved", Command, "ours, `farcall move` of a process of 1 MiB, from the command's start until it runs there", Microseconds).against("command.start").floor(MoreAtMost(15_000.0)),
-    row("all.memory", All, "memory of a process, which one copy of it takes at least", Bytes),
-    row("all.sent", All, "ours, bytes that it sends for copies on 8 nodes", Bytes).against("all.memory").floor(RatioAtMost(1.3)),
-    row("all.time.eight", All, "ours, copies on 8 nodes one after the other, each touches its 64 MiB and ends", Microseconds),
-    row("all.time", All, "ours, the same 8 at once", Microseconds).against("all.time.eight").floor(RatioAtMost(0.6)),
     row("criu.ours", Criu, "ours, a process of 1 GiB in pages of 4 KiB moved over a Unix socket", Microseconds),
     row("criu.both", Criu, "CRIU, dump and restore of the same, into memory", Microseconds).against("criu.ours").floor(RatioAtLeast(2.5)),
 

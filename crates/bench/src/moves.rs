@@ -24,7 +24,6 @@ mod fault;
 mod small;
 mod tls;
 mod command;
-mod all;
 mod criu;
 mod calls;
 mod copy;
@@ -42,7 +41,6 @@ const PARTS: &[Part] = &[
     Part { scene: Scene::Calls, measurements: calls::measurements },
     Part { scene: Scene::Tls, measurements: tls::measurements },
     Part { scene: Scene::Command, measurements: command::measurements },
-    Part { scene: Scene::All, measurements: all::measurements },
     Part { scene: Scene::Criu, measurements: criu::measurements },
 ];
 
